@@ -1,0 +1,98 @@
+"""Sparse attention vectors (SAV, arXiv 2412.00142): a few good heads, one vote each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def nearest_prototype(similarity: NDArray) -> NDArray[np.int64]:
+    """Return the class whose prototype is nearest, for each clip and head.
+
+    Parameters
+    ----------
+    similarity : array (n, K, C)
+
+    Returns
+    -------
+    array of int (n, K)
+
+    Examples
+    --------
+    >>> nearest_prototype(np.array([[[0.1, 0.9], [0.8, 0.2]]]))
+    array([[1, 0]])
+    """
+    return similarity.argmax(axis=-1)
+
+
+def head_hits(similarity: NDArray, y: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count the clips that each head classifies rightly by its nearest prototype.
+
+    Parameters
+    ----------
+    similarity : array (n, K, C)
+    y : array of int (n,)
+
+    Returns
+    -------
+    array of int (K,)
+
+    Examples
+    --------
+    >>> similarity = np.array([[[0.1, 0.9], [0.8, 0.2]], [[0.3, 0.4], [0.1, 0.2]]])
+    >>> head_hits(similarity, np.array([1, 1]))
+    array([2, 1])
+    """
+    return (nearest_prototype(similarity) == y[:, None]).sum(axis=0)
+
+
+def top_heads_by_hits(hits: NDArray[np.integer], n_heads: int) -> NDArray[np.int64]:
+    """Pick the heads with most hits, best first; among equals the first heads.
+
+    Parameters
+    ----------
+    hits : array of int (K,)
+    n_heads : int
+        How many to keep; all when there are fewer.
+
+    Returns
+    -------
+    array of int (min(n_heads, K),)
+
+    Raises
+    ------
+    ValueError
+        If ``n_heads`` is below one.
+
+    Examples
+    --------
+    >>> top_heads_by_hits(np.array([3, 9, 9, 1]), 3)
+    array([1, 2, 0])
+    """
+    if n_heads < 1:
+        raise ValueError(f"top_heads must be at least 1, got {n_heads!r}")
+    return np.argsort(-hits, kind="stable")[:n_heads]
+
+
+def sparse_vote(similarity: NDArray) -> NDArray[np.float64]:
+    """Let each head vote for its nearest prototype.
+
+    Parameters
+    ----------
+    similarity : array (n, K, C)
+        Of the voting heads only.
+
+    Returns
+    -------
+    array of float64 (n, C)
+        Number of votes of each class.
+
+    Examples
+    --------
+    >>> sparse_vote(np.array([[[0.1, 0.9], [0.8, 0.2], [0.3, 0.4]]]))
+    array([[1., 2.]])
+    """
+    nearest = nearest_prototype(similarity)
+    votes = np.zeros((similarity.shape[0], similarity.shape[2]))
+    np.add.at(votes, (np.arange(len(votes))[:, None], nearest), 1.0)
+    return votes
