@@ -1,1 +1,61 @@
-"""x."""
+"""A model and clips in, a cache of head vectors out.
+
+Knows models, audio and files; knows nothing of classes or voting. The usual way through:
+
+>>> from calm.extract import Request, extract_to_cache, find_clips
+>>> report = extract_to_cache(find_clips("data/"), "heads.h5", Request(model="qwen2-audio"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from calm.extract.audio import AudioError, Waveform, read_waveform
+from calm.extract.cache import CacheWriter, Fingerprint, HeadCache, HeadRows, Request, create_cache
+from calm.extract.clips import Clip, Columns, find_clips
+from calm.extract.decoder import DecoderHeads, find_heads
+from calm.extract.encode import EncodedBatch, head_vectors
+from calm.extract.models import ALIASES, LALM, load_lalm, resolve_model
+from calm.extract.prompt import DEFAULT_QUESTION, Prompt
+from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
+
+if TYPE_CHECKING:
+    from calm.extract.recorder import HeadRecorder
+
+__all__ = [
+    "ALIASES",
+    "DEFAULT_QUESTION",
+    "LALM",
+    "AudioError",
+    "CacheWriter",
+    "Clip",
+    "Columns",
+    "DecoderHeads",
+    "EncodedBatch",
+    "ExtractionReport",
+    "Fingerprint",
+    "HeadCache",
+    "HeadRecorder",
+    "HeadRows",
+    "Prompt",
+    "Request",
+    "Waveform",
+    "create_cache",
+    "extract_to_cache",
+    "find_clips",
+    "find_heads",
+    "fingerprint_of",
+    "head_vectors",
+    "load_lalm",
+    "prompt_texts",
+    "read_waveform",
+    "resolve_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HeadRecorder":  # the one module here that needs torch to be imported
+        from calm.extract.recorder import HeadRecorder
+
+        return HeadRecorder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,128 @@
+"""Clips through a model, in batches: decoding ahead in threads, head vectors out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.extract.audio import AudioError, Waveform, read_waveform
+from calm.extract.clips import Clip
+
+if TYPE_CHECKING:
+    from calm.extract.models import LALM
+
+#: Decoding runs this many batches ahead of the model.
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """What became of some clips."""
+
+    rows: NDArray[np.int64]  #: which clips of the list went through the model, (n,)
+    vectors: NDArray[np.float32]  #: their head vectors, (n, layers, heads, dim)
+    seconds: NDArray[np.float64]  #: length of each recording, (n,)
+    peak: NDArray[np.float64]  #: largest absolute sample of each, (n,)
+    failed: dict[int, str] = field(default_factory=dict)  #: clips that did not, and why
+
+
+def head_vectors(
+    lalm: LALM,
+    clips: Sequence[Clip],
+    texts: Sequence[str],
+    *,
+    tokens: int = 1,
+    max_seconds: float | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+) -> Iterator[EncodedBatch]:
+    """Send clips through a model, batch by batch.
+
+    Clips that cannot be read are set aside with the reason; the others of their batch go on.
+
+    Parameters
+    ----------
+    lalm : LALM
+    clips : sequence of Clip
+    texts : sequence of str
+        What the model is asked beside each clip.
+    tokens : int
+        1 for the last token of the prompt, m for the mean over the last m.
+    max_seconds : float, optional
+        Where long clips are cut; the model's window if that is shorter.
+    batch_size : int
+        Clips a forward pass.
+    workers : int
+        Threads that decode and resample ahead of the model.
+
+    Yields
+    ------
+    EncodedBatch
+        In the order of the clips.
+    """
+    from calm.extract.recorder import HeadRecorder
+
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
+    limits = [s for s in (max_seconds, lalm.window_seconds) if s is not None]
+    limit = min(limits, default=None)
+    chats = {text: lalm.chat(text) for text in set(texts)}
+
+    with HeadRecorder(lalm.heads, tokens=tokens) as record:
+        for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
+            failed = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, str)}
+            heard = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, Waveform)}
+            vectors = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+            if heard:
+                inputs = lalm.inputs([wave.samples for wave in heard.values()], [chats[texts[row]] for row in heard])
+                vectors = record(lalm.model, inputs).numpy()
+            broken = {
+                row: f"head vectors hold NaN or infinity in {lalm.dtype}: try another dtype"
+                for row, vector in zip(heard, vectors, strict=True)
+                if not np.isfinite(vector).all()
+            }
+            kept = [i for i, row in enumerate(heard) if row not in broken]
+            waves = [wave for row, wave in heard.items() if row not in broken]
+            yield EncodedBatch(
+                rows=np.asarray([row for row in heard if row not in broken], dtype=np.int64),
+                vectors=vectors[kept],
+                seconds=np.asarray([wave.seconds for wave in waves]),
+                peak=np.asarray([wave.peak for wave in waves]),
+                failed=failed | broken,
+            )
+
+
+def _decode_ahead(
+    clips: Sequence[Clip], sampling_rate: int, max_seconds: float | None, batch_size: int, workers: int
+) -> Iterator[tuple[int, list[Waveform | str]]]:
+    """Yield batches of waveforms, or of reasons why there is none, decoded by threads while the model works."""
+
+    def submit(first: int) -> tuple[int, list[Future[Waveform | str]]]:
+        batch = clips[first : first + batch_size]
+        return first, [pool.submit(_decode, clip, sampling_rate, max_seconds) for clip in batch]
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            waiting: deque[tuple[int, list[Future[Waveform | str]]]] = deque()
+            for first in range(0, len(clips), batch_size):
+                waiting.append(submit(first))
+                if len(waiting) > _BATCHES_AHEAD:
+                    start, futures = waiting.popleft()
+                    yield start, [future.result() for future in futures]
+            for start, futures in waiting:
+                yield start, [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _decode(clip: Clip, sampling_rate: int, max_seconds: float | None) -> Waveform | str:
+    try:
+        return read_waveform(clip.audio, sampling_rate, max_seconds)
+    except (AudioError, OSError) as error:
+        return str(error)

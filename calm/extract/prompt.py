@@ -1,0 +1,61 @@
+"""What the model is asked about each clip."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Asked where neither the user nor the clip has a question.
+DEFAULT_QUESTION = "What is the sound in this audio clip?"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text that goes beside the sound, before the model's chat template is put round both.
+
+    Examples
+    --------
+    >>> Prompt().text()
+    'What is the sound in this audio clip?'
+    >>> Prompt("{question} Choose from: {options}.").text("Which animal?", ["cat", "dog"])
+    'Which animal? Choose from: cat, dog.'
+    """
+
+    template: str = "{question}"  #: may hold ``{question}`` and ``{options}``
+    question: str = DEFAULT_QUESTION  #: for clips without a question of their own
+
+    def __post_init__(self) -> None:
+        try:
+            fields = {field for _, field, _, _ in string.Formatter().parse(self.template) if field is not None}
+        except ValueError as error:
+            raise ValueError(f"prompt template {self.template!r}: {error}") from error
+        unknown = fields - {"question", "options"}
+        if unknown:
+            named = ", ".join("{" + field + "}" for field in sorted(unknown))
+            raise ValueError(f"prompt template {self.template!r} holds {named}; only {{question}} and {{options}} fill")
+
+    @property
+    def needs_options(self) -> bool:
+        """Whether the template names ``{options}``."""
+        return any(field == "options" for _, field, _, _ in string.Formatter().parse(self.template))
+
+    def text(self, question: str | None = None, options: Sequence[str] | str | None = None) -> str:
+        """Fill the template for one clip.
+
+        Parameters
+        ----------
+        question : str, optional
+            The clip's own; the prompt's otherwise.
+        options : sequence of str, or str, optional
+            Answers to choose from, joined by commas.
+
+        Raises
+        ------
+        ValueError
+            If the template needs options and there are none.
+        """
+        if self.needs_options and not options:
+            raise ValueError(f"prompt template {self.template!r} needs options, and this clip has none")
+        joined = options if isinstance(options, str) else ", ".join(options or ())
+        return self.template.format(question=question or self.question, options=joined)

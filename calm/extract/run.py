@@ -1,0 +1,300 @@
+"""Extracting into a cache: begin, resume, count what happened."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from calm.extract.audio import AudioError, read_waveform
+from calm.extract.cache import DONE, FAILED, PENDING, CacheWriter, Fingerprint, HeadCache, Request, create_cache
+from calm.extract.clips import Clip
+from calm.extract.encode import EncodedBatch, head_vectors
+from calm.extract.prompt import Prompt
+
+if TYPE_CHECKING:
+    from calm.extract.models import LALM
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What an extraction did, and what its cache now holds."""
+
+    path: Path
+    clips: int  #: in the cache
+    done: int  #: of these, with head vectors
+    new: int  #: of these, made by this call
+    failures: dict[str, str]  #: why each failed clip failed, by name
+    cut: int  #: clips that were longer than the window
+    silent: int  #: clips of digital silence
+    window_seconds: float  #: where long clips were cut; infinity for no limit
+
+
+def extract_to_cache(
+    clips: Sequence[Clip],
+    path: str | Path = "heads.h5",
+    request: Request | None = None,
+    *,
+    lalm: LALM | None = None,
+    storage: str = "float16",
+    device: str | None = None,
+    device_map: str | None = None,
+    trust_remote_code: bool = False,
+    batch_size: int = 8,
+    workers: int = 2,
+    strict: bool = False,
+    progress: bool = False,
+) -> ExtractionReport:
+    """Extract head vectors into a cache, or go on with one that was begun.
+
+    In a cache that is there already, clips that are done are left alone and failed ones are tried again. When nothing
+    is left to do, the model is not even loaded.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        From :func:`calm.extract.find_clips`.
+    path : path
+        The cache.
+    request : Request, optional
+        Model, prompt, tokens and window.
+    lalm : LALM, optional
+        A model already loaded, in place of the one that ``request`` names.
+    storage : {"float16", "float32"}
+        Of the cache. A clip whose head vectors do not fit into float16 fails with that reason.
+    device, device_map, trust_remote_code
+        See :func:`calm.extract.load_lalm`.
+    batch_size, workers
+        See :func:`calm.extract.head_vectors`.
+    strict : bool
+        Stop at the first clip that fails.
+    progress : bool
+        Show a progress bar, where standard error is a terminal.
+
+    Returns
+    -------
+    ExtractionReport
+
+    Raises
+    ------
+    ValueError
+        If the cache was made from other clips, or in another way: the message names what differs. With ``strict``,
+        if a clip fails. If there are no clips.
+    BlockingIOError
+        If another process is writing to the cache.
+    OSError
+        If the cache cannot be written, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm.extract import find_clips
+    >>> noise = [np.random.default_rng(i).normal(size=16000) for i in range(3)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = extract_to_cache(find_clips(noise), f"{folder}/heads.h5", Request(model="tiny"))
+    ...     with HeadCache(report.path) as cache:
+    ...         print(report.new, cache.shape)
+    3 (3, 6, 6, 32)
+    """
+    path, request = Path(path), request or Request()
+    if not clips:
+        raise ValueError("no clips to extract")
+    if storage not in ("float16", "float32"):
+        raise ValueError(f"storage must be float16 or float32, got {storage!r}")
+    texts = prompt_texts(clips, request.prompt)
+
+    def loaded() -> LALM:
+        if lalm is not None:
+            return lalm
+        from calm.extract.models import load_lalm
+
+        return load_lalm(
+            request.model,
+            revision=request.revision,
+            dtype=request.dtype,
+            device=device,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+        )
+
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
+        lalm = loaded()
+        create_cache(
+            path,
+            clips,
+            texts,
+            lalm.heads.shape,
+            request,
+            fingerprint_of(lalm, request),
+            storage=storage,
+            made_with=_versions() | {"revision": lalm.revision or ""},
+        )
+    with HeadCache(path) as begun:
+        _check_same_clips(begun, clips, texts)
+        _check_same_request(begun, request, storage)
+        if begun.request == request and not _anything_to_try(begun, clips):
+            return _report(begun, new=0)
+    with CacheWriter(path) as writer:
+        lalm = loaded()
+        begun.fingerprint.check_same(fingerprint_of(lalm, request), mine=str(path), theirs="this run")
+        todo: list[int] = np.flatnonzero(writer.status != DONE).tolist()
+        batches = head_vectors(
+            lalm,
+            [clips[i] for i in todo],
+            [texts[i] for i in todo],
+            tokens=request.tokens,
+            max_seconds=request.max_seconds,
+            batch_size=batch_size,
+            workers=workers,
+        )
+        with _progress_bar(lalm, len(clips), len(todo), progress) as bar:
+            new = _fill(writer, [clips[i].name for i in todo], todo, batches, bar, strict)
+    with HeadCache(path) as cache:
+        return _report(cache, new)
+
+
+def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
+    """Find out all that changes a head vector, now that the model is there."""
+    prompt = request.prompt
+    limits = [s for s in (request.max_seconds, lalm.window_seconds) if s is not None]
+    return Fingerprint(
+        weights=lalm.weights_digest,
+        dtype=lalm.dtype,
+        prompt=lalm.chat(prompt.template.replace("{question}", prompt.question)),
+        tokens=request.tokens,
+        sampling_rate=lalm.sampling_rate,
+        max_seconds=min(limits, default=math.inf),
+    )
+
+
+def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
+    """Fill the prompt for every clip.
+
+    Where the template names ``{options}`` and a clip has none of its own, the labels of all clips are the options.
+
+    Raises
+    ------
+    ValueError
+        If options are needed and there are neither options nor labels.
+    """
+    labels = sorted({clip.label for clip in clips if clip.label is not None})
+    return [prompt.text(clip.question, clip.options or labels) for clip in clips]
+
+
+def _check_same_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> None:
+    here = {"name": [clip.name for clip in clips], "text": list(texts)}
+    here |= {c: [getattr(clip, c) or "" for clip in clips] for c in ("label", "split", "group")}
+    there = {"name": begun.names, "text": begun.texts}
+    there |= {"label": begun.labels, "split": begun.splits, "group": begun.groups}
+    remedy = f"write to another file, or remove {begun.path} to begin anew"
+    if set(here["name"]) != set(there["name"]) or len(clips) != len(begun):
+        added = sorted(set(here["name"]) - set(there["name"]))
+        gone = sorted(set(there["name"]) - set(here["name"]))
+        examples = "".join(f"; {what}: {names[0]}" for what, names in (("new", added), ("gone", gone)) if names)
+        raise ValueError(
+            f"{begun.path} was made from other clips ({len(begun)} there, {len(clips)} here{examples}): {remedy}"
+        )
+    for what in here:
+        differs = np.flatnonzero(np.asarray(here[what]) != np.asarray(there[what]))
+        if len(differs):
+            i = int(differs[0])
+            raise ValueError(
+                f"{begun.path} was made with another {what} for {len(differs)} of {len(clips)} clips, "
+                f"{clips[i].name} first ({str(there[what][i])!r} there, {here[what][i]!r} here): {remedy}"
+            )
+
+
+def _check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
+    """Refuse what can be told apart without the model, which fingerprints tell apart once it is loaded."""
+    told_by_the_model = {"model", "revision", "dtype", "max_seconds"}
+    pairs = {
+        f.name: (getattr(begun.request, f.name), getattr(request, f.name))
+        for f in fields(Request)
+        if f.name not in told_by_the_model
+    }
+    pairs["storage"] = (begun.storage, storage)
+    differences = [f"{name} ({old!r} there, {new!r} here)" for name, (old, new) in pairs.items() if old != new]
+    if differences:
+        raise ValueError(
+            f"{begun.path} was made in another way, with a different {', '.join(differences)}: write to another file, "
+            f"or remove it to begin anew"
+        )
+
+
+def _anything_to_try(begun: HeadCache, clips: Sequence[Clip]) -> bool:
+    """Tell whether a clip is pending, or one that failed can now be read."""
+    if (begun.status == PENDING).any():
+        return True
+    return any(_readable(clips[row], begun.fingerprint) for row in np.flatnonzero(begun.status == FAILED).tolist())
+
+
+def _readable(clip: Clip, fingerprint: Fingerprint) -> bool:
+    try:
+        read_waveform(clip.audio, fingerprint.sampling_rate, min(fingerprint.max_seconds, 1.0))
+    except (AudioError, OSError):  # the cache holds the reason already
+        return False
+    return True
+
+
+def _fill(
+    writer: CacheWriter,
+    names: Sequence[str],
+    todo: Sequence[int],
+    batches: Iterable[EncodedBatch],
+    bar: tqdm[NoReturn],
+    strict: bool,
+) -> int:
+    """Store batches of encoded clips, of which row i is clip ``todo[i]``; return how many could be."""
+    stored = 0
+    for batch in batches:
+        unfit = writer.unfit(batch.vectors)
+        fit = [i for i in range(len(batch.rows)) if i not in unfit]
+        writer.write(np.asarray(todo)[batch.rows[fit]], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
+        stored += len(fit)
+        failed = batch.failed | {int(batch.rows[i]): reason for i, reason in unfit.items()}
+        for row, reason in failed.items():
+            writer.fail(todo[row], reason)
+            if strict:
+                raise ValueError(f"{names[row]}: {reason}")
+        bar.update(len(batch.rows) + len(batch.failed))
+    return stored
+
+
+def _progress_bar(lalm: LALM, clips: int, todo: int, shown: bool) -> tqdm[NoReturn]:
+    return tqdm(
+        total=clips,
+        initial=clips - todo,
+        desc=f"{lalm.name} on {lalm.device.type}",
+        unit="clip",
+        disable=None if shown else True,  # None: silent unless standard error is a terminal
+    )
+
+
+def _report(cache: HeadCache, new: int) -> ExtractionReport:
+    done: NDArray[np.bool_] = cache.status == DONE
+    window = cache.fingerprint.max_seconds
+    return ExtractionReport(
+        path=cache.path,
+        clips=len(cache),
+        done=int(done.sum()),
+        new=new,
+        failures=cache.failures,
+        cut=int((cache.seconds[done] > window + 0.01).sum()),  # a hundredth: rounding of encoders' frames
+        silent=int((cache.peak[done] == 0).sum()),
+        window_seconds=window,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("calm", "transformers", "torch", "soxr")}
+    return packages | {"python": platform.python_version()}
