@@ -1,1 +1,45 @@
-"""x."""
+"""The command line: thin commands over the public API, one a file."""
+
+from __future__ import annotations
+
+import typer
+
+from calm.cli.evaluate import evaluate
+from calm.cli.extract import extract
+from calm.cli.fit import fit
+from calm.cli.info import info
+from calm.cli.models import models
+from calm.cli.predict import predict
+
+app = typer.Typer(
+    name="calm",
+    help="Turn a frozen large audio-language model into a few-shot audio classifier.\n\n"
+    "The usual way: [bold]calm extract --model tiny DATA[/], [bold]calm fit --shots 5[/], "
+    "[bold]calm predict CLIP[/]. Exit codes: 0 all went well, 1 an error, 2 a wrong command line, "
+    "3 finished but some clips could not be read, 130 stopped.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (extract, fit, predict, evaluate, info, models):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from calm import __version__
+
+        typer.echo(f"calm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

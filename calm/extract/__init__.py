@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.audio import AudioError, Waveform, read_waveform
-from calm.extract.cache import CacheWriter, Fingerprint, HeadCache, HeadRows, Request, create_cache
+from calm.extract.cache import CacheWriter, Extraction, Fingerprint, HeadCache, HeadRows, Request, create_cache
 from calm.extract.clips import Clip, Columns, find_clips
 from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.encode import EncodedBatch, head_vectors
@@ -32,6 +32,7 @@ __all__ = [
     "Columns",
     "DecoderHeads",
     "EncodedBatch",
+    "Extraction",
     "ExtractionReport",
     "Fingerprint",
     "HeadCache",

@@ -32,7 +32,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,7 +54,7 @@ _REASON_BYTES = 300
 class Request:
     """What was asked for: all that is needed to extract further clips in the same way."""
 
-    model: str = "tiny"  #: alias, hub id or local folder
+    model: str  #: alias, hub id or local folder
     revision: str | None = None  #: branch, tag or commit of a hub checkpoint
     dtype: str | None = None  #: of the computation; None takes float32 on a CPU, the checkpoint's own elsewhere
     template: str = Prompt.template  #: with {question} and {options}
@@ -99,6 +99,15 @@ class Fingerprint:
             raise ValueError(
                 f"head vectors of {mine} and {theirs} cannot be mixed: they differ in {'; '.join(differences)}"
             )
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How the head vectors that a classifier was fitted on were made: enough to make more of them."""
+
+    request: Request  #: with revision and dtype as they turned out
+    fingerprint: Fingerprint
+    text: str | None  #: what the model was asked beside every clip; None where that differed
 
 
 class HeadCache:
@@ -242,6 +251,11 @@ class HeadRows:
         _, layers, heads, dim = self.cache.shape
         return len(self.rows), layers * heads, dim
 
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """Of what is read, whatever the cache's storage."""
+        return np.dtype(np.float32)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -249,9 +263,25 @@ class HeadRows:
         return HeadRows(self.cache, self.rows[chosen])
 
     @property
+    def names(self) -> NDArray[Any]:
+        """Name of each chosen clip."""
+        return self.cache.names[self.rows]
+
+    @property
     def labels(self) -> NDArray[Any]:
         """Label of each chosen clip."""
         return self.cache.labels[self.rows]
+
+    @property
+    def extraction(self) -> Extraction:
+        """How these head vectors were made."""
+        cache, texts = self.cache, set(self.cache.texts[self.rows].tolist())
+        commit = cache.made_with.get("revision") or cache.request.revision
+        return Extraction(
+            request=replace(cache.request, revision=commit, dtype=cache.fingerprint.dtype),
+            fingerprint=cache.fingerprint,
+            text=texts.pop() if len(texts) == 1 else None,
+        )
 
     def blocks(self, clips: int) -> Iterator[NDArray[np.float32]]:
         """Read at most ``clips`` clips at a time, each block ``(≤ clips, layers · heads, dim)``."""

@@ -40,8 +40,8 @@ class ExtractionReport:
 
 def extract_to_cache(
     clips: Sequence[Clip],
-    path: str | Path = "heads.h5",
-    request: Request | None = None,
+    path: str | Path,
+    request: Request,
     *,
     lalm: LALM | None = None,
     storage: str = "float16",
@@ -64,7 +64,7 @@ def extract_to_cache(
         From :func:`calm.extract.find_clips`.
     path : path
         The cache.
-    request : Request, optional
+    request : Request
         Model, prompt, tokens and window.
     lalm : LALM, optional
         A model already loaded, in place of the one that ``request`` names.
@@ -104,7 +104,7 @@ def extract_to_cache(
     ...         print(report.new, cache.shape)
     3 (3, 6, 6, 32)
     """
-    path, request = Path(path), request or Request()
+    path = Path(path)
     if not clips:
         raise ValueError("no clips to extract")
     if storage not in ("float16", "float32"):

@@ -17,7 +17,9 @@ def class_counts(y: NDArray[np.integer], n_classes: int) -> NDArray[np.int64]:
     return np.bincount(y, minlength=n_classes).astype(np.int64)
 
 
-def class_sums(values: NDArray, y: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
+def class_sums(
+    values: NDArray, y: NDArray[np.integer], n_classes: int, out: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Sum ``values`` over the clips of each class.
 
     Sums and counts are all that prototypes and reliabilities need, so clips can come in blocks and their sums be
@@ -29,6 +31,8 @@ def class_sums(values: NDArray, y: NDArray[np.integer], n_classes: int) -> NDArr
     y : array of int (n,)
         Class number of each clip.
     n_classes : int
+    out : array of float64 (C, ...), optional
+        Sums so far, added to in place.
 
     Returns
     -------
@@ -41,9 +45,9 @@ def class_sums(values: NDArray, y: NDArray[np.integer], n_classes: int) -> NDArr
     array([[6., 8.],
            [3., 4.]])
     """
-    sums = np.zeros((n_classes, *values.shape[1:]), dtype=np.float64)
+    sums = np.zeros((n_classes, *values.shape[1:]), dtype=np.float64) if out is None else out
     for c in np.unique(y):
-        sums[c] = values[y == c].sum(axis=0, dtype=np.float64)
+        sums[c] += values[y == c].sum(axis=0, dtype=np.float64)
     return sums
 
 

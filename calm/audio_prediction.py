@@ -1,0 +1,113 @@
+"""Predicting from audio: the fitted classifier knows which model to load and what to ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.base import HeadClassifier
+from calm.extract import Clip, Prompt, fingerprint_of, head_vectors
+
+if TYPE_CHECKING:
+    from calm.extract import LALM
+
+
+@dataclass(frozen=True)
+class AudioPrediction:
+    """What a classifier says of some clips."""
+
+    clips: tuple[Clip, ...]  #: those that could be read, n of them
+    classes: NDArray[Any]  #: labels, (C,)
+    probabilities: NDArray[np.float64]  #: as ``predict_proba`` gives them, (n, C)
+    failures: dict[str, str]  #: why the other clips could not be read, by name
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The most probable label of each clip, (n,)."""
+        return self.classes[self.probabilities.argmax(axis=1)]
+
+
+def predict_audio(
+    classifier: HeadClassifier,
+    clips: Sequence[Clip],
+    *,
+    model: str | None = None,
+    lalm: LALM | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    batch_size: int = 8,
+) -> AudioPrediction:
+    """Classify clips with the model, prompt, dtype and window that the classifier's support set was extracted with.
+
+    Parameters
+    ----------
+    classifier : HeadClassifier
+        Fitted on (rows of) a head cache.
+    clips : sequence of Clip
+        From :func:`calm.find_clips`.
+    model : str, optional
+        Where the same model is found now, if no longer under the name that it had.
+    lalm : LALM, optional
+        The model, if it is loaded already.
+    device, trust_remote_code
+        See :func:`calm.extract.load_lalm`.
+    batch_size : int
+
+    Returns
+    -------
+    AudioPrediction
+
+    Raises
+    ------
+    ValueError
+        If the classifier was fitted on bare arrays, or the model is not the one that its head vectors came from; the
+        message names what differs.
+    """
+    extraction = classifier.extraction_
+    if extraction is None:
+        raise ValueError("this classifier was fitted on arrays, so it cannot tell which model to extract with")
+    request = extraction.request if model is None else replace(extraction.request, model=model)
+    if lalm is None:
+        from calm.extract import load_lalm
+
+        lalm = load_lalm(
+            request.model,
+            revision=request.revision,
+            dtype=request.dtype,
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+    extraction.fingerprint.check_same(fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
+    labels = [str(label) for label in classifier.classes_]
+    probabilities, heard = [np.empty((0, len(labels)))], list[Clip]()
+    failures: dict[str, str] = {}
+    batches = head_vectors(
+        lalm,
+        clips,
+        [_text(clip, extraction.text, request.prompt, labels) for clip in clips],
+        tokens=request.tokens,
+        max_seconds=request.max_seconds,
+        batch_size=batch_size,
+    )
+    for batch in batches:
+        if len(batch.rows):
+            probabilities.append(classifier.predict_proba(batch.vectors))
+        heard += [clips[row] for row in batch.rows]
+        failures |= {clips[row].name: reason for row, reason in batch.failed.items()}
+    return AudioPrediction(tuple(heard), classifier.classes_, np.concatenate(probabilities), failures)
+
+
+def _text(clip: Clip, asked: str | None, prompt: Prompt, labels: Sequence[str]) -> str:
+    """Ask what the support clips were asked, unless the clip comes with a question of its own."""
+    if clip.question is not None or clip.options is not None:
+        return prompt.text(clip.question, clip.options or labels)
+    if asked is None:
+        raise ValueError(
+            f"the support clips were asked different questions, and {clip.name} has none: list the clips with their "
+            f"questions in a manifest"
+        )
+    return asked

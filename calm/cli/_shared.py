@@ -1,0 +1,84 @@
+"""What the commands share: one-line errors, numbers and tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+SOME_CLIPS_FAILED = 3
+STOPPED = 130
+_SHOWN_FAILURES = 10
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print a user's mistake as one line and exit with 1; set CALM_TRACEBACK=1 to see where it was raised."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:  # the reader has left, as `head` does
+            raise
+        except (ValueError, OSError, ImportError) as error:
+            if os.environ.get("CALM_TRACEBACK"):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    typer.echo(json.dumps(content))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
+    """Print aligned columns; those in ``numbers`` to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for i, name in enumerate(header):
+        table.add_column(name, justify="right" if i in set(numbers) else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width to fit into.
+    console = Console(highlight=False, markup=False)
+    Console(highlight=False, markup=False, width=console.width if console.is_terminal else 1000).print(table)
+
+
+def print_failures(failures: Mapping[str, str]) -> None:
+    """List the clips that failed, on standard error."""
+    for name, reason in list(failures.items())[:_SHOWN_FAILURES]:
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    if len(failures) > _SHOWN_FAILURES:
+        typer.echo(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Write an interval of shares as percentages."""
+    return f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f} %"
+
+
+def plural(n: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    >>> plural(1, "clip"), plural(2, "class")
+    ('1 clip', '2 classes')
+    """
+    many = noun + ("es" if noun.endswith("s") else "s")
+    return f"{n} {noun if n == 1 else many}"

@@ -1,0 +1,146 @@
+"""``calm extract``: a folder of clips in, a head cache out."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json
+
+
+@one_line_errors
+def extract(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with one sub-folder a class, an AudioFolder with metadata.csv or .jsonl, a CSV, TSV, JSON "
+            "or JSONL manifest, or one audio file."
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="An alias (see calm models), a hub id, or a local folder.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The head cache; gone on with if it is there.")] = Path(
+        "heads.h5"
+    ),
+    question: Annotated[str | None, typer.Option(help="Asked of clips that have no question of their own.")] = None,
+    template: Annotated[str, typer.Option(help="The text beside the sound, with {question} and {options}.")] = (
+        "{question}"
+    ),
+    tokens: Annotated[int, typer.Option(min=1, help="Average the last so many prompt tokens.")] = 1,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Cut clips there; the model's window unless given.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16; float32 on a CPU, the checkpoint's own elsewhere."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
+    device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
+    storage: Annotated[str, typer.Option(help="float16 or float32, of the cache.")] = "float16",
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 2,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that fails.")] = False,
+    root: Annotated[Path | None, typer.Option(help="Where a manifest's paths start; its own folder.")] = None,
+    audio_column: Annotated[str | None, typer.Option(help="Manifest column of audio files.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Manifest column of labels.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Manifest column of splits (train, test).")] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Manifest column of groups (recording, speaker, fold), kept apart.")
+    ] = None,
+    question_column: Annotated[str | None, typer.Option(help="Manifest column of questions.")] = None,
+    options_column: Annotated[str | None, typer.Option(help="Manifest column of answer options.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+) -> None:
+    """Extract the head vectors of every clip into a cache.
+
+    Stop it, kill it, run it again: it goes on where it was. A clip that cannot be read is marked as failed with its
+    reason, and tried again by the next run.
+    """
+    from calm.extract import DEFAULT_QUESTION, Columns, Request, extract_to_cache, find_clips
+
+    columns = Columns(audio_column, label_column, split_column, group_column, question_column, options_column)
+    clips = find_clips(data, columns=columns, root=root)
+    request = Request(
+        model=model,
+        revision=revision,
+        dtype=dtype,
+        template=template,
+        question=DEFAULT_QUESTION if question is None else question,
+        tokens=tokens,
+        max_seconds=max_seconds,
+    )
+    if not json:
+        typer.echo(_describe(data, [clip.label for clip in clips], [clip.group for clip in clips]))
+    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends first
+    try:
+        report = extract_to_cache(
+            clips,
+            out,
+            request,
+            storage=storage,
+            device=device,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+            batch_size=batch_size,
+            workers=workers,
+            strict=strict,
+            progress=not json,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
+        raise typer.Exit(STOPPED) from None
+    if json:
+        print_json(
+            {
+                "cache": str(out),
+                "clips": report.clips,
+                "done": report.done,
+                "new": report.new,
+                "failed": report.failures,
+                "cut": report.cut,
+                "silent": report.silent,
+            }
+        )
+    else:
+        print_failures(report.failures)
+        already = "" if report.new == report.done else f", {report.done - report.new} of them already there"
+        typer.echo(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
+        if report.cut:
+            typer.echo(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
+        if report.silent:
+            typer.echo(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
+        if report.failures:
+            typer.echo(f"{plural(len(report.failures), 'clip')} failed: mend them and run this again", err=True)
+        else:
+            typer.echo("next: calm fit --shots 5" + ("" if str(out) == "heads.h5" else f" {out}"))
+    if report.failures:
+        raise typer.Exit(SOME_CLIPS_FAILED)
+
+
+def _describe(data: Path, labels: list[str | None], groups: list[str | None]) -> str:
+    classes, distinct_groups = {*labels} - {None}, {*groups} - {None}
+    parts = [plural(len(labels), "clip"), plural(len(classes), "class") if classes else "no labels"]
+    if distinct_groups:
+        parts.append(plural(len(distinct_groups), "group"))
+    return f"{data}: {', '.join(parts)}"
+
+
+def _kept(out: Path) -> str:
+    from calm.extract import HeadCache
+
+    if not out.exists():
+        return "nothing was written yet"
+    with HeadCache(out) as cache:
+        return f"{len(cache.done)} of {plural(len(cache), 'clip')} are in {out}"
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,122 @@
+"""``calm info``: what is in a file, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calm.cli._shared import one_line_errors, plural, print_failures, print_json
+
+if TYPE_CHECKING:
+    from calm.base import HeadClassifier
+    from calm.extract import Fingerprint, HeadCache, Request
+
+
+@one_line_errors
+def info(
+    file: Annotated[Path, typer.Argument(help="A head cache or a fitted classifier.")] = Path("heads.h5"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+) -> None:
+    """Say what is in a head cache or a fitted classifier.
+
+    A cache can be looked at while it is being written.
+    """
+    import h5py
+
+    from calm import HeadCache, load
+
+    if file.is_file() and h5py.is_hdf5(file):
+        with HeadCache(file) as cache:
+            print_json(_cache_facts(cache)) if json else _tell_cache(cache)
+    elif file.suffix == ".h5":
+        HeadCache(file).close()  # raises, saying why it is none
+    else:
+        classifier = load(file)
+        print_json(_classifier_facts(classifier)) if json else _tell_classifier(file, classifier)
+
+
+def _cache_facts(cache: HeadCache) -> dict[str, Any]:
+    return {
+        "kind": "head cache",
+        "shape": cache.shape,
+        "storage": cache.storage,
+        "done": len(cache.done),
+        "failed": cache.failures,
+        "labels": dict(Counter(cache.labels.tolist())),
+        "groups": len({*cache.groups.tolist()} - {""}),
+        "splits": dict(Counter(cache.splits.tolist())),
+        "prompts": len(set(cache.texts.tolist())),
+        "request": asdict(cache.request),
+        "fingerprint": asdict(cache.fingerprint),
+        "made_with": cache.made_with,
+    }
+
+
+def _tell_cache(cache: HeadCache) -> None:
+    facts = _cache_facts(cache)
+    clips, layers, heads, dim = cache.shape
+    pending = clips - facts["done"] - len(facts["failed"])
+    state = [f"{facts['done']} done"]
+    state += [f"{pending} pending"] if pending else []
+    state += [f"{len(facts['failed'])} failed"] if facts["failed"] else []
+    size = cache.path.stat().st_size / 1e6
+    typer.echo(f"{cache.path}: a head cache of {plural(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
+    typer.echo(f"heads     {layers} layers × {heads} heads × {dim} dimensions, {cache.storage}")
+    labels = {label: n for label, n in facts["labels"].items() if label}
+    if labels:
+        smallest, largest = min(labels.values()), max(labels.values())
+        each = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+        typer.echo(f"labels    {plural(len(labels), 'class')} of {each} clips: {', '.join(sorted(labels))}")
+    else:
+        typer.echo("labels    none")
+    splits = {split: n for split, n in facts["splits"].items() if split}
+    if splits:
+        typer.echo(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
+    if facts["groups"]:
+        typer.echo(f"groups    {facts['groups']}")
+    _tell_extraction(cache.request, cache.fingerprint, facts["prompts"], cache.made_with.get("revision"))
+    made = ", ".join(f"{name} {number}" for name, number in cache.made_with.items() if name != "revision")
+    typer.echo(f"made with {made}")
+    print_failures(facts["failed"])
+
+
+def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
+    return {
+        "kind": type(classifier).__name__,
+        "parameters": classifier.get_params(),
+        "classes": dict(zip(classifier.classes_.tolist(), classifier.class_count_.tolist(), strict=True)),
+        "heads": classifier.prototypes_.shape[1],
+        "dim": classifier.prototypes_.shape[2],
+        "extraction": None if classifier.extraction_ is None else asdict(classifier.extraction_),
+    }
+
+
+def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
+    facts = _classifier_facts(classifier)
+    size = file.stat().st_size / 1e6
+    typer.echo(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
+    typer.echo(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
+    typer.echo(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
+    typer.echo(f"heads     {facts['heads']} × {facts['dim']} dimensions")
+    extraction = classifier.extraction_
+    if extraction is None:
+        typer.echo("model     unknown: it was fitted on arrays")
+    else:
+        prompts = 1 if extraction.text is not None else None
+        _tell_extraction(extraction.request, extraction.fingerprint, prompts, extraction.request.revision)
+
+
+def _tell_extraction(request: Request, fingerprint: Fingerprint, prompts: int | None, commit: str | None) -> None:
+    at = f" at {commit}" if commit else ""
+    typer.echo(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}")
+    typer.echo(f"prompt    {fingerprint.prompt!r}")
+    if prompts != 1:
+        many = "several" if prompts is None else str(prompts)
+        typer.echo(f"          {many} different texts, from the clips' own questions or options")
+    position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
+    typer.echo(f"position  {position}")
+    typer.echo(f"audio     {fingerprint.sampling_rate} Hz, the first {fingerprint.max_seconds:g} s")

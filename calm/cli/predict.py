@@ -1,0 +1,62 @@
+"""``calm predict``: clips in, labels out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
+
+
+@one_line_errors
+def predict(
+    clips: Annotated[list[Path], typer.Argument(help="Audio files, folders or manifests.")],
+    classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = Path("calm.safetensors"),
+    top: Annotated[int, typer.Option(min=1, help="How many labels to name, the most probable first.")] = 3,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Where the model is found now, if it has moved.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a clip instead of words.")] = False,
+) -> None:
+    """Predict the label of each clip, with its probability and the runners-up.
+
+    The classifier knows the model, prompt and precision that it was fitted with, and refuses others.
+    """
+    from calm import find_clips, load, predict_audio
+
+    fitted = load(classifier)
+    found = [clip for path in clips for clip in find_clips(path)]
+    prediction = predict_audio(
+        fitted, found, model=model, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+    )
+    best_first = np.argsort(-prediction.probabilities, axis=1)[:, :top]
+    ranked = [
+        [(str(prediction.classes[c]), float(p[c])) for c in best]
+        for p, best in zip(prediction.probabilities, best_first, strict=True)
+    ]
+    if json:
+        for clip, ranking in zip(prediction.clips, ranked, strict=True):
+            label, probability = ranking[0]
+            print_json({"clip": clip.name, "label": label, "probability": probability, "ranking": dict(ranking)})
+    elif ranked:
+        rows = [
+            (
+                clip.name,
+                ranking[0][0],
+                f"{ranking[0][1]:.3f}",
+                ", ".join(f"{label} {p:.3f}" for label, p in ranking[1:]),
+            )
+            for clip, ranking in zip(prediction.clips, ranked, strict=True)
+        ]
+        print_table(("clip", "label", "probability", "runners-up"), rows, numbers=(2,))
+    print_failures(prediction.failures)
+    if prediction.failures:
+        raise typer.Exit(SOME_CLIPS_FAILED if prediction.clips else 1)

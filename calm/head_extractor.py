@@ -1,0 +1,127 @@
+"""Extraction as a scikit-learn transformer, from paths or waveforms to head vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from einops import rearrange
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from calm.extract import DEFAULT_QUESTION, Prompt, find_clips, head_vectors, prompt_texts
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from calm.extract import LALM
+
+
+class HeadExtractor(TransformerMixin, BaseEstimator):
+    """Turn clips into head vectors with a frozen large audio-language model; the first step of a pipeline.
+
+    There is nothing to fit. The model is loaded at the first transform and shared between clones, so that
+    cross-validation does not load it again.
+
+    Parameters
+    ----------
+    model : str
+        Alias, hub id or local folder; see :func:`calm.extract.load_lalm`.
+    revision, dtype, device : str, optional
+        See :func:`calm.extract.load_lalm`.
+    template, question : str
+        What the model is asked; see :class:`calm.extract.Prompt`.
+    tokens : int
+        1 takes the last token of the prompt, m the mean over the last m.
+    max_seconds : float, optional
+        Where long clips are cut; the model's window unless given.
+    batch_size : int
+        Clips a forward pass.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from calm import CALMClassifier
+    >>> time = np.arange(16000) / 16000
+    >>> clips = [np.sin(2 * np.pi * pitch * time) for pitch in (200, 210, 2000, 2100)]
+    >>> pipe = make_pipeline(HeadExtractor("tiny"), CALMClassifier())
+    >>> pipe.fit(clips, ["low", "low", "high", "high"]).predict([np.sin(2 * np.pi * 2050 * time)])
+    array(['high'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        template: str = "{question}",
+        question: str = DEFAULT_QUESTION,
+        tokens: int = 1,
+        max_seconds: float | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.dtype = dtype
+        self.device = device
+        self.template = template
+        self.question = question
+        self.tokens = tokens
+        self.max_seconds = max_seconds
+        self.batch_size = batch_size
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Do nothing: the model is frozen."""
+        return self
+
+    def transform(self, X: Sequence[Any]) -> NDArray[np.float32]:
+        """Extract the head vectors of some clips.
+
+        Parameters
+        ----------
+        X : sequence
+            Paths, mono or ``(samples, channels)`` arrays at the model's rate, or ``(array, rate)`` pairs.
+
+        Returns
+        -------
+        array of float32 (n, layers · heads, dim)
+
+        Raises
+        ------
+        ValueError
+            If a clip cannot be read: a transformer answers for every clip or for none. To leave bad clips out,
+            extract into a cache.
+        """
+        clips = find_clips(list(X))
+        texts = prompt_texts(clips, Prompt(self.template, self.question))
+        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device)
+        batches = list(
+            head_vectors(
+                lalm, clips, texts, tokens=self.tokens, max_seconds=self.max_seconds, batch_size=self.batch_size
+            )
+        )
+        failed = {row: reason for batch in batches for row, reason in batch.failed.items()}
+        if failed:
+            first = min(failed)
+            raise ValueError(f"{len(failed)} of {len(clips)} clips failed; {clips[first].name}: {failed[first]}")
+        return rearrange(np.concatenate([batch.vectors for batch in batches]), "n l h d -> n (l h) d")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True
+        return tags
+
+
+@lru_cache(maxsize=1)
+def _shared_lalm(model: str, revision: str | None, dtype: str | None, device: str | None) -> LALM:
+    from calm.extract import load_lalm
+
+    return load_lalm(model, revision=revision, dtype=dtype, device=device)
