@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from calm.fit import class_counts, class_sums
-from calm.heads import ArrayHeads, HeadVectors, block_clips, split_heads, stored_heads
+from calm.heads import ArrayHeads, HeadVectors, block_clips, join_layers, split_heads, stored_heads
 
 if TYPE_CHECKING:
     from calm.extract import Extraction
@@ -72,7 +72,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         rows = stored_heads(X)
         heads: HeadVectors
         if rows is None:
-            X, labels = validate_data(self, X, y, dtype=_DTYPES, allow_nd=True)
+            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True)
             heads = ArrayHeads(split_heads(X, self.n_heads))
         else:
             heads, labels = rows, column_or_1d(y)
@@ -121,7 +121,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         rows = stored_heads(X)
         heads: HeadVectors
         if rows is None:
-            X = validate_data(self, X, dtype=_DTYPES, allow_nd=True, reset=False)
+            X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
             heads = ArrayHeads(split_heads(X, self.n_heads))
         else:
             heads = rows

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from einops import rearrange
 from numpy.typing import NDArray
 
 from calm.extract import HeadCache, HeadRows
@@ -59,13 +60,23 @@ def stored_heads(X: Any) -> HeadRows | None:
     return X if isinstance(X, HeadRows) else None
 
 
+def join_layers(X: Any) -> Any:
+    """Put the heads of all layers on one axis: ``(clips, layers, heads, dim)`` to ``(clips, layers · heads, dim)``.
+
+    Whatever has another shape stays as it is.
+    """
+    if getattr(X, "ndim", None) != 4:
+        return X
+    return rearrange(X, "clips layers heads dim -> clips (layers heads) dim")
+
+
 def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
     """Bring an array to ``(clips, heads, dim)``.
 
     Parameters
     ----------
     X : array
-        ``(clips, heads, dim)``, ``(clips, layers, heads, dim)``, or flat ``(clips, heads · dim)``.
+        ``(clips, heads, dim)``, or flat ``(clips, heads · dim)``.
     n_heads : int, optional
         How many heads lie side by side in a flat array; one unless given.
 
@@ -81,9 +92,6 @@ def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
     """
     if X.ndim == 3:
         return X
-    if X.ndim == 4:
-        clips, layers, heads, dim = X.shape
-        return X.reshape(clips, layers * heads, dim)
     if X.ndim != 2:
         raise ValueError(
             f"X has shape {X.shape}; expected (clips, heads, dim), (clips, layers, heads, dim) or (clips, features)"
@@ -91,7 +99,7 @@ def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
     heads = 1 if n_heads is None else n_heads
     if heads < 1 or X.shape[1] % heads:
         raise ValueError(f"X has {X.shape[1]} features a clip, which do not split into n_heads={n_heads!r}")
-    return X.reshape(len(X), heads, X.shape[1] // heads)
+    return rearrange(X, "clips (heads dim) -> clips heads dim", heads=heads)
 
 
 def block_clips(heads: HeadVectors, n_classes: int) -> int:

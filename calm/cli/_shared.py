@@ -45,15 +45,20 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
     """Print aligned columns; those in ``numbers`` to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(header):
         table.add_column(name, justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    # A pipe has no width to fit into.
-    console = Console(highlight=False, markup=False)
-    Console(highlight=False, markup=False, width=console.width if console.is_terminal else 1000).print(table)
+        table.add_row(*(Text(cell) for cell in row))  # a label may look like markup
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to fit into
+        console.width = 1000
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def print_failures(failures: Mapping[str, str]) -> None:

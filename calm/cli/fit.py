@@ -10,7 +10,9 @@ import typer
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
 
 if TYPE_CHECKING:
+    from calm.base import HeadClassifier
     from calm.episode import Episode
+    from calm.evaluation import Evaluation
 
 
 @one_line_errors
@@ -48,6 +50,7 @@ def fit(
         ).fit(episode.support, episode.support.labels)
         sav = SAVClassifier().fit(episode.support, episode.support.labels)
         results = _compare({"CALM": calm, "SAV": sav}, episode)
+        grouped = bool((opened.groups != "").any())
     calm.save(out)
     if json:
         print_json(
@@ -62,6 +65,7 @@ def fit(
         )
         return
     drawn = "all that there are" if shots is None else f"{shots} of each class, seed {seed}"
+    drawn += ", groups kept apart" if grouped else ""
     typer.echo(f"support: {plural(len(episode.support), 'clip')} of {plural(len(calm.classes_), 'class')} ({drawn})")
     if results:
         typer.echo(f"accuracy on {plural(len(episode.query), 'other clip')}:")
@@ -72,7 +76,7 @@ def fit(
     typer.echo(f"wrote {out}; next: calm predict CLIP" + ("" if str(out) == "calm.safetensors" else f" -c {out}"))
 
 
-def _compare(classifiers, episode: Episode):  # type: ignore[no-untyped-def]
+def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[str, Evaluation]:
     from calm import evaluate
 
     if len(episode.query) == 0:

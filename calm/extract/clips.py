@@ -109,11 +109,13 @@ def find_clips(
             raise ValueError("labels go with a list of clips; a folder or manifest brings its own")
         return _clips_at(Path(source), columns or Columns(), None if root is None else Path(root))
     if labels is None:
-        return [Clip(audio, _name_in_memory(audio, i)) for i, audio in enumerate(source)]
+        labels = [None] * len(source)
     if len(labels) != len(source):
         raise ValueError(f"{len(source)} clips, but {len(labels)} labels")
-    pairs = enumerate(zip(source, labels, strict=True))
-    return [Clip(audio, _name_in_memory(audio, i), label=str(label)) for i, (audio, label) in pairs]
+    return [
+        Clip(audio, _name_in_memory(audio, i), label=None if label is None else str(label))
+        for i, (audio, label) in enumerate(zip(source, labels, strict=True))
+    ]
 
 
 def _clips_at(path: Path, columns: Columns, root: Path | None) -> list[Clip]:
@@ -123,7 +125,7 @@ def _clips_at(path: Path, columns: Columns, root: Path | None) -> list[Clip]:
         return _clips_in_folder(path, columns)
     if path.suffix.lower() in _MANIFEST_SUFFIXES:
         return _clips_in_manifest(path, columns, root or path.parent)
-    return [Clip(path, path.name)]
+    return [Clip(path, path.as_posix())]
 
 
 def _name_in_memory(audio: Audio, index: int) -> str:

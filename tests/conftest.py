@@ -1,0 +1,69 @@
+"""Fixtures: shared data, the tiny model, small real audio files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from calm.extract import LALM, load_lalm
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def shared(name: str) -> Path:
+    """Return a path in the shared data; without it a test is skipped, but fails where CI=true."""
+    path = SHARED / name
+    if not path.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"shared data is missing: {path}")
+        pytest.skip(f"shared data is missing: {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def esc10() -> Path:
+    return shared("esc10")
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, NDArray]:
+    with np.load(shared("golden") / "published_code_outputs.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> LALM:
+    return load_lalm("tiny", device="cpu")
+
+
+def noise(seconds: float, seed: int = 0, rate: int = 16000) -> NDArray[np.float32]:
+    """Return white noise at a peak of about 0.3."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))).astype(np.float32)
+
+
+def tone(pitch: float, seconds: float = 0.5, seed: int = 0, rate: int = 16000) -> NDArray[np.float32]:
+    """Return a tone in a little noise."""
+    time = np.arange(round(seconds * rate)) / rate
+    return (0.3 * np.sin(2 * np.pi * pitch * time)).astype(np.float32) + 0.1 * noise(seconds, seed, rate)
+
+
+@pytest.fixture
+def class_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of real wav files, one sub-folder a class: low and high tones unless told otherwise."""
+
+    def make(clips: int = 4, classes: tuple[str, ...] = ("high", "low"), name: str = "data") -> Path:
+        for c, label in enumerate(classes):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(clips):
+                pitch = 3000 / (1 + 3 * c) * (1 + 0.02 * i)
+                soundfile.write(folder / f"{i}.wav", tone(pitch, seed=100 * c + i), 16000)
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,170 @@
+"""Loading: aliases, local folders, precision, and clear words for what cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+
+from calm.extract import LALM, HeadRecorder, find_heads, load_lalm, resolve_model
+from calm.extract.tiny import build_tiny
+from tests.conftest import noise
+
+
+@pytest.fixture(scope="module")
+def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen2-Audio checkpoint on disk, as a hub repository holds it."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model, processor = build_tiny()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def vectors(lalm: LALM) -> torch.Tensor:
+    with HeadRecorder(lalm.heads) as record:
+        return record(lalm.model, lalm.inputs([noise(1.0)], [lalm.chat("What is this?")]))
+
+
+def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: LALM, saved_tiny: Path) -> None:
+    lalm = load_lalm(str(saved_tiny), device="cpu")
+    assert type(lalm.model).__name__ == "Qwen2AudioForConditionalGeneration"
+    assert lalm.weights_digest == tiny.weights_digest
+    assert lalm.chat("Hm?") == tiny.chat("Hm?")
+    torch.testing.assert_close(vectors(lalm), vectors(tiny))
+
+
+def test_tiny_is_the_same_wherever_it_is_built(tiny: LALM) -> None:
+    # A change of this digest makes every cache made with tiny stale: change it knowingly.
+    assert tiny.weights_digest == "13bb1717387ebc6c"
+    assert 4e6 < sum(p.numel() for p in tiny.model.parameters()) < 5e6
+
+
+def test_building_tiny_leaves_the_callers_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    build_tiny()
+    assert torch.rand(1) == expected
+
+
+def test_the_model_is_frozen_and_in_evaluation_mode(tiny: LALM) -> None:
+    assert not tiny.model.training
+    assert not any(p.requires_grad for p in tiny.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype_is_as_asked(saved_tiny: Path, dtype: str) -> None:
+    assert load_lalm(str(saved_tiny), dtype=dtype, device="cpu").dtype == dtype
+
+
+def test_one_changed_weight_matrix_changes_the_digest(tiny: LALM) -> None:
+    model, processor = build_tiny()
+    with torch.no_grad():
+        model.get_decoder().layers[3].mlp.up_proj.weight *= 1.01
+    assert LALM("changed", model, processor).weights_digest != tiny.weights_digest
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("qwen2audio", "qwen2-audio"), ("Qwen2.5-Omni", "qwen2.5-omni"), ("tinny", "tiny")]
+)
+def test_an_unknown_alias_names_near_misses(name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown model '{name}': did you mean .*{near}"):
+        load_lalm(name)
+
+
+def test_hub_ids_and_folders_are_no_aliases(tmp_path: Path) -> None:
+    assert resolve_model("someone/some-model") == "someone/some-model"
+    assert resolve_model(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ValueError, match="unknown model './nowhere'"):
+        resolve_model("./nowhere")
+
+
+def test_a_folder_without_a_model_gets_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot load model") as error:
+        load_lalm(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_takes_no_audio_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
+    Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    ).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((saved_tiny / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    with pytest.raises(ValueError, match="cannot load model"):
+        load_lalm(str(tmp_path))
+
+
+def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="dtype must be float32, bfloat16 or float16, got 'int4'"):
+        load_lalm("tiny", dtype="int4")
+    with pytest.raises(ValueError, match="device 'warp' cannot be used"):
+        load_lalm("tiny", device="warp")
+    with pytest.raises(ValueError, match="give device or device_map, not both"):
+        load_lalm("tiny", device="cpu", device_map="auto")
+
+
+def test_device_map_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'calm\[device-map\]'"):
+        load_lalm("tiny", device_map="auto")
+
+
+# --- discovery ---
+
+
+def test_heads_are_those_of_the_text_decoder_only(tiny: LALM) -> None:
+    projections = set(tiny.heads.projections)
+    assert projections == {layer.self_attn.o_proj for layer in tiny.model.model.language_model.layers}
+    assert not projections & set(tiny.model.model.audio_tower.modules())
+
+
+def test_a_decoder_without_layers_says_what_it_holds() -> None:
+    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=8))
+    with pytest.raises(ValueError, match=r"its decoder \(GPT2Model\) has no `layers`; it holds wte, wpe"):
+        find_heads(model)
+
+
+def decoder_of(*layers: nn.Module, heads: Any = 2) -> Any:
+    text_config = SimpleNamespace(num_attention_heads=heads)
+    return SimpleNamespace(
+        get_decoder=lambda: SimpleNamespace(layers=layers),
+        config=SimpleNamespace(get_text_config=lambda decoder: text_config),
+    )
+
+
+def layer(width: int, projection: str = "o_proj", attention: str = "self_attn") -> nn.Module:
+    return nn.ModuleDict({attention: nn.ModuleDict({projection: nn.Linear(width, 8)}), "mlp": nn.Linear(8, 8)})
+
+
+def test_a_layer_without_attention_says_what_was_looked_for() -> None:
+    with pytest.raises(
+        ValueError, match=r"decoder layer 1: no attention with one of o_proj, .*it holds mixer \(Linear"
+    ):
+        find_heads(decoder_of(layer(8), nn.ModuleDict({"mixer": nn.Linear(8, 8)})))
+
+
+def test_layers_of_different_widths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"differ in size between layers .*\[8, 16\]"):
+        find_heads(decoder_of(layer(8), layer(16)))
+
+
+def test_a_width_that_does_not_split_into_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match="8 inputs does not split into 3 heads"):
+        find_heads(decoder_of(layer(8), heads=3))
+
+
+def test_a_config_without_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match="no `num_attention_heads`"):
+        find_heads(decoder_of(layer(8), heads=None))
+
+
+@pytest.mark.parametrize("projection", ["o_proj", "out_proj", "dense"])
+def test_the_projection_may_have_any_of_its_usual_names(projection: str) -> None:
+    assert find_heads(decoder_of(layer(12, projection))).shape == (1, 2, 6)
