@@ -81,7 +81,7 @@ def test_an_unknown_alias_names_near_misses(name: str, near: str) -> None:
 def test_hub_ids_and_folders_are_no_aliases(tmp_path: Path) -> None:
     assert resolve_model("someone/some-model") == "someone/some-model"
     assert resolve_model(str(tmp_path)) == str(tmp_path)
-    with pytest.raises(ValueError, match="unknown model './nowhere'"):
+    with pytest.raises(ValueError, match=r"unknown model '\./nowhere'"):
         resolve_model("./nowhere")
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.audio import AudioError, Waveform, read_waveform
-from calm.extract.cache import CacheWriter, Extraction, Fingerprint, HeadCache, HeadRows, Request, create_cache
+from calm.extract.cache import HeadCache, HeadRows
+from calm.extract.cache_writer import CacheWriter, create_cache
 from calm.extract.clips import Clip, Columns, find_clips
 from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.models import ALIASES, LALM, load_lalm, resolve_model
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt
+from calm.extract.request import Extraction, Fingerprint, Request
 from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
 
 if TYPE_CHECKING:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calm.extract.audio import AudioError, read_waveform
-from calm.extract.cache import DONE, FAILED, PENDING, CacheWriter, Fingerprint, HeadCache, Request, create_cache
+from calm.extract.cache import DONE, FAILED, PENDING, HeadCache
+from calm.extract.cache_writer import CacheWriter, create_cache
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.prompt import Prompt
+from calm.extract.request import Fingerprint, Request
 
 if TYPE_CHECKING:
     from calm.extract.models import LALM
