@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from calm.evaluation import Evaluation, evaluate
     from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
     from calm.head_extractor import HeadExtractor
-    from calm.persistence import load
+    from calm.loading import load
     from calm.sav_classifier import SAVClassifier
 
 __version__ = "0.1.0"
@@ -35,7 +35,7 @@ _HOME = {
     "evaluate": "calm.evaluation",
     "extract_to_cache": "calm.extract",
     "find_clips": "calm.extract",
-    "load": "calm.persistence",
+    "load": "calm.loading",
     "load_lalm": "calm.extract",
     "predict_audio": "calm.audio_prediction",
 }

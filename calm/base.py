@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +15,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from calm.classifier_file import write_classifier_file
+from calm.extract import Extraction, Fingerprint, Request
 from calm.fit import class_counts, class_sums
 from calm.heads import ArrayHeads, HeadVectors, block_clips, join_layers, split_heads, stored_heads
-
-if TYPE_CHECKING:
-    from calm.extract import Extraction
-
 
 #: Arrays are computed with in their own precision; float16 and integers in float32.
 _DTYPES = (np.float32, np.float64)
@@ -81,7 +80,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"at least two classes are needed; all labels are one class, {self.classes_[0]!r}")
+            raise ValueError(
+                f"at least two classes are needed; all labels are one class, {self.classes_.tolist()[0]!r}"
+            )
         self.class_count_ = class_counts(numbers, len(self.classes_))
         self.extraction_: Extraction | None = None if rows is None else rows.extraction
         self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
@@ -147,9 +148,44 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If it has not been fitted.
+        TypeError
+            If its labels are neither text, numbers nor booleans.
         OSError
             If the file cannot be written; one that was there is then left as it was.
         """
-        from calm.persistence import save
+        check_is_fitted(self)
+        learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
+        if classes.dtype.kind not in "UOifub":
+            raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
+        tensors = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
+        header = {
+            "classifier": type(self).__name__,
+            "parameters": self.get_params(),
+            "classes": classes.tolist(),
+            "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
+            "extraction": None if extraction is None else asdict(extraction),
+            "learned": {name: value for name, value in learned.items() if name not in tensors},
+        }
+        write_classifier_file(Path(path), header, tensors)
 
-        save(self, path)
+    @classmethod
+    def from_description(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+        """Rebuild a fitted classifier from what :meth:`save` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If the description is not one of this class.
+        """
+        classifier = cls(**header["parameters"])
+        for name, value in (header["learned"] | tensors).items():
+            setattr(classifier, name, value)
+        classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
+        made = header["extraction"]
+        classifier.extraction_ = made and Extraction(
+            Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
+        )
+        return classifier

@@ -38,7 +38,12 @@ def test_a_ten_minute_file_is_cut_without_being_decoded_whole(tmp_path: Path, mo
     soundfile.write(file, np.tile(noise(60.0, rate=8000), 10), 8000)
     asked = []
     original = soundfile.SoundFile.read
-    monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, n, **kw: asked.append(n) or original(self, n, **kw))
+
+    def read(self: soundfile.SoundFile, frames: int, **options: object) -> np.ndarray:
+        asked.append(frames)
+        return original(self, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
     clip = read_waveform(file, 16000, max_seconds=5.0)
     assert len(clip.samples) == 80000
     assert clip.seconds == 600.0

@@ -1,0 +1,46 @@
+"""Reading back a fitted classifier of any kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from calm.base import HeadClassifier
+from calm.calm_classifier import CALMClassifier
+from calm.classifier_file import read_classifier_file
+from calm.sav_classifier import SAVClassifier
+
+CLASSIFIERS: dict[str, type[HeadClassifier]] = {c.__name__: c for c in (CALMClassifier, SAVClassifier)}
+
+
+def load(path: str | Path) -> HeadClassifier:
+    """Read a classifier that was saved.
+
+    Returns
+    -------
+    HeadClassifier
+        Of the class that was saved, fitted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a saved classifier, is damaged, or was written by a newer version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(10, 3, 8))
+    >>> clf = CALMClassifier().fit(X, np.repeat(["dog", "rain"], 5))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clf.save(f"{folder}/calm.safetensors")
+    ...     again = load(f"{folder}/calm.safetensors")
+    >>> bool((again.predict_proba(X) == clf.predict_proba(X)).all())
+    True
+    """
+    header, tensors = read_classifier_file(Path(path))
+    try:
+        return CLASSIFIERS[header["classifier"]].from_description(header, tensors)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged, or of another version of calm: {error}") from error

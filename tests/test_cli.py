@@ -1,0 +1,294 @@
+"""The commands as a user types them: what they print, what they write, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from calm import HeadCache
+from calm.cli import app
+from tests.conftest import noise, tone
+
+Maker = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def calm(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
+
+
+def calm_in_a_process(*args: object, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "calm", *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
+
+
+def extract(data: Path, *args: object) -> Result:
+    return calm("extract", "--model", "tiny", "--device", "cpu", data, *args)
+
+
+def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
+    result = extract(class_folder(6))
+    assert result.exit_code == 0
+    assert "12 clips, 2 classes" in result.stdout
+    assert "heads.h5: head vectors of 12 of 12 clips\nnext: calm fit --shots 5\n" in result.stdout
+
+    result = calm("fit", "--shots", 3)
+    assert result.exit_code == 0
+    assert "support: 6 clips of 2 classes (3 of each class, seed 0)" in result.stdout
+    assert "accuracy on 6 other clips" in result.stdout
+    assert re.search(r"^CALM +100\.0 % +61\.0 – 100\.0 %$", result.stdout, re.MULTILINE)
+    assert re.search(r"^SAV +", result.stdout, re.MULTILINE)
+
+    soundfile.write("new.wav", tone(2900, seed=99), 16000)
+    result = calm("predict", "new.wav")
+    assert re.search(r"^new\.wav +high +0\.\d{3} +low 0\.\d{3}$", result.stdout, re.MULTILINE)
+
+    result = calm("evaluate")
+    assert "calm.safetensors on 6 clips of heads.h5; 6 clips left out" in result.stdout
+    assert "accuracy 100.0 % (6 of 6), 95 % interval 61.0 – 100.0 %" in result.stdout
+    assert re.search(r"^low +3 +100\.0 %", result.stdout, re.MULTILINE)
+
+    assert "a head cache of 12 clips (12 done)" in calm("info").stdout
+    assert "a fitted CALMClassifier" in calm("info", "calm.safetensors").stdout
+    assert "Qwen/Qwen2-Audio-7B-Instruct" in calm("models").stdout
+
+
+def test_every_command_can_speak_json(class_folder: Maker) -> None:
+    data = class_folder(3)
+    extracted = json.loads(extract(data, "--json").stdout)
+    assert extracted["done"] == extracted["new"] == 6
+    fitted = json.loads(calm("fit", "--shots", 1, "--json").stdout)
+    assert fitted["classes"] == ["high", "low"]
+    assert set(fitted["accuracy"]) == {"CALM", "SAV"}
+    lines = calm("predict", data, "--json").stdout.splitlines()
+    assert [json.loads(line)["clip"] for line in lines][:2] == ["high/0.wav", "high/1.wav"]
+    assert json.loads(calm("evaluate", "--json").stdout)["clips"] == 4
+    assert json.loads(calm("info", "--json").stdout)["shape"] == [6, 6, 6, 32]
+    assert json.loads(calm("info", "calm.safetensors", "--json").stdout)["classes"] == {"high": 1, "low": 1}
+    assert json.loads(calm("models", "--json").stdout)["tiny"] == "tiny"
+
+
+def test_extracting_again_goes_on_and_says_so(class_folder: Maker) -> None:
+    data = class_folder(2)
+    extract(data)
+    assert "head vectors of 4 of 4 clips, 4 of them already there" in extract(data).stdout
+
+
+def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> None:
+    data = class_folder(2)
+    (data / "low/bad.wav").write_text("not audio")
+    result = extract(data)
+    assert result.exit_code == 3
+    assert "failed: low/bad.wav: not readable as audio" in result.stderr
+    assert "1 clip failed: mend them and run this again" in result.stderr
+    assert "head vectors of 4 of 5 clips" in result.stdout
+    assert "(4 done, 1 failed)" in calm("info").stdout
+    assert calm("fit").exit_code == 0  # the good ones serve
+
+    result = calm("predict", "data/low/bad.wav", "data/low/0.wav")
+    assert result.exit_code == 3
+    assert "low/0.wav" in result.stdout and "failed: data/low/bad.wav" in result.stderr
+    assert calm("predict", "data/low/bad.wav").exit_code == 1
+
+
+def test_strict_stops_at_the_first_bad_clip(class_folder: Maker) -> None:
+    data = class_folder(2)
+    (data / "high/bad.wav").touch()
+    result = extract(data, "--strict")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: high/bad.wav: not readable as audio")
+
+
+def test_long_and_silent_clips_are_warned_of(class_folder: Maker) -> None:
+    data = class_folder(1)
+    soundfile.write(data / "low/long.wav", np.tile(noise(30.0, rate=8000)[:, None], (20, 2)), 8000)
+    soundfile.write(data / "low/silent.wav", np.zeros(16000), 16000)
+    result = extract(data)
+    assert result.exit_code == 0
+    assert "warning: 1 clip cut at 5 s" in result.stderr
+    assert "warning: 1 clip of digital silence" in result.stderr
+
+
+@pytest.mark.parametrize(("sign", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "a cluster's")])
+def test_a_stopped_extraction_says_how_to_go_on(class_folder: Maker, sign: signal.Signals, name: str) -> None:
+    data = class_folder(150)
+    process = calm_in_a_process("extract", "--model", "tiny", "--device", "cpu", "--batch-size", "2", data)
+    while not (Path("heads.h5").exists() and len(HeadCache("heads.h5").done)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(sign)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    kept = re.search(r"stopped: (\d+) of 300 clips are in heads\.h5; the same command goes on from there", errors)
+    assert kept is not None, errors
+    assert "Traceback" not in errors
+    with HeadCache("heads.h5") as cache:
+        assert 0 < len(cache.done) == int(kept.group(1)) < 300
+    assert extract(data).exit_code == 0
+
+
+def test_a_second_extraction_into_the_same_cache_is_refused(class_folder: Maker) -> None:
+    data = class_folder(150)
+    process = calm_in_a_process("extract", "--model", "tiny", "--device", "cpu", data)
+    while not (Path("heads.h5").exists() and len(HeadCache("heads.h5").done)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    second = calm_in_a_process("extract", "--model", "tiny", "--device", "cpu", data)
+    _, errors = second.communicate(timeout=60)
+    assert (second.returncode, errors) == (1, "error: heads.h5 is being written by another process\n")
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_manifest_and_its_columns_are_taken(class_folder: Maker) -> None:
+    data = class_folder(3)
+    rows = [f"{c}/{i}.wav,{c} pitch,{s}" for c in ("low", "high") for i, s in enumerate(("train", "train", "test"))]
+    (data / "list.csv").write_text("\n".join(["file,kind,part", *rows]))
+    result = extract(
+        data / "list.csv", "--label-column", "kind", "--split-column", "part", "--question", "Which pitch?"
+    )
+    assert result.exit_code == 0
+    fitted = json.loads(calm("fit", "--json").stdout)
+    assert (fitted["classes"], fitted["support"], fitted["query"]) == (["high pitch", "low pitch"], 4, 2)
+    told = calm("info").stdout
+    assert "train (4), test (2)" in told and "Which pitch?" in told
+
+
+def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
+    extract(class_folder(3))
+    calm(
+        "fit", "--reliability", "brier", "--top-heads", 4, "--no-cross-fit", "--shrinkage", 2, "--out", "my.safetensors"
+    )
+    told = calm("info", "my.safetensors").stdout
+    assert "cross_fit=False" in told and "reliability='brier'" in told and "top_heads=4" in told
+
+
+def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker) -> None:
+    extract(class_folder(3))
+    assert "no clips are left to compare CALM and SAV on" in calm("fit").stdout
+    result = calm("evaluate")
+    assert result.exit_code == 1
+    assert "no clip in heads.h5 is left to evaluate on" in result.stderr
+
+
+# --- mistakes: each gets one line on standard error, a non-zero exit, and no traceback ---
+
+
+def fails(result: Result, message: str) -> None:
+    assert result.exit_code == 1
+    assert re.match(f"error: .*{message}", result.stderr), result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_extracting_from_nothing(tmp_path: Path) -> None:
+    fails(extract(tmp_path / "nowhere"), "no such file or folder: .*nowhere")
+    (tmp_path / "empty").mkdir()
+    fails(extract(tmp_path / "empty"), "no audio in .*empty")
+
+
+def test_extracting_with_an_unknown_model(class_folder: Maker) -> None:
+    fails(
+        calm("extract", class_folder(1), "--model", "qwen-audio"),
+        "unknown model 'qwen-audio': did you mean qwen2-audio",
+    )
+
+
+def test_extracting_to_where_nothing_can_be_written(class_folder: Maker) -> None:
+    fails(extract(class_folder(1), "--out", "nowhere/heads.h5"), "no such folder to write heads.h5 into: nowhere")
+    fails(extract(class_folder(1), "--out", "data"), "data is a folder, not a head cache")
+
+
+def test_going_on_with_another_prompt_or_model(class_folder: Maker, tiny: object) -> None:
+    data = class_folder(1)
+    extract(data)
+    fails(
+        extract(data, "--question", "Who?"), "heads.h5 was made with another text .*'What is the sound.*'Who\\?' here"
+    )
+    fails(extract(data, "--dtype", "bfloat16"), "differ in .*dtype \\('float32' in heads.h5, 'bfloat16' in this run\\)")
+
+
+def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
+    fails(calm("fit"), "no such file: heads.h5")
+    extract(class_folder(3))
+    fails(calm("fit", "--shots", 5), r"fewer clips than 5 shots in: high \(3\), low \(3\)")
+    fails(calm("fit", "--reliability", "luck"), "reliability must be one of margin")
+    fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
+    extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
+    fails(calm("fit", "one.h5"), "at least two classes are needed; all labels are one class, 'only'")
+
+
+def test_damaged_files(class_folder: Maker) -> None:
+    data = class_folder(40)
+    extract(data)
+    calm("fit", "--shots", 2)
+    whole = Path("heads.h5").read_bytes()
+    Path("heads.h5").write_bytes(whole[: len(whole) // 2])
+    for command in (("fit",), ("info",), ("evaluate",)):
+        fails(calm(*command), "heads.h5 is a truncated HDF5 file")
+    fails(extract(data), "heads.h5 is a truncated HDF5 file")
+    Path("calm.safetensors").write_bytes(Path("calm.safetensors").read_bytes()[:-10])
+    fails(calm("predict", "data/low/0.wav"), "calm.safetensors is not a safetensors file, or is truncated")
+    fails(calm("info", "calm.safetensors"), "calm.safetensors is not a safetensors file, or is truncated")
+
+
+def test_predicting_what_cannot_be_predicted(class_folder: Maker) -> None:
+    fails(calm("predict", "clip.wav"), "no such file: calm.safetensors")
+    extract(class_folder(2))
+    calm("fit")
+    fails(calm("predict", "nowhere.wav"), "no such file or folder: nowhere.wav")
+
+
+def test_evaluating_on_a_cache_of_another_extraction(class_folder: Maker) -> None:
+    data = class_folder(2)
+    extract(data)
+    calm("fit", "--shots", 1)
+    extract(data, "--question", "Who?", "--out", "other.h5")
+    fails(calm("evaluate", "other.h5"), "of this classifier and other.h5 cannot be mixed: they differ in prompt")
+
+
+def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALM_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        calm("fit")
+
+
+# --- lightness ---
+
+
+def modules_after(code: str) -> set[str]:
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return {name.split(".")[0] for name in result.stdout.splitlines()[-1].split()}
+
+
+HEAVY = {"torch", "transformers", "matplotlib", "sklearn", "scipy", "h5py", "pandas"}
+
+
+def test_importing_calm_imports_nothing_heavy() -> None:
+    assert not modules_after("import calm") & (HEAVY | {"numpy"})
+
+
+def test_asking_for_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['calm', '--help']; from calm.cli import app; app(standalone_mode=False)"
+    assert not modules_after(code) & HEAVY
+
+
+def test_the_fitter_and_the_readers_do_not_import_torch() -> None:
+    code = "from calm import CALMClassifier, SAVClassifier, HeadCache, HeadExtractor, load, find_clips, evaluate"
+    assert not modules_after(code) & {"torch", "transformers", "matplotlib"}
