@@ -35,7 +35,8 @@ class CALMClassifier(HeadClassifier):
     weight_temperature : float
         τ_w; large brings the weights close to uniform.
     shrinkage : float
-        α, in clips: how strongly reliabilities are pulled toward the mean of all.
+        α, in clips: how strongly reliabilities are pulled toward the mean of all. Reliabilities measured on a few
+        clips are noise for the most part: without shrinkage, they can vote worse than uniform weights do.
     top_heads : int, optional
         Keep only so many heads for each class.
     cross_fit : bool
@@ -76,7 +77,7 @@ class CALMClassifier(HeadClassifier):
         reliability: Scheme = "margin",
         temperature: float = 0.07,
         weight_temperature: float = 1.0,
-        shrinkage: float = 0.0,
+        shrinkage: float = 5.0,
         top_heads: int | None = None,
         cross_fit: bool = True,
         n_heads: int | None = None,

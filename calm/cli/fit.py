@@ -26,7 +26,7 @@ def fit(
     reliability: Annotated[str, typer.Option(help="margin, raw_margin, probability or brier.")] = "margin",
     temperature: Annotated[float, typer.Option(help="τ of the heads' softmax.")] = 0.07,
     weight_temperature: Annotated[float, typer.Option(help="τ_w: large is close to a uniform vote.")] = 1.0,
-    shrinkage: Annotated[float, typer.Option(help="α, in clips: pulls reliabilities toward their mean.")] = 0.0,
+    shrinkage: Annotated[float, typer.Option(help="α, in clips: pulls reliabilities toward their mean.")] = 5.0,
     top_heads: Annotated[int | None, typer.Option(min=1, help="Keep so many heads for each class.")] = None,
     cross_fit: Annotated[bool, typer.Option(help="Score support clips against prototypes built without them.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,

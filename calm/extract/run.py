@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calm.extract.audio import AudioError, read_waveform
-from calm.extract.cache import DONE, FAILED, PENDING, HeadCache
+from calm.extract.cache import DONE, HeadCache
 from calm.extract.cache_writer import CacheWriter, create_cache
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
+from calm.extract.resume import anything_to_try, check_same_clips, check_same_request
 
 if TYPE_CHECKING:
     from calm.extract.models import LALM
@@ -142,9 +142,9 @@ def extract_to_cache(
             made_with=_versions() | {"revision": lalm.revision or ""},
         )
     with HeadCache(path) as begun:
-        _check_same_clips(begun, clips, texts)
-        _check_same_request(begun, request, storage)
-        if begun.request == request and not _anything_to_try(begun, clips):
+        check_same_clips(begun, clips, texts)
+        check_same_request(begun, request, storage)
+        if begun.request == request and not anything_to_try(begun, clips):
             return _report(begun, new=0)
     with CacheWriter(path) as writer:
         lalm = loaded()
@@ -191,61 +191,6 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     """
     labels = sorted({clip.label for clip in clips if clip.label is not None})
     return [prompt.text(clip.question, clip.options or labels) for clip in clips]
-
-
-def _check_same_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> None:
-    here = {"name": [clip.name for clip in clips], "text": list(texts)}
-    here |= {c: [getattr(clip, c) or "" for clip in clips] for c in ("label", "split", "group")}
-    there = {"name": begun.names, "text": begun.texts}
-    there |= {"label": begun.labels, "split": begun.splits, "group": begun.groups}
-    remedy = f"write to another file, or remove {begun.path} to begin anew"
-    if set(here["name"]) != set(there["name"]) or len(clips) != len(begun):
-        added = sorted(set(here["name"]) - set(there["name"]))
-        gone = sorted(set(there["name"]) - set(here["name"]))
-        examples = "".join(f"; {what}: {names[0]}" for what, names in (("new", added), ("gone", gone)) if names)
-        raise ValueError(
-            f"{begun.path} was made from other clips ({len(begun)} there, {len(clips)} here{examples}): {remedy}"
-        )
-    for what in here:
-        differs = np.flatnonzero(np.asarray(here[what]) != np.asarray(there[what]))
-        if len(differs):
-            i = int(differs[0])
-            raise ValueError(
-                f"{begun.path} was made with another {what} for {len(differs)} of {len(clips)} clips, "
-                f"{clips[i].name} first ({str(there[what][i])!r} there, {here[what][i]!r} here): {remedy}"
-            )
-
-
-def _check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
-    """Refuse what can be told apart without the model, which fingerprints tell apart once it is loaded."""
-    told_by_the_model = {"model", "revision", "dtype", "max_seconds"}
-    pairs = {
-        f.name: (getattr(begun.request, f.name), getattr(request, f.name))
-        for f in fields(Request)
-        if f.name not in told_by_the_model
-    }
-    pairs["storage"] = (begun.storage, storage)
-    differences = [f"{name} ({old!r} there, {new!r} here)" for name, (old, new) in pairs.items() if old != new]
-    if differences:
-        raise ValueError(
-            f"{begun.path} was made in another way, with a different {', '.join(differences)}: write to another file, "
-            f"or remove it to begin anew"
-        )
-
-
-def _anything_to_try(begun: HeadCache, clips: Sequence[Clip]) -> bool:
-    """Tell whether a clip is pending, or one that failed can now be read."""
-    if (begun.status == PENDING).any():
-        return True
-    return any(_readable(clips[row], begun.fingerprint) for row in np.flatnonzero(begun.status == FAILED).tolist())
-
-
-def _readable(clip: Clip, fingerprint: Fingerprint) -> bool:
-    try:
-        read_waveform(clip.audio, fingerprint.sampling_rate, min(fingerprint.max_seconds, 1.0))
-    except (AudioError, OSError):  # the cache holds the reason already
-        return False
-    return True
 
 
 def _fill(
