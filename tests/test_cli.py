@@ -217,7 +217,8 @@ def test_going_on_with_another_prompt_or_model(class_folder: Maker, tiny: object
     data = class_folder(1)
     extract(data)
     fails(
-        extract(data, "--question", "Who?"), "heads.h5 was made with another text .*'What is the sound.*'Who\\?' here"
+        extract(data, "--question", "Who?"),
+        "heads.h5 was made in another way, with a different question .*'Who\\?' here",
     )
     fails(extract(data, "--dtype", "bfloat16"), "differ in .*dtype \\('float32' in heads.h5, 'bfloat16' in this run\\)")
 

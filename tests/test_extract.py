@@ -221,8 +221,8 @@ def begun(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": "Who speaks?"}, r"another text for 4 of 4 clips, high/0\.wav first \('What is the sound"),
-        ({"template": "Listen. {question}"}, r"another text .* 'Listen\. What is"),
+        ({"question": "Who speaks?"}, r"a different question \('What is the sound .*' there, 'Who speaks\?' here\)"),
+        ({"template": "Listen. {question}"}, r"a different template .* 'Listen\. \{question\}' here"),
         ({"tokens": 4}, r"a different tokens \(1 there, 4 here\)"),
         ({"max_seconds": 2.0}, r"differ in max_seconds \(5\.0 in .*heads\.h5, 2\.0 in this run\)"),
     ],
@@ -233,6 +233,14 @@ def test_another_request_is_refused_naming_what_differs(
     data, path = begun
     with pytest.raises(ValueError, match=message):
         extract_to_cache(find_clips(data), path, replace(REQUEST, **change), lalm=tiny)
+
+
+def test_another_question_of_a_clips_own_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
+    clips = [replace(clip, question="Who?") for clip in find_clips(begun[0])]
+    with pytest.raises(
+        ValueError, match=r"high/0\.wav was asked 'What is the sound in this audio clip\?', now 'Who\?'"
+    ):
+        run(clips, begun[1], tiny)
 
 
 def test_another_storage_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
@@ -259,17 +267,35 @@ def test_the_same_model_under_another_name_goes_on(begun: tuple[Path, Path], tmp
     assert (report.done, report.new) == (4, 0)
 
 
-def test_other_clips_are_refused_naming_one(begun: tuple[Path, Path], tiny: LALM) -> None:
+def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], tiny: LALM) -> None:
     data, path = begun
     (data / "low/0.wav").rename(data / "low/7.wav")
-    with pytest.raises(ValueError, match=r"other clips \(4 there, 4 here; new: low/7\.wav; gone: low/0\.wav\)"):
+    with pytest.raises(ValueError, match=r"holds clips that are not among these 4: low/0\.wav is one of 1; write to"):
         run(find_clips(data), path, tiny)
 
 
-def test_other_labels_are_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
-    clips = [replace(clip, label="noise") for clip in find_clips(begun[0])]
-    with pytest.raises(ValueError, match="another label for 4 of 4 clips"):
-        run(clips, begun[1], tiny)
+def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path], tiny: LALM) -> None:
+    data, path = begun
+    soundfile.write(data / "high/00.wav", tone(2500), 16000)  # among the others, not after them
+    clips = find_clips(data)
+    report = run(clips, path, tiny)
+    assert (report.done, report.new) == (5, 1)
+    run(clips, path.with_name("whole.h5"), tiny)
+    with HeadCache(path) as cache:
+        assert cache.names.tolist() == [clip.name for clip in clips]
+        np.testing.assert_allclose(cache.seconds, 0.5)
+    np.testing.assert_allclose(heads(path), heads(path.with_name("whole.h5")), atol=2e-2)
+    assert sorted(p.name for p in path.parent.glob("*heads.h5*")) == ["heads.h5"]
+
+
+def test_new_labels_and_groups_need_no_new_vectors(begun: tuple[Path, Path]) -> None:
+    data, path = begun
+    before = heads(path)
+    clips = [replace(clip, label="noise", group="a") for clip in find_clips(data)]
+    assert extract_to_cache(clips, path, REQUEST, device="nowhere").new == 0
+    with HeadCache(path) as cache:
+        assert set(cache.labels) == {"noise"} and set(cache.groups) == {"a"}
+    np.testing.assert_array_equal(heads(path), before)
 
 
 def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from calm.extract.audio import AudioError, Waveform, read_waveform
 from calm.extract.cache import HeadCache, HeadRows
-from calm.extract.cache_writer import CacheWriter, create_cache
+from calm.extract.cache_writer import CacheWriter, create_cache, extend_cache
 from calm.extract.clips import Clip, Columns, find_clips
 from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.encode import EncodedBatch, head_vectors
@@ -44,6 +44,7 @@ __all__ = [
     "Request",
     "Waveform",
     "create_cache",
+    "extend_cache",
     "extract_to_cache",
     "find_clips",
     "find_heads",

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.cache import DONE, FAILED, FORMAT, FORMAT_VERSION, PENDING, open_cache_file
+from calm.extract.cache import DONE, FAILED, FORMAT, FORMAT_VERSION, PENDING, HeadCache, open_cache_file
 from calm.extract.clips import Clip
 from calm.extract.request import Fingerprint, Request
 
@@ -89,6 +89,13 @@ class CacheWriter:
         except OSError as error:
             raise OSError(f"cannot write to {self.path}: {_reason(error)}; what is done so far is kept") from error
 
+    def take_over(self, source: CacheWriter, rows: Mapping[int, int]) -> None:
+        """Copy the rows of another cache, ``{row here: row there}``, and then mark them as done."""
+        for name in ("heads", "seconds", "peak"):
+            for here, there in rows.items():
+                self._file[name][here] = source._file[name][there]
+        self._acknowledge(list(rows), DONE)
+
     def fail(self, row: int, reason: str) -> None:
         """Mark a clip as failed."""
         self._file["reason"][row] = _fit_bytes(reason, _REASON_BYTES)
@@ -140,8 +147,7 @@ def create_cache(
         If it cannot be written, or the disk is too full for all of it.
     """
     path = Path(path)
-    for stale in path.parent.glob(f".{path.name}.*.part"):
-        stale.unlink()  # of a process that was killed while it allocated
+    _clear_stale_parts(path)
     described = _described(clips, texts)
     by_clip: dict[str, tuple[tuple[int, ...], np.dtype[Any], Any]] = {
         "heads": (heads_shape, np.dtype(storage), None),
@@ -174,6 +180,63 @@ def create_cache(
             raise BlockingIOError(f"{path} is being made by another process") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def extend_cache(path: str | Path, clips: Sequence[Clip], texts: Sequence[str]) -> None:
+    """Make a cache anew for other clips, or for the same ones described otherwise, keeping the rows it has.
+
+    Rows are carried over by the clips' names and texts. The new file takes the old one's place when all of them are
+    there, so that a kill leaves the old one as it was.
+
+    Parameters
+    ----------
+    path : path
+    clips : sequence of Clip
+    texts : sequence of str
+        What the model is asked beside each clip.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is writing to the cache.
+    OSError
+        If the disk is too full for both files at once.
+    """
+    path = Path(path)
+    with HeadCache(path) as old:
+        rows_of = {(str(old.names[row]), str(old.texts[row])): row for row in old.done.tolist()}
+    with CacheWriter(path) as source:
+        _clear_stale_parts(path)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        create_cache(
+            part,
+            clips,
+            texts,
+            old.shape[1:],
+            old.request,
+            old.fingerprint,
+            storage=old.storage,
+            made_with=old.made_with,
+        )
+        try:
+            with CacheWriter(part) as target:
+                target.take_over(
+                    source,
+                    {
+                        row: rows_of[key]
+                        for row, key in enumerate(zip((clip.name for clip in clips), texts, strict=True))
+                        if key in rows_of
+                    },
+                )
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _clear_stale_parts(path: Path) -> None:
+    """Remove what processes left that were killed while they allocated."""
+    for stale in path.parent.glob(f".{path.name}.*.part"):
+        stale.unlink(missing_ok=True)
 
 
 def _described(clips: Sequence[Clip], texts: Sequence[str]) -> dict[str, NDArray[Any]]:

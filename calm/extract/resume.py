@@ -13,34 +13,33 @@ from calm.extract.clips import Clip
 from calm.extract.request import Fingerprint, Request
 
 
-def check_same_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> None:
-    """Refuse other clips, or the same ones described or asked otherwise.
+def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+    """Tell whether a cache is of just these clips, in this order, with these descriptions.
 
     Raises
     ------
     ValueError
-        Naming the first clip that differs.
+        If clips have gone, or are asked something else: going on would throw rows away. The first one is named.
     """
-    here = {"name": [clip.name for clip in clips], "text": list(texts)}
-    here |= {c: [getattr(clip, c) or "" for clip in clips] for c in ("label", "split", "group")}
-    there = {"name": begun.names, "text": begun.texts}
-    there |= {"label": begun.labels, "split": begun.splits, "group": begun.groups}
+    if [clip.name for clip in clips] == begun.names.tolist() and list(texts) == begun.texts.tolist():
+        pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
+        return all(there.tolist() == [getattr(clip, c) or "" for clip in clips] for there, c in pairs)
     remedy = f"write to another file, or remove {begun.path} to begin anew"
-    if set(here["name"]) != set(there["name"]) or len(clips) != len(begun):
-        added = sorted(set(here["name"]) - set(there["name"]))
-        gone = sorted(set(there["name"]) - set(here["name"]))
-        examples = "".join(f"; {what}: {names[0]}" for what, names in (("new", added), ("gone", gone)) if names)
+    asked: dict[str, set[str]] = {}
+    for clip, text in zip(clips, texts, strict=True):
+        asked.setdefault(clip.name, set()).add(text)
+    gone = [name for name in begun.names.tolist() if name not in asked]
+    if gone:
         raise ValueError(
-            f"{begun.path} was made from other clips ({len(begun)} there, {len(clips)} here{examples}): {remedy}"
+            f"{begun.path} holds clips that are not among these {len(clips)}: {gone[0]} is one of {len(gone)}; {remedy}"
         )
-    for what in here:
-        differs = np.flatnonzero(np.asarray(here[what]) != np.asarray(there[what]))
-        if len(differs):
-            i = int(differs[0])
+    for name, text in zip(begun.names.tolist(), begun.texts.tolist(), strict=True):
+        if text not in asked[name]:
+            other = sorted(asked[name])[0]
             raise ValueError(
-                f"{begun.path} was made with another {what} for {len(differs)} of {len(clips)} clips, "
-                f"{clips[i].name} first ({str(there[what][i])!r} there, {here[what][i]!r} here): {remedy}"
+                f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
             )
+    return False
 
 
 def check_same_request(begun: HeadCache, request: Request, storage: str) -> None:

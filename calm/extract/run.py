@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calm.extract.cache import DONE, HeadCache
-from calm.extract.cache_writer import CacheWriter, create_cache
+from calm.extract.cache_writer import CacheWriter, create_cache, extend_cache
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
-from calm.extract.resume import anything_to_try, check_same_clips, check_same_request
+from calm.extract.resume import anything_to_try, check_same_request, described_as
 
 if TYPE_CHECKING:
     from calm.extract.models import LALM
@@ -57,8 +57,8 @@ def extract_to_cache(
 ) -> ExtractionReport:
     """Extract head vectors into a cache, or go on with one that was begun.
 
-    In a cache that is there already, clips that are done are left alone and failed ones are tried again. When nothing
-    is left to do, the model is not even loaded.
+    In a cache that is there already, clips that are done are left alone and failed ones are tried again. Clips may have
+    been added or labelled anew since; they may not have gone. When nothing is left to do, the model is not even loaded.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def extract_to_cache(
     Raises
     ------
     ValueError
-        If the cache was made from other clips, or in another way: the message names what differs. With ``strict``,
-        if a clip fails. If there are no clips.
+        If the cache was made in another way, or holds clips that are not among these: the message names what differs.
+        With ``strict``, if a clip fails. If there are no clips.
     BlockingIOError
         If another process is writing to the cache.
     OSError
@@ -142,8 +142,11 @@ def extract_to_cache(
             made_with=_versions() | {"revision": lalm.revision or ""},
         )
     with HeadCache(path) as begun:
-        check_same_clips(begun, clips, texts)
         check_same_request(begun, request, storage)
+        up_to_date = described_as(begun, clips, texts)
+    if not up_to_date:
+        extend_cache(path, clips, texts)
+    with HeadCache(path) as begun:
         if begun.request == request and not anything_to_try(begun, clips):
             return _report(begun, new=0)
     with CacheWriter(path) as writer:
