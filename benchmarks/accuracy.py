@@ -10,14 +10,25 @@ from __future__ import annotations
 
 import argparse
 import platform
+from typing import Any
 
 import numpy as np
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from calm import CALMClassifier, HeadCache, SAVClassifier, draw_episode
-from calm.base import HeadClassifier
+from calm.fit import unit_vectors
 
-METHODS: dict[str, HeadClassifier] = {
+
+def unit_heads(X: Any) -> np.ndarray:
+    """Scale head vectors to length one and lay them side by side."""
+    return unit_vectors(np.asarray(X)).reshape(len(X), -1)
+
+
+METHODS: dict[str, Any] = {
     "CALM (default)": CALMClassifier(),
     "CALM, neither shrunk nor cross-fitted": CALMClassifier(cross_fit=False, shrinkage=0.0),
     "CALM, no shrinkage": CALMClassifier(shrinkage=0.0),
@@ -26,6 +37,8 @@ METHODS: dict[str, HeadClassifier] = {
     "CALM, 12 heads a class": CALMClassifier(top_heads=12),
     "uniform soft vote": CALMClassifier(weight_temperature=1e9),
     "SAV, 20 heads": SAVClassifier(),
+    "nearest class mean": make_pipeline(FunctionTransformer(unit_heads), NearestCentroid()),
+    "linear probe, C = 10": make_pipeline(FunctionTransformer(unit_heads), LogisticRegression(C=10, max_iter=1000)),
 }
 
 

@@ -82,6 +82,8 @@ def kill_once(data: Path, cache: Path, rng: random.Random) -> tuple[NDArray[np.i
         time.sleep(rng.uniform(0, 0.6))
     before = acknowledged(cache)
     ended = process.poll() is not None
+    if ended and process.returncode != 0:
+        sys.exit(f"an extraction ended by itself with {process.returncode}")
     process.send_signal(signal.SIGKILL)
     process.wait()
     return before, ended

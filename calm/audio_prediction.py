@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.base import HeadClassifier
-from calm.extract import Clip, Prompt, fingerprint_of, head_vectors
+from calm.extract import Clip, Prompt, fingerprint_of, head_vectors, progress_bar
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -38,8 +38,10 @@ def predict_audio(
     model: str | None = None,
     lalm: LALM | None = None,
     device: str | None = None,
+    device_map: str | None = None,
     trust_remote_code: bool = False,
     batch_size: int = 8,
+    progress: bool = False,
 ) -> AudioPrediction:
     """Classify clips with the model, prompt, dtype and window that the classifier's support set was extracted with.
 
@@ -53,9 +55,11 @@ def predict_audio(
         Where the same model is found now, if no longer under the name that it had.
     lalm : LALM, optional
         The model, if it is loaded already.
-    device, trust_remote_code
+    device, device_map, trust_remote_code
         See :func:`calm.extract.load_lalm`.
     batch_size : int
+    progress : bool
+        Show a progress bar, where standard error is a terminal.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def predict_audio(
     extraction = classifier.extraction_
     if extraction is None:
         raise ValueError("this classifier was fitted on arrays, so it cannot tell which model to extract with")
-    request = extraction.request if model is None else replace(extraction.request, model=model)
+    request = extraction.request if model is None else replace(extraction.request, model=model, revision=None)
     if lalm is None:
         from calm.extract import load_lalm
 
@@ -79,6 +83,7 @@ def predict_audio(
             revision=request.revision,
             dtype=request.dtype,
             device=device,
+            device_map=device_map,
             trust_remote_code=trust_remote_code,
         )
     extraction.fingerprint.check_same(fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
@@ -93,11 +98,13 @@ def predict_audio(
         max_seconds=request.max_seconds,
         batch_size=batch_size,
     )
-    for batch in batches:
-        if len(batch.rows):
-            probabilities.append(classifier.predict_proba(batch.vectors))
-        heard += [clips[row] for row in batch.rows]
-        failures |= {clips[row].name: reason for row, reason in batch.failed.items()}
+    with progress_bar(lalm, len(clips), shown=progress) as bar:
+        for batch in batches:
+            if len(batch.rows):
+                probabilities.append(classifier.predict_proba(batch.vectors))
+            heard += [clips[row] for row in batch.rows]
+            failures |= {clips[row].name: failed.reason for row, failed in batch.failed.items()}
+            bar.update(len(batch.rows) + len(batch.failed))
     return AudioPrediction(tuple(heard), classifier.classes_, np.concatenate(probabilities), failures)
 
 

@@ -41,8 +41,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     extraction_ : Extraction or None
         How the support's head vectors were made, where they came from a cache.
-    support_names_ : list of str or None
-        Names of the support clips, where they came from a cache.
+    support_names_, support_groups_ : list of str or None
+        Names and groups of the support clips, where they came from a cache.
     """
 
     n_heads: int | None
@@ -86,6 +86,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self.class_count_ = class_counts(numbers, len(self.classes_))
         self.extraction_: Extraction | None = None if rows is None else rows.extraction
         self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
+        self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
         sums = np.zeros((len(self.classes_), *heads.shape[1:]))
         for block, block_numbers in self._labelled_blocks(heads, numbers):
             class_sums(block, block_numbers, len(self.classes_), out=sums)
@@ -127,8 +128,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         else:
             heads = rows
             if self.extraction_ is not None:
-                theirs = rows.extraction.fingerprint
-                self.extraction_.fingerprint.check_same(theirs, "this classifier", str(rows.cache.path))
+                self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
         if heads.shape[1:] != self.prototypes_.shape[1:]:
             raise ValueError(
                 f"X has {heads.shape[1]} heads of {heads.shape[2]} dimensions; this {type(self).__name__} was fitted "
@@ -160,14 +160,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
         if classes.dtype.kind not in "UOifub":
             raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
-        tensors = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
+        arrays = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
+        tensors = {name: value for name, value in arrays.items() if value.dtype.kind in "ifub"}
         header = {
             "classifier": type(self).__name__,
             "parameters": self.get_params(),
             "classes": classes.tolist(),
             "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
             "extraction": None if extraction is None else asdict(extraction),
-            "learned": {name: value for name, value in learned.items() if name not in tensors},
+            "learned": {name: value for name, value in learned.items() if name not in arrays},
+            "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
         }
         write_classifier_file(Path(path), header, tensors)
 
@@ -181,7 +183,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If the description is not one of this class.
         """
         classifier = cls(**header["parameters"])
-        for name, value in (header["learned"] | tensors).items():
+        texts = {name: np.asarray(value, dtype=object) for name, value in header["texts"].items()}
+        for name, value in (header["learned"] | texts | tensors).items():
             setattr(classifier, name, value)
         classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
         made = header["extraction"]

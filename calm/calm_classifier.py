@@ -91,6 +91,8 @@ class CALMClassifier(HeadClassifier):
         self.n_heads = n_heads
 
     def _learn(self, heads: HeadVectors, y: NDArray[np.int64]) -> None:
+        if not isinstance(self.cross_fit, bool | np.bool_):
+            raise ValueError(f"cross_fit must be True or False, got {self.cross_fit!r}")
         sums = np.zeros((len(self.classes_), heads.shape[1]))
         for block, labels in self._labelled_blocks(heads, y):
             if self.cross_fit:

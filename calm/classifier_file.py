@@ -34,7 +34,7 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(save(arrays, metadata={"calm": json.dumps(labelled)}))
+            file.write(save(arrays, metadata={"calm": json.dumps(labelled, default=_plain)}))
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -68,9 +68,18 @@ def read_classifier_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[
         raise ValueError(f"{path} is not a safetensors file, or is truncated: {error}") from error
     if "calm" not in metadata:
         raise ValueError(f"{path} is a safetensors file, but not a classifier saved by calm")
-    header = json.loads(metadata["calm"])
-    if header["format_version"] > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {header['format_version']}; this calm reads up to {FORMAT_VERSION}: update calm"
-        )
+    try:
+        header = json.loads(metadata["calm"])
+        version = int(header["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a damaged header: {error}") from error
+    if version > FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}; this calm reads up to {FORMAT_VERSION}: update calm")
     return header, tensors
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers into Python's, as a grid search leaves them among the parameters."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be saved: {value!r}")

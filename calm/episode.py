@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,45 +50,71 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
     ValueError
         If no clip is labelled, or a class has fewer clips than shots (the classes are named).
     """
-    usable = cache.done[cache.labels[cache.done] != ""]
-    if len(usable) == 0:
-        raise ValueError(f"no clip in {cache.path} has both a label and head vectors")
-    splits = np.char.lower(cache.splits[usable])
-    for_support = np.isin(splits, list(SUPPORT_SPLITS))
-    if for_support.any():
-        for_query = np.isin(splits, list(QUERY_SPLITS))
-        pool, rest = usable[for_support], usable[for_query if for_query.any() else ~for_support]
-    else:
-        pool, rest = usable, usable[:0]
-    groups = _groups(cache)
-    if shots is None:
-        support = pool
-    else:
-        drawn, others = draw_support(cache.labels[pool], shots, groups=groups[pool], seed=seed)
-        support = pool[drawn]
-        if not for_support.any():
-            rest = pool[others]
-    query = rest[~np.isin(groups[rest], groups[support])]
-    return Episode(cache[support], cache[query])
+    pool, rest = _sides(cache)
+    if len(pool) == 0:
+        raise ValueError(f"every clip in {cache.path} is in a test split: none may be support")
+    support = pool
+    if shots is not None:
+        support = pool[draw_support(cache.labels[pool], shots, groups=_groups(cache)[pool], seed=seed)[0]]
+    apart = _apart(cache, rest, cache.names[support], cache.groups[support])
+    return Episode(cache[support], cache[apart])
 
 
-def rows_apart(cache: HeadCache, names: list[str] | None) -> HeadRows:
-    """Choose the labelled clips of a cache that share neither name nor group with given support clips.
+def rows_apart(cache: HeadCache, names: Collection[str] | None, groups: Collection[str] | None) -> HeadRows:
+    """Choose the clips of a cache to test a classifier on, by the rules of an episode.
+
+    Parameters
+    ----------
+    cache : HeadCache
+    names, groups : collections of str, optional
+        Of the support clips. Whatever shares a name or a group with them is left out.
 
     Raises
     ------
     ValueError
-        If none is left.
+        If nothing is left.
     """
-    usable = cache.done[cache.labels[cache.done] != ""]
-    groups = _groups(cache)
-    seen = groups[np.isin(cache.names, names or [])]
-    apart = usable[~np.isin(groups[usable], seen)]
+    _, rest = _sides(cache)
+    apart = _apart(cache, rest, names or (), groups or ())
     if len(apart) == 0:
         raise ValueError(
-            f"no clip in {cache.path} is left to evaluate on: each has no label, or shares a group with the support set"
+            f"no clip in {cache.path} is left to evaluate on: each one, or its group, is in the support set "
+            f"(--all evaluates on them all the same)"
         )
     return cache[apart]
+
+
+def labelled_rows(cache: HeadCache) -> HeadRows:
+    """Choose all clips that have both a label and head vectors.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    usable = cache.done[cache.labels[cache.done] != ""]
+    if len(usable) == 0:
+        raise ValueError(f"no clip in {cache.path} has both a label and head vectors")
+    return cache[usable]
+
+
+def _sides(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the clips that may be support, and those that may be queried, by their splits; all, if there are none."""
+    rows = labelled_rows(cache).rows
+    splits = np.char.lower(cache.splits[rows])
+    train, test = np.isin(splits, list(SUPPORT_SPLITS)), np.isin(splits, list(QUERY_SPLITS))
+    support = train if train.any() else ~test
+    query = test if test.any() or train.all() else ~train
+    return rows[support], rows[query if query.any() else support]
+
+
+def _apart(
+    cache: HeadCache, rows: NDArray[np.int64], names: Collection[str], groups: Collection[str]
+) -> NDArray[np.int64]:
+    """Leave out clips that share a name or a group with a support set."""
+    own, support = _groups(cache), np.isin(cache.names, list(names))
+    known = [f"group {group}" for group in groups if group]
+    return rows[~np.isin(own[rows], [*own[support], *known])]
 
 
 def _groups(cache: HeadCache) -> NDArray[np.str_]:

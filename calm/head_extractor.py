@@ -29,7 +29,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
     ----------
     model : str
         Alias, hub id or local folder; see :func:`calm.extract.load_lalm`.
-    revision, dtype, device : str, optional
+    revision, dtype, device, device_map : str, optional
         See :func:`calm.extract.load_lalm`.
     template, question : str
         What the model is asked; see :class:`calm.extract.Prompt`.
@@ -58,6 +58,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         revision: str | None = None,
         dtype: str | None = None,
         device: str | None = None,
+        device_map: str | None = None,
         template: str = "{question}",
         question: str = DEFAULT_QUESTION,
         tokens: int = 1,
@@ -68,6 +69,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         self.revision = revision
         self.dtype = dtype
         self.device = device
+        self.device_map = device_map
         self.template = template
         self.question = question
         self.tokens = tokens
@@ -98,17 +100,18 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         """
         clips = find_clips(list(X))
         texts = prompt_texts(clips, Prompt(self.template, self.question))
-        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device)
+        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map)
         batches = list(
             head_vectors(
                 lalm, clips, texts, tokens=self.tokens, max_seconds=self.max_seconds, batch_size=self.batch_size
             )
         )
-        failed = {row: reason for batch in batches for row, reason in batch.failed.items()}
+        failed = {row: clip.reason for batch in batches for row, clip in batch.failed.items()}
         if failed:
             first = min(failed)
             raise ValueError(f"{len(failed)} of {len(clips)} clips failed; {clips[first].name}: {failed[first]}")
-        return rearrange(np.concatenate([batch.vectors for batch in batches]), "n l h d -> n (l h) d")
+        none = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+        return rearrange(np.concatenate([none, *(batch.vectors for batch in batches)]), "n l h d -> n (l h) d")
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -121,7 +124,9 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
 
 @lru_cache(maxsize=1)
-def _shared_lalm(model: str, revision: str | None, dtype: str | None, device: str | None) -> LALM:
+def _shared_lalm(
+    model: str, revision: str | None, dtype: str | None, device: str | None, device_map: str | None
+) -> LALM:
     from calm.extract import load_lalm
 
-    return load_lalm(model, revision=revision, dtype=dtype, device=device)
+    return load_lalm(model, revision=revision, dtype=dtype, device=device, device_map=device_map)

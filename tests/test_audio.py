@@ -99,6 +99,12 @@ def test_a_file_that_is_not_audio_says_so(tmp_path: Path) -> None:
         read_waveform(tmp_path / "clip.wav", 16000)
 
 
+def test_a_format_without_a_header_says_so(tmp_path: Path) -> None:
+    (tmp_path / "clip.raw").write_bytes(b"12345678")
+    with pytest.raises(AudioError, match="not readable as audio: .raw has no header"):
+        read_waveform(tmp_path / "clip.raw", 16000)
+
+
 def test_an_empty_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "clip.wav").touch()
     with pytest.raises(AudioError, match="not readable as audio"):

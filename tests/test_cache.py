@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, create_cache
+from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, create_cache, extend_cache
 
 REQUEST = Request(model="tiny")
-FINGERPRINT = Fingerprint("abc", "float32", "Hm?", 1, 16000, 5.0)
+FINGERPRINT = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)
 CLIPS = [
     Clip("a.wav", "a.wav", "dog", "train", "1"),
     Clip("b.wav", "räin/b.wav", "räin", "test", "2"),
@@ -79,6 +80,15 @@ def test_any_selection_reads_the_rows_it_names(tmp_path_factory: pytest.TempPath
         assert sum(map(len, blocks)) == len(rows)
 
 
+def test_rows_are_counted_from_the_end_and_never_beyond(tmp_path: Path) -> None:
+    with HeadCache(fill(make(tmp_path / "heads.h5"), [0, 1, 2])) as cache:
+        np.testing.assert_array_equal(cache.read(np.array([-1])), vectors(np.array([2])).reshape(1, 6, 4))
+        assert cache[1].shape == cache[-1].shape == (1, 6, 4)
+        assert cache[1:][0].names.tolist() == ["räin/b.wav"]
+        with pytest.raises(IndexError):
+            cache.read(np.array([3]))
+
+
 def test_rows_without_vectors_cannot_be_read(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     with (
@@ -133,6 +143,79 @@ def test_what_a_killed_process_left_while_allocating_is_cleared(tmp_path: Path) 
     (tmp_path / ".heads.h5.123.part").write_bytes(b"half")
     make(tmp_path / "heads.h5")
     assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_a_file_system_that_cannot_reserve_blocks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with HeadCache(fill(make(tmp_path / "heads.h5"), [1])) as cache:
+        assert cache.done.tolist() == [1]
+
+
+def test_a_longer_list_keeps_rows_failures_and_the_lock(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    longer = [Clip("0.wav", "0.wav"), *reversed(CLIPS)]
+    with CacheWriter(path) as old:
+        old.fail(1, "gone")
+        with extend_cache(old, longer, ["Hm?"] * 4) as new:
+            assert new.status.tolist() == [0, 0, 2, 1]
+            second = in_another_process(
+                "import sys; from calm.extract import CacheWriter; CacheWriter(sys.argv[1])", path
+            )
+            assert "is being written by another process" in second.stderr
+            new.write(np.array([0]), vectors(np.array([0])), np.ones(1), np.ones(1))
+    with HeadCache(path) as cache:
+        assert cache.names.tolist() == ["0.wav", "c.wav", "räin/b.wav", "a.wav"]
+        assert cache.failures == {"räin/b.wav": "gone"}
+        np.testing.assert_array_equal(cache.read(np.array([3])), vectors(np.array([0])).reshape(1, 6, 4))
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_an_extension_that_is_killed_leaves_the_old_cache(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    killed = in_another_process(
+        """
+        import os, signal, sys
+        from calm.extract import CacheWriter, extend_cache
+        from tests.test_cache import CLIPS
+        CacheWriter.take_over = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        with CacheWriter(sys.argv[1]) as old:
+            extend_cache(old, CLIPS * 2, ["Hm?"] * 6)
+        """,
+        path,
+    )
+    assert killed.returncode == -9
+    with HeadCache(path) as cache:
+        assert (len(cache), cache.done.tolist()) == (3, [0])
+    with CacheWriter(path) as old, extend_cache(old, CLIPS * 2, ["Hm?"] * 6) as new:
+        assert len(new) == 6
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_a_link_to_a_cache_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    make(tmp_path / "scratch/heads.h5")
+    (tmp_path / "heads.h5").symlink_to("scratch/heads.h5")
+    with CacheWriter(tmp_path / "heads.h5") as old, extend_cache(old, CLIPS * 2, ["Hm?"] * 6):
+        pass
+    assert (tmp_path / "heads.h5").is_symlink()
+    with HeadCache(tmp_path / "scratch/heads.h5") as cache:
+        assert len(cache) == 6
+
+
+def test_a_cache_that_the_system_cannot_lock_is_not_called_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "heads.h5")
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError("Unable to open file (errno = 37, error message = 'No locks available')")
+
+    monkeypatch.setattr(h5py, "File", no_locks)
+    with pytest.raises(OSError, match="cannot open .*heads.h5: No locks available"):
+        HeadCache(path)
 
 
 def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import calm.heads
 from calm import CALMClassifier, HeadCache, HeadExtractor, SAVClassifier, draw_episode, find_clips, load, predict_audio
 from calm.base import HeadClassifier
+from calm.episode import rows_apart
 from calm.extract import LALM, CacheWriter, Clip, Fingerprint, Request, create_cache, extract_to_cache
 from tests.conftest import tone
 
@@ -43,7 +45,7 @@ def cache_of(path: Path, X: NDArray[np.float32], y: NDArray[Any], prompt: str = 
     """Store head vectors as a cache of layers of two heads."""
     clips = [Clip("", f"{i}.wav", label, group=str(i)) for i, label in enumerate(y)]
     layered = X.reshape(len(X), -1, 2, X.shape[2])
-    fingerprint = Fingerprint("abc", "float32", prompt, 1, 16000, 5.0)
+    fingerprint = Fingerprint("abc", "def", "float32", prompt, 1, 16000, 5.0)
     create_cache(
         path, clips, [prompt] * len(X), layered.shape[1:], Request("tiny"), fingerprint, storage="float32"
     )  # fmt: skip
@@ -154,7 +156,7 @@ def test_an_episode_keeps_groups_apart_and_leaves_out_what_cannot_be_used(tmp_pa
     X, y = task()
     path = tmp_path / "heads.h5"
     clips = [Clip("", f"{i}", label if i else None, group=f"g{i // 4}") for i, label in enumerate(y)]
-    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", 1, 1, 1.0))
+    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
     with CacheWriter(path) as writer:
         rows = np.arange(23)  # the last one stays pending
         writer.write(rows, X[:23].reshape(23, 3, 2, 8), np.ones(23), np.ones(23))
@@ -171,7 +173,7 @@ def test_an_episode_takes_support_from_train_and_queries_from_test(tmp_path: Pat
     path = tmp_path / "heads.h5"
     splits = ["Train", "test", "validation"]
     clips = [Clip("", f"{i}", label, split=splits[i // 3 % 3]) for i, label in enumerate(y)]
-    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", 1, 1, 1.0))
+    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
     with CacheWriter(path) as writer:
         writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
     with HeadCache(path) as cache:
@@ -198,7 +200,61 @@ def test_a_cache_without_labels_gives_no_episode(tmp_path: Path) -> None:
         draw_episode(cache, 1)
 
 
+def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path: Path) -> None:
+    X, y = task()
+    path = tmp_path / "heads.h5"
+    splits = ["train", "test", "validation"]
+    clips = [Clip("", f"{i}", label, split=splits[i // 3 % 3], group=f"g{i % 12}") for i, label in enumerate(y)]
+    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
+    with CacheWriter(path) as writer:
+        writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+    with HeadCache(path) as cache:
+        episode = draw_episode(cache, 1)
+        clf = CALMClassifier().fit(episode.support, episode.support.labels)
+        assert rows_apart(cache, clf.support_names_, clf.support_groups_).rows.tolist() == episode.query.rows.tolist()
+        assert set(cache.splits[episode.query.rows]) == {"test"}
+        # In a cache of its own, a group of the support set is known by its name.
+        assert not set(rows_apart(cache, [], ["g4"]).groups) & {"g4"}
+        with pytest.raises(ValueError, match="is left to evaluate on: each one, or its group, is in the support set"):
+            rows_apart(cache, [], [f"g{i}" for i in range(12)])
+
+
+def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
+    path = tmp_path / "heads.h5"
+    create_cache(
+        path, [Clip("", "1", "dog", "test")], ["Hm?"], (1, 1, 1), Request("t"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0)
+    )  # fmt: skip
+    with CacheWriter(path) as writer:
+        writer.write(np.arange(1), np.ones((1, 1, 1, 1), np.float32), np.ones(1), np.ones(1))
+    with HeadCache(path) as cache:
+        with pytest.raises(ValueError, match="is in a test split: none may be support"):
+            draw_episode(cache, 1)
+        assert len(rows_apart(cache, [], [])) == 1
+
+
 # --- on disk ---
+
+
+def test_what_a_grid_search_and_a_data_frame_leave_behind_can_be_saved(
+    classifier: HeadClassifier, tmp_path: Path
+) -> None:
+    X, y = task(30)
+    search = GridSearchCV(classifier, {"top_heads": np.arange(1, 4)}, cv=3).fit(X, y)
+    search.best_estimator_.save(tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").get_params()["top_heads"] in (1, 2, 3)
+    frame = pd.DataFrame(X[:, 0], columns=[f"f{i}" for i in range(8)])
+    clone(classifier).fit(frame, y).save(tmp_path / "b.safetensors")
+    again = load(tmp_path / "b.safetensors")
+    assert again.feature_names_in_.tolist() == [f"f{i}" for i in range(8)]
+    again.predict(frame)
+
+
+def test_labels_that_json_cannot_hold_are_refused(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, _ = task()
+    y = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")[np.arange(24) % 2]
+    classifier.fit(X, y)
+    with pytest.raises(TypeError, match="labels of type datetime64.* cannot be saved"):
+        classifier.save(tmp_path / "a.safetensors")
 
 
 def test_a_classifier_comes_back_with_all_that_it_knows(classifier: HeadClassifier, tmp_path: Path) -> None:
@@ -223,6 +279,22 @@ def test_a_cache_of_another_extraction_is_refused(classifier: HeadClassifier, tm
             classifier.predict(other)
 
 
+def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    caches = {}
+    for question in ("A?", "B?"):
+        path = tmp_path / f"{question[0]}.h5"
+        clips = [Clip("", f"{i}", label) for i, label in enumerate(y)]
+        fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the questions are the clips' own
+        create_cache(path, clips, [question] * 24, (3, 2, 8), Request("tiny"), fingerprint)
+        with CacheWriter(path) as writer:
+            writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+        caches[question] = HeadCache(path)
+    classifier.fit(caches["A?"], y)
+    with pytest.raises(ValueError, match=r"clips were asked 'A\?' in this classifier, 'B\?' in .*B\.h5"):
+        classifier.predict(caches["B?"])
+
+
 def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
     X, y = task()
     whole, part, bare = (tmp_path / f"{name}.safetensors" for name in ("whole", "part", "bare"))
@@ -233,6 +305,12 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
             load(part)
     safetensors.numpy.save_file({"a": X}, bare)
     with pytest.raises(ValueError, match="is a safetensors file, but not a classifier saved by calm"):
+        load(bare)
+    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": "{}"})
+    with pytest.raises(ValueError, match="has a damaged header"):
+        load(bare)
+    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 1})})
+    with pytest.raises(ValueError, match="is damaged, or of another version of calm"):
         load(bare)
     safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 9})})
     with pytest.raises(ValueError, match="format version 9.*update calm"):
@@ -282,6 +360,7 @@ def test_a_pipeline_clones_and_pickles_without_the_model(class_folder: Any) -> N
 
 
 def test_the_extractor_answers_for_every_clip_or_for_none() -> None:
+    assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 36, 32)
     with pytest.raises(ValueError, match=r"2 of 3 clips failed; nowhere\.wav: no such file"):
         HeadExtractor("tiny", device="cpu").transform([tone(300), "nowhere.wav", np.zeros(0)])
 
@@ -331,6 +410,6 @@ def test_clips_are_asked_what_the_support_was_asked(tmp_path: Path, tiny: LALM) 
             if name == "one":
                 expected = fitted[name].predict_proba(cache)
     np.testing.assert_allclose(predict_audio(fitted["one"], plain, lalm=tiny).probabilities, expected, atol=1e-4)
-    with pytest.raises(ValueError, match="were asked different questions, and clip 0 has none"):
+    with pytest.raises(ValueError, match="were asked different questions, and clip 0 .* has none"):
         predict_audio(fitted["asked"], plain, lalm=tiny)
     assert len(predict_audio(fitted["asked"], asked, lalm=tiny).labels) == 4

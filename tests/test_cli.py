@@ -184,6 +184,7 @@ def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker)
     result = calm("evaluate")
     assert result.exit_code == 1
     assert "no clip in heads.h5 is left to evaluate on" in result.stderr
+    assert "calm.safetensors on 6 clips of heads.h5\n" in calm("evaluate", "--all").stdout
 
 
 # --- mistakes: each gets one line on standard error, a non-zero exit, and no traceback ---

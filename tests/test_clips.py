@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +137,8 @@ def test_numbers_as_labels_are_kept_as_text(tmp_path: Path) -> None:
 
 def test_a_list_of_paths_and_arrays_takes_its_labels_beside_it() -> None:
     clips = find_clips([np.zeros(5), Path("a/b.wav"), (np.zeros(5), 8000)], labels=[1, "dog", None])
-    assert [(clip.name, clip.label) for clip in clips] == [("clip 0", "1"), ("a/b.wav", "dog"), ("clip 2", None)]
+    assert [(clip.name[:7], clip.label) for clip in clips] == [("clip 0 ", "1"), ("a/b.wav", "dog"), ("clip 2 ", None)]
+    assert find_clips([np.zeros(5)])[0].name == clips[0].name != find_clips([np.ones(5)])[0].name
     with pytest.raises(ValueError, match="1 clips, but 2 labels"):
         find_clips(["a.wav"], labels=[1, 2])
 
@@ -160,6 +162,7 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
         (manifest("wav\nx.wav\n"), FileNotFoundError, "none of the 1 files that .* lists is there: not .*x.wav"),
         (manifest('{"wav": ', "list.json"), ValueError, "cannot be read as json"),
         (manifest('{"wav": "x.wav"}', "list.json"), ValueError, "must hold a list of objects, one a clip"),
+        (manifest("wav,label\nx.wav,dog,cat\n"), ValueError, "entry 1 has more cells than the header has columns"),
         (manifest("[1, 2]", "list.json"), ValueError, "must hold a list of objects, one a clip"),
     ],
 )
@@ -174,6 +177,26 @@ def test_a_column_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("wav,label\nx.wav,dog\n")
     with pytest.raises(ValueError, match=r"no column 'speaker'; it has wav, label"):
         find_clips(tmp_path / "list.csv", columns=Columns(group="speaker"))
+
+
+def test_names_of_columns_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    touch(tmp_path, "dog/1.wav")
+    with pytest.raises(ValueError, match="columns are named, but .* has no metadata"):
+        find_clips(tmp_path, columns=Columns(group="speaker"))
+    with pytest.raises(ValueError, match="a root is for a manifest's paths"):
+        find_clips(tmp_path, root=tmp_path)
+
+
+def test_absolute_paths_are_named_by_their_place_below_the_root(tmp_path: Path) -> None:
+    touch(tmp_path, "x/1.wav")
+    (tmp_path / "list.csv").write_text(f"wav\n{tmp_path / 'x/1.wav'}\n")
+    assert find_clips(tmp_path / "list.csv")[0].name == "x/1.wav"
+
+
+def test_file_names_that_are_no_text_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "dog").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/dog/b\xe4r.wav")).touch()
+    assert find_clips(tmp_path)[0].name == "dog/b�r.wav"
 
 
 # --- prompts ---

@@ -123,6 +123,7 @@ def test_killed_extractions_lose_nothing() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=400,
     )
     assert result.returncode == 0, result.stderr
     assert "damaged files 0, acknowledged rows lost 0, files left behind []" in result.stdout
@@ -178,6 +179,8 @@ def test_strict_stops_at_the_first_bad_clip_and_keeps_the_rest(class_folder: Mak
         run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
     with HeadCache(tmp_path / "heads.h5") as cache:
         assert cache.names[cache.done].tolist() == ["high/0.wav", "high/1.wav", "low/0.wav", "low/1.wav"]
+    with pytest.raises(ValueError, match=r"high/empty\.wav"):  # nothing new to try, and still not whole
+        run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
 
 
 def test_long_and_silent_clips_are_counted(tmp_path: Path, tiny: LALM) -> None:
@@ -194,7 +197,9 @@ def test_vectors_that_overflow_the_storage_fail_with_a_way_out(tmp_path: Path, t
         model.get_decoder().layers[2].self_attn.v_proj.weight *= 1e6
     loud, clips = LALM("loud", model, processor), find_clips([tone(300)])
     report = run(clips, tmp_path / "a.h5", loud)
-    assert "more than float16 holds: extract with float32 storage" in report.failures["clip 0"]
+    assert "more than float16 holds: extract with float32 storage" in next(iter(report.failures.values()))
+    with CacheWriter(tmp_path / "a.h5") as writer:
+        assert writer.todo.tolist() == []  # it would overflow again
     assert run(clips, tmp_path / "b.h5", loud, storage="float32").failures == {}
 
 
@@ -205,7 +210,7 @@ def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight[0, 0] = torch.nan
     report = run(find_clips([tone(300)]), tmp_path / "a.h5", LALM("broken", model, processor))
-    assert report.failures["clip 0"].startswith("head vectors hold NaN or infinity in float32")
+    assert next(iter(report.failures.values())).startswith("head vectors hold NaN or infinity in float32")
 
 
 # --- what is refused ---
@@ -254,8 +259,6 @@ def test_another_model_is_refused_whatever_it_is_called(begun: tuple[Path, Path]
     model, processor = build_tiny()
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
-    with CacheWriter(begun[1]) as writer:
-        writer.fail(0, "to have something left to do")
     with pytest.raises(ValueError, match=f"differ in weights \\('{tiny.weights_digest}' in .* in this run"):
         run(find_clips(begun[0]), begun[1], LALM("tiny", model, processor))
 
@@ -270,7 +273,9 @@ def test_the_same_model_under_another_name_goes_on(begun: tuple[Path, Path], tmp
 def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], tiny: LALM) -> None:
     data, path = begun
     (data / "low/0.wav").rename(data / "low/7.wav")
-    with pytest.raises(ValueError, match=r"holds clips that are not among these 4: low/0\.wav is one of 1; write to"):
+    with pytest.raises(
+        ValueError, match=r"holds 1 of its 4 clips that are not among these 4, low/0\.wav first: write to"
+    ):
         run(find_clips(data), path, tiny)
 
 
@@ -296,6 +301,64 @@ def test_new_labels_and_groups_need_no_new_vectors(begun: tuple[Path, Path]) -> 
     with HeadCache(path) as cache:
         assert set(cache.labels) == {"noise"} and set(cache.groups) == {"a"}
     np.testing.assert_array_equal(heads(path), before)
+
+
+def test_a_refused_run_leaves_the_cache_as_it_was(begun: tuple[Path, Path], tiny: LALM) -> None:
+    data, path = begun
+    before = path.read_bytes()
+    soundfile.write(data / "high/9.wav", tone(2500), 16000)
+    with pytest.raises(ValueError, match="differ in max_seconds"):
+        extract_to_cache(find_clips(data), path, replace(REQUEST, max_seconds=1.0), lalm=tiny)
+    assert path.read_bytes() == before
+
+
+def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Path, Path], tmp_path: Path) -> None:
+    from calm.extract.tiny import build_tiny
+
+    model, processor = build_tiny()
+    folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(begun[0])
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    request = Request(model=str(folder))
+    extract_to_cache(clips, path, request, device="cpu")
+    assert extract_to_cache(clips, path, request, device="nowhere").new == 0
+    with torch.no_grad():
+        model.get_decoder().layers[0].mlp.up_proj.weight *= 2
+    model.save_pretrained(folder)  # trained further
+    with pytest.raises(ValueError, match="differ in weights"):
+        extract_to_cache(clips, path, request, device="cpu")
+
+
+def test_a_processor_that_hears_otherwise_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
+    from calm.extract.tiny import build_tiny
+
+    model, processor = build_tiny()
+    processor.feature_extractor.hop_length = 320
+    with pytest.raises(ValueError, match="differ in processor"):
+        run(find_clips(begun[0]), begun[1], LALM("tiny", model, processor))
+
+
+def test_other_arrays_are_other_clips(tmp_path: Path, tiny: LALM) -> None:
+    run(find_clips([tone(300), tone(400)]), tmp_path / "heads.h5", tiny)
+    with pytest.raises(ValueError, match="holds 1 of its 2 clips that are not among these 2"):
+        run(find_clips([tone(300), tone(500)]), tmp_path / "heads.h5", tiny)
+
+
+def test_a_model_without_memory_for_a_batch_says_so(
+    tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(tiny.model), "forward", no_memory)
+    with pytest.raises(MemoryError, match="no memory for 8 clips at once: try a smaller batch size"):
+        run(find_clips([tone(300)]), tmp_path / "heads.h5", tiny)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_folder: Maker) -> None:
+    unwritable = Path("/proc")
+    with pytest.raises(OSError, match="cannot write into /proc"):
+        extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request(model="tiny"), device="nowhere")
 
 
 def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:

@@ -227,6 +227,10 @@ def test_unit_vectors_survive_the_ends_of_float32() -> None:
     np.testing.assert_allclose(np.linalg.norm(unit_vectors(tiny).astype(float), axis=1), 1, rtol=1e-5)
 
 
+def test_whole_numbers_are_vectors_too() -> None:
+    np.testing.assert_allclose(unit_vectors(np.array([[3, 4]])), [[0.6, 0.8]])
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_is_not_above_zero_is_refused(temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature must be above 0"):
@@ -241,6 +245,9 @@ def test_a_temperature_that_is_not_above_zero_is_refused(temperature: float) -> 
         ({"reliability": "entropy"}, "reliability must be one of margin, raw_margin, probability, brier"),
         ({"shrinkage": -1.0}, "shrinkage must be 0 or above"),
         ({"top_heads": 0}, "top_heads must be at least 1"),
+        ({"top_heads": 2.5}, "top_heads must be at least 1 and a whole number"),
+        ({"temperature": "warm"}, "temperature must be above 0, got 'warm'"),
+        ({"cross_fit": "no"}, "cross_fit must be True or False"),
     ],
 )
 def test_parameters_out_of_range_are_refused_at_fit(parameters: dict, message: str) -> None:

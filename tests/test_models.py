@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
-from calm.extract import LALM, HeadRecorder, find_heads, load_lalm, resolve_model
+from calm.extract import LALM, checkpoint_of, find_heads, load_lalm, record_heads, resolve_model
 from calm.extract.tiny import build_tiny
 from tests.conftest import noise
 
@@ -27,8 +28,7 @@ def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def vectors(lalm: LALM) -> torch.Tensor:
-    with HeadRecorder(lalm.heads) as record:
-        return record(lalm.model, lalm.inputs([noise(1.0)], [lalm.chat("What is this?")]))
+    return record_heads(lalm.model, lalm.heads, lalm.inputs([noise(1.0)], [lalm.chat("What is this?")]))
 
 
 def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: LALM, saved_tiny: Path) -> None:
@@ -91,14 +91,73 @@ def test_a_folder_without_a_model_gets_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_model_that_takes_no_audio_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
-    Qwen2ForCausalLM(
-        Qwen2Config(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
-    ).save_pretrained(tmp_path)
+def test_a_text_model_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
+    config = Qwen2Config(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    Qwen2ForCausalLM(config).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes((saved_tiny / "tokenizer.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    with pytest.raises(ValueError, match="cannot load model"):
+    with pytest.raises(ValueError, match="cannot load model .*Unrecognized configuration class"):
         load_lalm(str(tmp_path))
+
+
+def test_a_processor_that_takes_no_audio_is_refused(monkeypatch: pytest.MonkeyPatch, saved_tiny: Path) -> None:
+    from transformers import AutoProcessor, AutoTokenizer
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", AutoTokenizer.from_pretrained)
+    with pytest.raises(ValueError, match="takes no audio: .* has no feature extractor"):
+        load_lalm(str(saved_tiny))
+
+
+def test_a_truncated_checkpoint_gets_one_line(saved_tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved_tiny, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="cannot load model") as error:
+        load_lalm(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_a_processor_that_needs_more_packages_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, saved_tiny: Path
+) -> None:
+    from transformers import AutoProcessor
+
+    def needs_more(*_: Any, **__: Any) -> None:
+        raise ImportError("\nIt requires the Torchvision library\nbut it was not found.")
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", needs_more)
+    with pytest.raises(
+        ImportError, match=r"'calm\[omni\]': It requires the Torchvision library but it was not found\."
+    ):
+        load_lalm(str(saved_tiny))
+
+
+def test_a_model_spread_by_device_map_hears_the_same(tiny: LALM, saved_tiny: Path) -> None:
+    lalm = load_lalm(str(saved_tiny), device_map="auto", dtype="float32")
+    assert lalm.weights_digest == tiny.weights_digest
+    torch.testing.assert_close(vectors(lalm), vectors(tiny))
+
+
+def test_a_model_that_would_be_offloaded_is_refused(saved_tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate import cpu_offload
+    from transformers import AutoModelForMultimodalLM
+
+    load = AutoModelForMultimodalLM.from_pretrained
+    monkeypatch.setattr(AutoModelForMultimodalLM, "from_pretrained", lambda *a, **kw: cpu_offload(load(*a, **kw)))
+    with pytest.raises(ValueError, match="does not fit into the devices' memory"):
+        load_lalm(str(saved_tiny), device_map="auto")
+
+
+def test_what_a_folder_holds_is_told_without_loading_it(saved_tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(saved_tiny, folder)
+    before = checkpoint_of(str(folder), None)
+    assert checkpoint_of(str(folder), None) == before
+    (folder / "model.safetensors").touch()
+    assert checkpoint_of(str(folder), None) != before
+    assert checkpoint_of("tiny", None) == "tiny"
+    assert checkpoint_of("someone/never-downloaded", None) == ""
 
 
 def test_options_that_cannot_be_are_refused() -> None:
@@ -117,6 +176,20 @@ def test_device_map_without_its_extra_names_the_extra(monkeypatch: pytest.Monkey
 
 
 # --- discovery ---
+
+
+def test_the_thinker_of_an_omni_model_is_found() -> None:
+    from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
+
+    small = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32}
+    config = Qwen2_5OmniThinkerConfig(
+        text_config=small | {"intermediate_size": 32, "vocab_size": 50},
+        audio_config={"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16},
+        vision_config={"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16},
+    )
+    with torch.device("meta"):
+        model = Qwen2_5OmniThinkerForConditionalGeneration(config)
+    assert find_heads(model).shape == (2, 4, 8)
 
 
 def test_heads_are_those_of_the_text_decoder_only(tiny: LALM) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from einops import rearrange, repeat
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from calm.extract import LALM, HeadRecorder, find_heads
+from calm.extract import LALM, find_heads, record_heads
 from tests.conftest import noise
 
 #: Longest distance between a clip's vectors alone and in a batch, over the largest vector entry.
@@ -32,8 +33,7 @@ def small_decoder(**changes: Any) -> Qwen2ForCausalLM:
 
 
 def record(model: Any, tokens: int = 1, **inputs: torch.Tensor) -> torch.Tensor:
-    with HeadRecorder(find_heads(model), tokens=tokens) as recorder:
-        return recorder(model, inputs)
+    return record_heads(model, find_heads(model), inputs, tokens=tokens)
 
 
 def attention_by_hand(model: Qwen2ForCausalLM, ids: torch.Tensor) -> torch.Tensor:
@@ -106,8 +106,7 @@ def tiny_vectors(lalm: LALM, clips: list[np.ndarray], side: str = "right") -> to
     inputs = lalm.processor(
         text=prompts, audio=clips, sampling_rate=16000, padding=True, padding_side=side, return_tensors="pt"
     )
-    with HeadRecorder(lalm.heads) as recorder:
-        return recorder(lalm.model, inputs.to(lalm.model.dtype))
+    return record_heads(lalm.model, lalm.heads, inputs.to(lalm.model.dtype))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -145,9 +144,24 @@ def test_the_pass_ends_at_the_last_attention(tiny: LALM) -> None:
 
 
 def test_hooks_are_gone_afterwards_even_when_the_pass_fails(tiny: LALM) -> None:
-    with pytest.raises(KeyError), HeadRecorder(tiny.heads) as recorder:
-        recorder(tiny.model, {})
-    assert not any(projection._forward_pre_hooks for projection in tiny.heads.projections)
+    mask = torch.ones(1, 3)
+    for inputs in ({"attention_mask": mask}, {"attention_mask": mask, "nonsense": 1}):
+        with pytest.raises((ValueError, TypeError, RuntimeError)):
+            record_heads(tiny.model, tiny.heads, inputs)
+        assert not any(projection._forward_pre_hooks for projection in tiny.heads.projections)
+        assert not tiny.heads.lock.locked()
+
+
+def test_threads_sharing_a_model_do_not_mix_their_vectors(tiny: LALM) -> None:
+    clips = [noise(0.3 + 0.2 * i, seed=i) for i in range(12)]
+    expected = [tiny_vectors(tiny, [clip]) for clip in clips]
+    inputs = tiny.inputs([noise(1.0)], [tiny.chat("What?")])
+    with ThreadPoolExecutor(4) as pool, torch.inference_mode():
+        meanwhile = [pool.submit(lambda: tiny.model(**inputs).logits) for _ in range(4)]
+        recorded = list(pool.map(lambda clip: tiny_vectors(tiny, [clip]), clips))
+        assert all(torch.isfinite(future.result()).all() for future in meanwhile)
+    for one, other in zip(recorded, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_the_model_answers_as_before_once_the_recorder_is_gone(tiny: LALM) -> None:
@@ -167,8 +181,8 @@ def test_a_mask_that_does_not_fit_the_sequence_is_refused() -> None:
         def forward(self, input_ids: torch.Tensor, **_: Any) -> None:
             model(input_ids=torch.cat([input_ids, input_ids], dim=1))
 
-    with HeadRecorder(find_heads(model)) as recorder, pytest.raises(RuntimeError, match="positions cannot be told"):
-        recorder(Expands(), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    with pytest.raises(RuntimeError, match="positions cannot be told"):
+        record_heads(Expands(), find_heads(model), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
 
 def test_a_model_that_skips_a_layer_is_refused() -> None:
@@ -176,5 +190,5 @@ def test_a_model_that_skips_a_layer_is_refused() -> None:
     ids = torch.ones(1, 5, dtype=torch.long)
     heads = find_heads(model)
     model.model.layers = model.model.layers[:2]
-    with HeadRecorder(heads) as recorder, pytest.raises(RuntimeError, match=r"never ran the attention .* \[2\]"):
-        recorder(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    with pytest.raises(RuntimeError, match=r"never ran the attention .* \[2\]"):
+        record_heads(model, heads, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})

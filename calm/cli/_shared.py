@@ -27,7 +27,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except BrokenPipeError:  # the reader has left, as `head` does
             raise
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, MemoryError) as error:
             if os.environ.get("CALM_TRACEBACK"):
                 raise
             typer.echo(f"error: {error}", err=True)

@@ -104,7 +104,8 @@ def extract(
                 "clips": report.clips,
                 "done": report.done,
                 "new": report.new,
-                "failed": report.failures,
+                "failed": report.failed,
+                "failures": report.failures,
                 "cut": report.cut,
                 "silent": report.silent,
             }
@@ -118,7 +119,7 @@ def extract(
         if report.silent:
             typer.echo(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
         if report.failures:
-            typer.echo(f"{plural(len(report.failures), 'clip')} failed: mend them and run this again", err=True)
+            typer.echo(f"{plural(report.failed, 'clip')} failed: mend them and run this again", err=True)
         else:
             typer.echo("next: calm fit --shots 5" + ("" if str(out) == "heads.h5" else f" {out}"))
     if report.failures:

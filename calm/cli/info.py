@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -49,11 +50,17 @@ def _cache_facts(cache: HeadCache) -> dict[str, Any]:
         "labels": dict(Counter(cache.labels.tolist())),
         "groups": len({*cache.groups.tolist()} - {""}),
         "splits": dict(Counter(cache.splits.tolist())),
-        "prompts": len(set(cache.texts.tolist())),
+        "prompts": len(cache.prompts),
         "request": asdict(cache.request),
-        "fingerprint": asdict(cache.fingerprint),
+        "fingerprint": _fingerprint_facts(cache.fingerprint),
         "made_with": cache.made_with,
     }
+
+
+def _fingerprint_facts(fingerprint: Fingerprint) -> dict[str, Any]:
+    """Write no limit as null: JSON knows no infinity."""
+    facts = asdict(fingerprint)
+    return facts | {"max_seconds": facts["max_seconds"] if math.isfinite(fingerprint.max_seconds) else None}
 
 
 def _tell_cache(cache: HeadCache) -> None:
@@ -79,19 +86,22 @@ def _tell_cache(cache: HeadCache) -> None:
     if facts["groups"]:
         typer.echo(f"groups    {facts['groups']}")
     _tell_extraction(cache.request, cache.fingerprint, facts["prompts"], cache.made_with.get("revision"))
-    made = ", ".join(f"{name} {number}" for name, number in cache.made_with.items() if name != "revision")
+    versions = {name: v for name, v in cache.made_with.items() if name not in ("revision", "checkpoint")}
+    made = ", ".join(f"{name} {number}" for name, number in versions.items())
     typer.echo(f"made with {made}")
     print_failures(facts["failed"])
 
 
 def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
+    extraction = classifier.extraction_
     return {
         "kind": type(classifier).__name__,
         "parameters": classifier.get_params(),
         "classes": dict(zip(classifier.classes_.tolist(), classifier.class_count_.tolist(), strict=True)),
         "heads": classifier.prototypes_.shape[1],
         "dim": classifier.prototypes_.shape[2],
-        "extraction": None if classifier.extraction_ is None else asdict(classifier.extraction_),
+        "model": None if extraction is None else extraction.request.model,
+        "fingerprint": None if extraction is None else _fingerprint_facts(extraction.fingerprint),
     }
 
 
@@ -119,4 +129,5 @@ def _tell_extraction(request: Request, fingerprint: Fingerprint, prompts: int | 
         typer.echo(f"          {many} different texts, from the clips' own questions or options")
     position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
     typer.echo(f"position  {position}")
-    typer.echo(f"audio     {fingerprint.sampling_rate} Hz, the first {fingerprint.max_seconds:g} s")
+    cut = f"the first {fingerprint.max_seconds:g} s" if math.isfinite(fingerprint.max_seconds) else "whole clips"
+    typer.echo(f"audio     {fingerprint.sampling_rate} Hz, {cut}")

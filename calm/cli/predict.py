@@ -20,6 +20,7 @@ def predict(
         str | None, typer.Option("--model", "-m", help="Where the model is found now, if it has moved.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
+    device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
@@ -35,7 +36,14 @@ def predict(
     fitted = load(classifier)
     found = [clip for path in clips for clip in find_clips(path)]
     prediction = predict_audio(
-        fitted, found, model=model, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code
+        fitted,
+        found,
+        model=model,
+        device=device,
+        device_map=device_map,
+        batch_size=batch_size,
+        trust_remote_code=trust_remote_code,
+        progress=not json and len(found) > batch_size,
     )
     best_first = np.argsort(-prediction.probabilities, axis=1)[:, :top]
     ranked = [

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from calm.extract.audio import AudioError, Waveform, read_waveform
 from calm.extract.cache import HeadCache, HeadRows
-from calm.extract.cache_writer import CacheWriter, create_cache, extend_cache
+from calm.extract.cache_creation import create_cache, extend_cache
+from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip, Columns, find_clips
 from calm.extract.decoder import DecoderHeads, find_heads
-from calm.extract.encode import EncodedBatch, head_vectors
-from calm.extract.models import ALIASES, LALM, load_lalm, resolve_model
+from calm.extract.encode import EncodedBatch, FailedClip, head_vectors
+from calm.extract.models import ALIASES, LALM, checkpoint_of, load_lalm, resolve_model
+from calm.extract.progress import progress_bar
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt
 from calm.extract.request import Extraction, Fingerprint, Request
 from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
 
 if TYPE_CHECKING:
-    from calm.extract.recorder import HeadRecorder
+    from calm.extract.recorder import record_heads
 
 __all__ = [
     "ALIASES",
@@ -36,13 +38,14 @@ __all__ = [
     "EncodedBatch",
     "Extraction",
     "ExtractionReport",
+    "FailedClip",
     "Fingerprint",
     "HeadCache",
-    "HeadRecorder",
     "HeadRows",
     "Prompt",
     "Request",
     "Waveform",
+    "checkpoint_of",
     "create_cache",
     "extend_cache",
     "extract_to_cache",
@@ -51,15 +54,17 @@ __all__ = [
     "fingerprint_of",
     "head_vectors",
     "load_lalm",
+    "progress_bar",
     "prompt_texts",
     "read_waveform",
+    "record_heads",
     "resolve_model",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HeadRecorder":  # the one module here that needs torch to be imported
-        from calm.extract.recorder import HeadRecorder
+    if name == "record_heads":  # the one module here that needs torch to be imported
+        from calm.extract.recorder import record_heads
 
-        return HeadRecorder
+        return record_heads
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -99,7 +99,9 @@ def _read_file(path: Path, max_seconds: float | None) -> tuple[NDArray[np.float3
             frames = -1 if max_seconds is None else math.ceil((max_seconds + _MARGIN_SECONDS) * file.samplerate)
             samples = file.read(frames, dtype="float32", always_2d=True)
             return samples, file.samplerate, max(file.frames, len(samples)) / file.samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
+    except TypeError as error:  # headerless formats, of which nothing can be known
+        raise AudioError(f"not readable as audio: {path.suffix or 'its format'} has no header") from error
+    except (soundfile.SoundFileError, OSError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         raise AudioError(f"not readable as audio: {reason.strip().rstrip('.')}") from error
 

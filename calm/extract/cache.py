@@ -41,10 +41,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.cache_file import open_cache_file
 from calm.extract.request import Extraction, Fingerprint, Request
 
-FORMAT = "calm head cache"
-FORMAT_VERSION = 1
 PENDING, DONE, FAILED = 0, 1, 2
 
 
@@ -70,8 +69,10 @@ class HeadCache:
         ``(clips, layers, heads, dim)``.
     names, labels, splits, groups : arrays of str (clips,)
         Empty text where a clip has none.
-    texts : array of str (clips,)
-        What the model was asked beside each clip.
+    prompts : array of str (prompts,)
+        The distinct texts that the model was asked beside the clips.
+    prompt_of : array of int (clips,)
+        Which of them each clip was asked with.
     status : array of uint8 (clips,)
         0 pending, 1 done, 2 failed.
     seconds, peak : arrays of float32 (clips,)
@@ -81,24 +82,28 @@ class HeadCache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        # Readers need no lock: metadata never changes, and a row counts only once its status says so.
-        self._file = open_cache_file(self.path, "r", locking=False)
+        self._file = self._open()
         try:
             self._read_description()
         except (KeyError, TypeError) as error:
+            self._file.close()
             raise ValueError(f"{self.path} is damaged: {error}") from error
+
+    def _open(self) -> h5py.File:
+        # Readers need no lock: metadata never changes, and a row counts only once its status says so.
+        return open_cache_file(self.path, "r", locking=False)
 
     def _read_description(self) -> None:
         file = self._file
         self.shape: tuple[int, int, int, int] = file["heads"].shape
         self.storage = str(file["heads"].dtype)
         self.names, self.labels, self.splits, self.groups = (
-            _texts(file[column]) for column in ("name", "label", "split", "group")
+            _texts(file[column]).astype(str) for column in ("name", "label", "split", "group")
         )
-        self.texts = _texts(file["prompts"])[file["prompt"][:]]
-        self.status = file["status"][:]
-        self.seconds = file["seconds"][:]
-        self.peak = file["peak"][:]
+        self.prompts, self.prompt_of = _texts(file["prompts"]), file["prompt"][:]
+        self.status: NDArray[np.uint8] = file["status"][:]
+        self.seconds: NDArray[np.float32] = file["seconds"][:]
+        self.peak: NDArray[np.float32] = file["peak"][:]
         self.request = Request(**json.loads(file.attrs["request"]))
         self.fingerprint = Fingerprint(**{f.name: _plain(file.attrs[f.name]) for f in fields(Fingerprint)})
         self.made_with: dict[str, str] = json.loads(file.attrs["made_with"])
@@ -134,9 +139,14 @@ class HeadCache:
         reasons = _texts(self._file["reason"])
         return {str(self.names[i]): str(reasons[i]) for i in failed}
 
+    @property
+    def texts(self) -> NDArray[Any]:
+        """What the model was asked beside each clip, (clips,)."""
+        return self.prompts[self.prompt_of]
+
     def __getitem__(self, rows: Any) -> HeadRows:
         """Select clips, by index, mask or slice; nothing is read yet."""
-        return HeadRows(self, np.arange(len(self))[rows])
+        return HeadRows(self, np.atleast_1d(np.arange(len(self))[rows]))
 
     def read(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Read the head vectors of chosen clips.
@@ -144,7 +154,7 @@ class HeadCache:
         Parameters
         ----------
         rows : array of int (n,)
-            In any order; clips that are done.
+            In any order, from the end where negative; clips that are done.
 
         Returns
         -------
@@ -152,14 +162,17 @@ class HeadCache:
 
         Raises
         ------
+        IndexError
+            If there is no such row.
         ValueError
             If a clip has no head vectors, or the file is closed.
         """
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         without = rows[self.status[rows] != DONE]
         if len(without):
             raise ValueError(
-                f"{len(without)} of these clips have no head vectors, {str(self.names[without[0]])!r} first"
+                f"{len(without)} of these clips have no head vectors, {str(self.names[without[0]])!r} first: "
+                f"choose among cache.done"
             )
         if not self._file:
             raise ValueError(f"{self.path} has been closed")
@@ -199,7 +212,7 @@ class HeadRows:
         return len(self.rows)
 
     def __getitem__(self, chosen: Any) -> HeadRows:
-        return HeadRows(self.cache, self.rows[chosen])
+        return HeadRows(self.cache, np.atleast_1d(self.rows[chosen]))
 
     @property
     def names(self) -> NDArray[Any]:
@@ -212,14 +225,19 @@ class HeadRows:
         return self.cache.labels[self.rows]
 
     @property
+    def groups(self) -> NDArray[Any]:
+        """Group of each chosen clip; empty where it has none."""
+        return self.cache.groups[self.rows]
+
+    @property
     def extraction(self) -> Extraction:
         """How these head vectors were made."""
-        cache, texts = self.cache, set(self.cache.texts[self.rows].tolist())
+        cache, prompts = self.cache, np.unique(self.cache.prompt_of[self.rows])
         commit = cache.made_with.get("revision") or cache.request.revision
         return Extraction(
             request=replace(cache.request, revision=commit, dtype=cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
-            text=texts.pop() if len(texts) == 1 else None,
+            text=str(cache.prompts[prompts[0]]) if len(prompts) == 1 else None,
         )
 
     def blocks(self, clips: int) -> Iterator[NDArray[np.float32]]:
@@ -231,32 +249,6 @@ class HeadRows:
         return self.cache.read(self.rows).astype(dtype or np.float32, copy=False)
 
 
-def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
-    """Open a head cache's HDF5 file, in plain words where it is none."""
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        file = h5py.File(path, mode, locking=locking)
-    except BlockingIOError:
-        raise
-    except PermissionError as error:
-        raise PermissionError(f"no permission to {'read' if mode == 'r' else 'write'} {path}") from error
-    except IsADirectoryError as error:
-        raise IsADirectoryError(f"{path} is a folder, not a head cache") from error
-    except OSError as error:
-        truncated = "truncated" in str(error)
-        what = "is a truncated HDF5 file: copy or extract it again" if truncated else "is not a head cache"
-        raise ValueError(f"{path} {what}") from error
-    if file.attrs.get("format") != FORMAT:
-        file.close()
-        raise ValueError(f"{path} is an HDF5 file, but not a head cache")
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        file.close()
-        raise ValueError(f"{path} has format version {version}; this calm reads up to {FORMAT_VERSION}: update calm")
-    return file
-
-
 def _runs(rows: NDArray[np.integer]) -> Iterator[slice]:
     """Split a choice of rows where they stop being neighbours, so that each run is read in one piece."""
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
@@ -265,7 +257,7 @@ def _runs(rows: NDArray[np.integer]) -> Iterator[slice]:
 
 
 def _texts(dataset: h5py.Dataset) -> NDArray[Any]:
-    return np.asarray([value.decode() for value in dataset[:]], dtype=object).astype(str)
+    return np.asarray([value.decode() for value in dataset[:]], dtype=object)
 
 
 def _plain(value: Any) -> Any:

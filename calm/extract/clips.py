@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from calm.extract.audio import Audio
 
@@ -121,15 +125,28 @@ def find_clips(
 def _clips_at(path: Path, columns: Columns, root: Path | None) -> list[Clip]:
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
+    if path.is_dir() and root is not None:
+        raise ValueError(f"a root is for a manifest's paths, and {path} is a folder")
     if path.is_dir():
         return _clips_in_folder(path, columns)
     if path.suffix.lower() in _MANIFEST_SUFFIXES:
         return _clips_in_manifest(path, columns, root or path.parent)
-    return [Clip(path, path.as_posix())]
+    _check_no_columns(columns, path)
+    return [Clip(path, _as_text(path))]
 
 
 def _name_in_memory(audio: Audio, index: int) -> str:
-    return str(audio) if isinstance(audio, str | Path) else f"clip {index}"
+    """Name an array by its place and its samples, so that other samples are another clip."""
+    if isinstance(audio, str | Path):
+        return _as_text(Path(audio))
+    samples, rate = audio if isinstance(audio, tuple) else (audio, None)
+    digest = hashlib.sha256(np.ascontiguousarray(samples).tobytes() + str(rate).encode()).hexdigest()
+    return f"clip {index} ({digest[:8]})"
+
+
+def _as_text(path: Path) -> str:
+    """Write a path with slashes; bytes of a name that are no text become �."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
@@ -144,6 +161,7 @@ def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
             if metadata is not None
             for clip in _clips_in_manifest(metadata, columns, p)
         ]
+    _check_no_columns(columns, folder)
     files = sorted(p for p in folder.rglob("*") if _looks_like_audio(p, folder))
     if not files:
         suffixes = ", ".join(sorted(AUDIO_SUFFIXES))
@@ -151,6 +169,12 @@ def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
     splits = {p.name for p in split_folders}
     only_splits = bool(splits) and all(p.relative_to(folder).parts[0] in splits for p in files)
     return [_clip_by_folder(p, folder, only_splits) for p in files]
+
+
+def _check_no_columns(columns: Columns, path: Path) -> None:
+    """Refuse names of columns where there are none: a user must not believe that, say, groups are kept apart."""
+    if columns != Columns():
+        raise ValueError(f"columns are named, but {path} has no metadata.csv, .tsv or .jsonl to have them")
 
 
 def _metadata_of(folder: Path) -> Path | None:
@@ -165,7 +189,8 @@ def _looks_like_audio(path: Path, folder: Path) -> bool:
 def _clip_by_folder(path: Path, folder: Path, under_splits: bool) -> Clip:
     above = list(path.relative_to(folder).parts[:-1])
     split = above.pop(0) if under_splits else None
-    return Clip(path, path.relative_to(folder).as_posix(), label=above[0] if above else None, split=split)
+    label = _as_text(Path(above[0])) if above else None
+    return Clip(path, _as_text(path.relative_to(folder)), label=label, split=split)
 
 
 def _clips_in_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
@@ -197,6 +222,9 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
         raise ValueError(f"{manifest} cannot be read as {manifest.suffix[1:]}: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{manifest} must hold a list of objects, one a clip")
+    ragged = next((i for i, row in enumerate(rows, 1) if None in row), None)
+    if ragged is not None:
+        raise ValueError(f"{manifest}, entry {ragged} has more cells than the header has columns")
     return rows
 
 
@@ -226,13 +254,18 @@ def _clip_of_row(
 
     return Clip(
         audio=root / file,  # an absolute path stays as it is
-        name=Path(file).as_posix(),
+        name=_name_below(root, Path(file)),
         label=text("label"),
         split=text("split"),
         group=text("group"),
         question=text("question"),
         options=_as_options(cell("options")),
     )
+
+
+def _name_below(root: Path, file: Path) -> str:
+    """Name a file by its place below the root, so that a data set may be moved."""
+    return _as_text(file.relative_to(root) if file.is_absolute() and file.is_relative_to(root) else file)
 
 
 def _as_options(value: Any) -> tuple[str, ...] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class DecoderHeads:
     projections: tuple[nn.Module, ...]  #: attention output projection of each decoder layer, in order
     n_heads: int  #: query heads per layer
     head_dim: int  #: ``in_features / n_heads``, which need not be ``hidden_size / n_heads``
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)  #: held by a recording
 
     @property
     def shape(self) -> tuple[int, int, int]:

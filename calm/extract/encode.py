@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,15 @@ _BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
+class FailedClip:
+    """Why a clip has no head vectors."""
+
+    reason: str
+    seconds: float = math.nan  #: length of the recording, where that could be read
+    peak: float = math.nan  #: largest absolute sample, likewise
+
+
+@dataclass(frozen=True)
 class EncodedBatch:
     """What became of some clips."""
 
@@ -29,7 +39,7 @@ class EncodedBatch:
     vectors: NDArray[np.float32]  #: their head vectors, (n, layers, heads, dim)
     seconds: NDArray[np.float64]  #: length of each recording, (n,)
     peak: NDArray[np.float64]  #: largest absolute sample of each, (n,)
-    failed: dict[int, str] = field(default_factory=dict)  #: clips that did not, and why
+    failed: dict[int, FailedClip]  #: clips that did not, and why
 
 
 def head_vectors(
@@ -66,50 +76,54 @@ def head_vectors(
     EncodedBatch
         In the order of the clips.
     """
-    from calm.extract.recorder import HeadRecorder
+    import torch
+
+    from calm.extract.recorder import record_heads
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-    limits = [s for s in (max_seconds, lalm.window_seconds) if s is not None]
-    limit = min(limits, default=None)
+    limit = min((s for s in (max_seconds, lalm.window_seconds) if s is not None), default=None)
     chats = {text: lalm.chat(text) for text in set(texts)}
 
-    with HeadRecorder(lalm.heads, tokens=tokens) as record:
-        for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
-            failed = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, str)}
-            heard = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, Waveform)}
-            vectors = np.empty((0, *lalm.heads.shape), dtype=np.float32)
-            if heard:
-                inputs = lalm.inputs([wave.samples for wave in heard.values()], [chats[texts[row]] for row in heard])
-                vectors = record(lalm.model, inputs).numpy()
-            broken = {
-                row: f"head vectors hold NaN or infinity in {lalm.dtype}: try another dtype"
-                for row, vector in zip(heard, vectors, strict=True)
-                if not np.isfinite(vector).all()
-            }
-            kept = [i for i, row in enumerate(heard) if row not in broken]
-            waves = [wave for row, wave in heard.items() if row not in broken]
-            yield EncodedBatch(
-                rows=np.asarray([row for row in heard if row not in broken], dtype=np.int64),
-                vectors=vectors[kept],
-                seconds=np.asarray([wave.seconds for wave in waves]),
-                peak=np.asarray([wave.peak for wave in waves]),
-                failed=failed | broken,
-            )
+    for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
+        failed = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, FailedClip)}
+        heard = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, Waveform)}
+        vectors = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+        if heard:
+            inputs = lalm.inputs([wave.samples for wave in heard.values()], [chats[texts[row]] for row in heard])
+            try:
+                vectors = record_heads(lalm.model, lalm.heads, inputs, tokens=tokens).numpy()
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(
+                    f"{lalm.device} has no memory for {batch_size} clips at once: try a smaller batch size"
+                ) from error
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=(1, 2, 3)))
+        for (row, wave), whole in zip(heard.items(), finite, strict=True):
+            if not whole:
+                reason = f"head vectors hold NaN or infinity in {lalm.dtype}: try another dtype"
+                failed[row] = FailedClip(reason, wave.seconds, wave.peak)
+        kept = [wave for row, wave in heard.items() if row not in failed]
+        yield EncodedBatch(
+            rows=np.asarray([row for row in heard if row not in failed], dtype=np.int64),
+            vectors=vectors[finite],
+            seconds=np.asarray([wave.seconds for wave in kept]),
+            peak=np.asarray([wave.peak for wave in kept]),
+            failed=failed,
+        )
 
 
 def _decode_ahead(
     clips: Sequence[Clip], sampling_rate: int, max_seconds: float | None, batch_size: int, workers: int
-) -> Iterator[tuple[int, list[Waveform | str]]]:
+) -> Iterator[tuple[int, list[Waveform | FailedClip]]]:
     """Yield batches of waveforms, or of reasons why there is none, decoded by threads while the model works."""
 
-    def submit(first: int) -> tuple[int, list[Future[Waveform | str]]]:
+    def submit(first: int) -> tuple[int, list[Future[Waveform | FailedClip]]]:
         batch = clips[first : first + batch_size]
         return first, [pool.submit(_decode, clip, sampling_rate, max_seconds) for clip in batch]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:
-            waiting: deque[tuple[int, list[Future[Waveform | str]]]] = deque()
+            waiting: deque[tuple[int, list[Future[Waveform | FailedClip]]]] = deque()
             for first in range(0, len(clips), batch_size):
                 waiting.append(submit(first))
                 if len(waiting) > _BATCHES_AHEAD:
@@ -121,8 +135,8 @@ def _decode_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def _decode(clip: Clip, sampling_rate: int, max_seconds: float | None) -> Waveform | str:
+def _decode(clip: Clip, sampling_rate: int, max_seconds: float | None) -> Waveform | FailedClip:
     try:
         return read_waveform(clip.audio, sampling_rate, max_seconds)
     except (AudioError, OSError) as error:
-        return str(error)
+        return FailedClip(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,9 @@ ALIASES: Mapping[str, str] = {
     "qwen2.5-omni": "Qwen/Qwen2.5-Omni-7B",
 }
 
+#: What decides the features of a waveform.
+_EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
+
 #: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
 _DIGEST_VALUES = 64
 
@@ -37,6 +41,7 @@ class LALM:
     model: Any  #: a transformers model in evaluation mode, or the part of one that reads text and sound
     processor: Any
     revision: str | None = None  #: commit of a hub checkpoint
+    checkpoint: str = ""  #: what :func:`checkpoint_of` told when it was loaded; empty where that is not known
 
     @cached_property
     def heads(self) -> DecoderHeads:
@@ -69,20 +74,26 @@ class LALM:
     def weights_digest(self) -> str:
         """A fingerprint of the weights themselves, whatever they are called and wherever they lie.
 
-        A sample of every tensor goes in. Tensors offloaded to disk are left out.
+        A sample of every tensor goes in.
         """
         import torch
 
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
-            if tensor.device.type == "meta":
-                continue
             flat = tensor.detach().reshape(-1)
             step = max(1, flat.numel() // _DIGEST_VALUES)
             sample = flat[::step].to(device="cpu", dtype=torch.float32)
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(sample.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def processor_digest(self) -> str:
+        """A fingerprint of how sound and text become inputs: a prompt's tokens, and the feature extractor's numbers."""
+        extractor = self.processor.feature_extractor
+        numbers = {name: getattr(extractor, name, None) for name in _EXTRACTOR_NUMBERS}
+        tokens = self.processor.tokenizer(self.chat("Which of 10 sounds is it?"))["input_ids"]
+        return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
 
     def chat(self, text: str) -> str:
         """Put the model's chat template round one clip and a text, up to where the model would answer."""
@@ -171,6 +182,8 @@ def load_lalm(
     wanted = getattr(torch, dtype) if dtype else (torch.float32 if on_cpu else None)
     resolved = resolve_model(name)
     if resolved == "tiny":
+        if device_map is not None:
+            raise ValueError("tiny fits on any device: leave device_map out")
         from calm.extract.tiny import build_tiny
 
         model, processor = build_tiny()
@@ -181,8 +194,9 @@ def load_lalm(
         model, processor, commit = _load_pretrained(resolved, name, revision, wanted, device_map, trust_remote_code)
     if device_map is None:
         model = model.to(target)
-    lalm = LALM(name, model.eval().requires_grad_(False), processor, commit)
+    lalm = LALM(name, model.eval().requires_grad_(False), processor, commit, checkpoint_of(name, revision))
     _check_takes_audio(lalm)
+    _check_whole(lalm)
     _ = lalm.heads  # a decoder that is not understood is told now, not after the first clip
     return lalm
 
@@ -231,6 +245,7 @@ def _load_pretrained(
     device_map: str | None,
     trust_remote_code: bool,
 ) -> tuple[Any, Any, str | None]:
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
     where = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
@@ -242,7 +257,12 @@ def _load_pretrained(
         model = AutoModelForMultimodalLM.from_pretrained(
             resolved, config=config, dtype=dtype or "auto", device_map=device_map, **where
         )
-    except (OSError, ValueError, KeyError) as error:
+    except ImportError as error:
+        words = " ".join(str(error).split())
+        raise ImportError(
+            f"model {name!r} needs further packages, perhaps pip install 'calm[omni]': {words}"
+        ) from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error
     model = getattr(model, "thinker", model)  # Omni models: the part that listens and reads
@@ -264,3 +284,29 @@ def _check_takes_audio(lalm: LALM) -> None:
         raise ValueError(
             f"model {lalm.name!r} takes no audio: {type(lalm.processor).__name__} has no feature extractor"
         )
+
+
+def _check_whole(lalm: LALM) -> None:
+    if any(tensor.device.type == "meta" for tensor in lalm.model.state_dict().values()):
+        raise ValueError(
+            f"model {lalm.name!r} does not fit into the devices' memory: use a smaller dtype or more devices "
+            f"(offloading is not supported)"
+        )
+
+
+def checkpoint_of(name: str, revision: str | None) -> str:
+    """Tell a checkpoint from what it may become under the same name, without loading it.
+
+    Returns
+    -------
+    str
+        The commit of a hub checkpoint, as far as it is in the local cache; a digest of names, sizes and times of a
+        local folder's files; the name itself otherwise.
+    """
+    resolved = resolve_model(name)
+    folder = Path(resolved)
+    if not folder.is_dir():
+        return resolved if resolved == "tiny" else _commit(resolved, revision) or ""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]

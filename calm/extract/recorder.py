@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from einops import rearrange
 
-if TYPE_CHECKING:
-    from calm.extract.decoder import DecoderHeads
+from calm.extract.decoder import DecoderHeads
 
 
 class _Recorded(Exception):
     """Ends a forward pass whose head vectors are all there."""
 
 
-class HeadRecorder:
-    """Run a model's forward pass up to its last attention, keeping the head vectors of chosen positions.
+@torch.inference_mode()
+def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, tokens: int = 1) -> torch.Tensor:
+    """Run a forward pass up to the last attention, keeping the head vectors of chosen positions.
 
     A hook before each output projection keeps the requested positions of its input and nothing else. The pass ends at
     the last one: the remaining projection, feed-forward block, final norm and language-model head are never run. Works
     with padding on either side, in any dtype, and with grouped-query attention (one vector a *query* head).
 
+    Hooks are there for the length of the pass. Threads take turns on one model.
+
     Parameters
     ----------
+    model : transformers.PreTrainedModel
     heads : DecoderHeads
-        From :func:`calm.extract.find_heads`.
+        Of this model, from :func:`calm.extract.find_heads`.
+    inputs : mapping
+        What the processor made, with ``attention_mask`` ``(clips, length)``, on the model's device.
     tokens : int
         1 takes the last token of the prompt; m takes the mean over the last m, computed in float32.
+
+    Returns
+    -------
+    float32 tensor (clips, layers, heads, dim), on the CPU
+
+    Raises
+    ------
+    ValueError
+        If ``tokens`` is below one.
+    RuntimeError
+        If the model did not run all of its layers in order over the sequence that the mask describes.
 
     Examples
     --------
@@ -38,82 +54,45 @@ class HeadRecorder:
     >>> from calm.extract import load_lalm
     >>> lalm = load_lalm("tiny")
     >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [lalm.chat("What is this?")])
-    >>> with HeadRecorder(lalm.heads) as record:
-    ...     record(lalm.model, inputs).shape  # (clips, layers, heads, dim)
+    >>> record_heads(lalm.model, lalm.heads, inputs).shape
     torch.Size([1, 6, 6, 32])
     """
+    if tokens < 1:
+        raise ValueError(f"tokens must be at least 1, got {tokens!r}")
+    mask = inputs["attention_mask"]
+    positions, share = _last_positions(mask, tokens)
+    thread, last = threading.get_ident(), len(heads.projections) - 1
+    kept: dict[int, torch.Tensor] = {}
+    enough = _Recorded()
 
-    def __init__(self, heads: DecoderHeads, *, tokens: int = 1) -> None:
-        if tokens < 1:
-            raise ValueError(f"tokens must be at least 1, got {tokens!r}")
-        self.heads = heads
-        self.tokens = tokens
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self._positions: torch.Tensor | None = None  # (clips, tokens) of the pass under way
-        self._share: torch.Tensor | None = None  # (clips, tokens), what each position weighs in the mean
-        self._kept: dict[int, torch.Tensor] = {}
+    def keep(layer: int, x: torch.Tensor) -> None:
+        if threading.get_ident() != thread:
+            return  # another thread runs the model for itself
+        if x.shape[:-1] != mask.shape:
+            raise RuntimeError(
+                f"decoder layer {layer} sees a sequence of shape {tuple(x.shape)}, but the prompt's mask is "
+                f"{tuple(mask.shape)}: positions cannot be told"
+            )
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        chosen = x[rows, positions.to(x.device)].float()  # (clips, tokens, heads · dim)
+        mean = torch.einsum("bt,btc->bc", share.to(x.device), chosen) if tokens > 1 else chosen[:, 0]
+        kept[layer] = rearrange(mean, "b (h d) -> b h d", h=heads.n_heads)
+        if layer == last:
+            raise enough
 
-    def __enter__(self) -> HeadRecorder:
-        for layer, projection in enumerate(self.heads.projections):
-            self._hooks.append(projection.register_forward_pre_hook(self._keep(layer)))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._hooks:
-            self._hooks.pop().remove()
-
-    @torch.inference_mode()
-    def __call__(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-        """Return the head vectors of a batch of prompts.
-
-        Parameters
-        ----------
-        model : transformers.PreTrainedModel
-        inputs : mapping
-            What the processor made, with ``attention_mask`` ``(clips, length)``, on the model's device.
-
-        Returns
-        -------
-        float32 tensor (clips, layers, heads, dim), on the CPU
-
-        Raises
-        ------
-        RuntimeError
-            If the model did not run all of its layers in order over the sequence that the mask describes.
-        """
-        if not self._hooks:
-            raise RuntimeError("use the recorder in a with statement, so that its hooks are there and then removed")
-        self._kept = {}
-        self._positions, self._share = _last_positions(inputs["attention_mask"], self.tokens)
-        self._length = inputs["attention_mask"].shape[1]
-        with contextlib.suppress(_Recorded):
+    with heads.lock, contextlib.ExitStack() as hooks:
+        for layer, projection in enumerate(heads.projections):
+            hook = projection.register_forward_pre_hook(lambda _, args, layer=layer: keep(layer, args[0]))
+            hooks.callback(hook.remove)
+        try:
             model(**inputs, use_cache=False)
-        if len(self._kept) != len(self.heads.projections):
-            missing = sorted(set(range(len(self.heads.projections))) - set(self._kept))
-            raise RuntimeError(f"{type(model).__name__} never ran the attention of decoder layers {missing}")
-        return torch.stack([self._kept[layer].cpu() for layer in range(len(self._kept))], dim=1)
-
-    def _keep(self, layer: int) -> Any:
-        last = len(self.heads.projections) - 1
-
-        def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            assert self._positions is not None and self._share is not None
-            x = args[0]
-            if x.ndim != 3 or x.shape[:2] != (len(self._positions), self._length):
-                raise RuntimeError(
-                    f"decoder layer {layer} sees a sequence of shape {tuple(x.shape)}, but the prompt's mask is "
-                    f"({len(self._positions)}, {self._length}): positions cannot be told"
-                )
-            rows = torch.arange(len(x), device=x.device)[:, None]
-            chosen = x[rows, self._positions.to(x.device)].float()  # (clips, tokens, heads·dim)
-            mean = torch.einsum("bt,btc->bc", self._share.to(x.device), chosen) if self.tokens > 1 else chosen[:, 0]
-            self._kept[layer] = rearrange(mean, "b (h d) -> b h d", h=self.heads.n_heads)
-            if layer == last:
-                raise _Recorded
-
-        return hook
+        except _Recorded as signal:
+            if signal is not enough:
+                raise
+    if len(kept) != len(heads.projections):
+        missing = sorted(set(range(len(heads.projections))) - set(kept))
+        raise RuntimeError(f"{type(model).__name__} never ran the attention of decoder layers {missing}")
+    return torch.stack([kept[layer].cpu() for layer in range(len(kept))], dim=1)
 
 
 def _last_positions(mask: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,6 +33,7 @@ class Fingerprint:
     """
 
     weights: str  #: digest of the model's weights
+    processor: str  #: digest of how the processor turns sound and text into inputs
     dtype: str  #: of the computation
     prompt: str  #: rendered, with the model's chat template
     tokens: int  #: how many last tokens are averaged
@@ -65,3 +66,18 @@ class Extraction:
     request: Request  #: with revision and dtype as they turned out
     fingerprint: Fingerprint
     text: str | None  #: what the model was asked beside every clip; None where that differed
+
+    def check_same(self, other: Extraction, mine: str, theirs: str) -> None:
+        """Refuse head vectors that were made in another way, or asked another question.
+
+        Raises
+        ------
+        ValueError
+            Naming what differs, where each side is called ``mine`` and ``theirs``.
+        """
+        self.fingerprint.check_same(other.fingerprint, mine, theirs)
+        if None not in (self.text, other.text) and self.text != other.text:
+            raise ValueError(
+                f"head vectors of {mine} and {theirs} cannot be mixed: clips were asked {self.text!r} in {mine}, "
+                f"{other.text!r} in {theirs}"
+            )

@@ -1,4 +1,4 @@
-"""Whether a cache that was begun may be gone on with, and whether there is anything left to do."""
+"""Whether a cache that was begun may be gone on with, and whether anything is left to do."""
 
 from __future__ import annotations
 
@@ -8,38 +8,10 @@ from dataclasses import fields
 import numpy as np
 
 from calm.extract.audio import AudioError, read_waveform
-from calm.extract.cache import FAILED, PENDING, HeadCache
+from calm.extract.cache import PENDING, HeadCache
+from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip
-from calm.extract.request import Fingerprint, Request
-
-
-def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
-    """Tell whether a cache is of just these clips, in this order, with these descriptions.
-
-    Raises
-    ------
-    ValueError
-        If clips have gone, or are asked something else: going on would throw rows away. The first one is named.
-    """
-    if [clip.name for clip in clips] == begun.names.tolist() and list(texts) == begun.texts.tolist():
-        pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
-        return all(there.tolist() == [getattr(clip, c) or "" for clip in clips] for there, c in pairs)
-    remedy = f"write to another file, or remove {begun.path} to begin anew"
-    asked: dict[str, set[str]] = {}
-    for clip, text in zip(clips, texts, strict=True):
-        asked.setdefault(clip.name, set()).add(text)
-    gone = [name for name in begun.names.tolist() if name not in asked]
-    if gone:
-        raise ValueError(
-            f"{begun.path} holds clips that are not among these {len(clips)}: {gone[0]} is one of {len(gone)}; {remedy}"
-        )
-    for name, text in zip(begun.names.tolist(), begun.texts.tolist(), strict=True):
-        if text not in asked[name]:
-            other = sorted(asked[name])[0]
-            raise ValueError(
-                f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
-            )
-    return False
+from calm.extract.request import Request
 
 
 def check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
@@ -65,16 +37,52 @@ def check_same_request(begun: HeadCache, request: Request, storage: str) -> None
         )
 
 
-def anything_to_try(begun: HeadCache, clips: Sequence[Clip]) -> bool:
-    """Tell whether a clip is pending, or one that failed can now be read."""
-    if (begun.status == PENDING).any():
+def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+    """Tell whether a cache is of just these clips, in this order, with these descriptions.
+
+    Raises
+    ------
+    ValueError
+        If clips have gone, or are asked something else: going on would throw rows away. The first one is named.
+    """
+    names_there, texts_there = begun.names.tolist(), begun.texts.tolist()
+    if [clip.name for clip in clips] == names_there and list(texts) == texts_there:
+        pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
+        return all(there.tolist() == [getattr(clip, c) or "" for clip in clips] for there, c in pairs)
+    remedy = f"write to another file, or remove {begun.path} to begin anew"
+    asked: dict[str, set[str]] = {}
+    for clip, text in zip(clips, texts, strict=True):
+        asked.setdefault(clip.name, set()).add(text)
+    gone = [name for name in names_there if name not in asked]
+    if gone:
+        raise ValueError(
+            f"{begun.path} holds {len(gone)} of its {len(begun)} clips that are not among these {len(clips)}, "
+            f"{gone[0]} first: {remedy}"
+        )
+    for name, text in zip(names_there, texts_there, strict=True):
+        if text not in asked[name]:
+            other = min(asked[name])
+            raise ValueError(
+                f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
+            )
+    return False
+
+
+def anything_to_try(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+    """Tell whether clips were added, one is pending, or one that could not be read now can be."""
+    if len(clips) > len(begun) or (begun.status == PENDING).any():
         return True
-    return any(_readable(clips[row], begun.fingerprint) for row in np.flatnonzero(begun.status == FAILED).tolist())
+    by_key = {(clip.name, text): clip for clip, text in zip(clips, texts, strict=True)}
+    unread = [by_key[str(begun.names[row]), begun.texts[row]] for row in begun.todo]
+    limit = begun.fingerprint.max_seconds
+    return any(
+        _readable(clip, begun.fingerprint.sampling_rate, limit if np.isfinite(limit) else None) for clip in unread
+    )
 
 
-def _readable(clip: Clip, fingerprint: Fingerprint) -> bool:
+def _readable(clip: Clip, sampling_rate: int, max_seconds: float | None) -> bool:
     try:
-        read_waveform(clip.audio, fingerprint.sampling_rate, min(fingerprint.max_seconds, 1.0))
+        read_waveform(clip.audio, sampling_rate, max_seconds)
     except (AudioError, OSError):  # the cache holds the reason already
         return False
     return True

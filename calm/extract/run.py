@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import platform
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calm.extract.cache import DONE, HeadCache
-from calm.extract.cache_writer import CacheWriter, create_cache, extend_cache
+from calm.extract.cache import DONE, FAILED, HeadCache
+from calm.extract.cache_creation import create_cache, extend_cache
+from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
+from calm.extract.models import LALM, checkpoint_of, load_lalm
+from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
 from calm.extract.resume import anything_to_try, check_same_request, described_as
-
-if TYPE_CHECKING:
-    from calm.extract.models import LALM
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class ExtractionReport:
     clips: int  #: in the cache
     done: int  #: of these, with head vectors
     new: int  #: of these, made by this call
-    failures: dict[str, str]  #: why each failed clip failed, by name
+    failed: int  #: clips that could not be read or encoded
+    failures: dict[str, str]  #: why each of them failed, by name
     cut: int  #: clips that were longer than the window
     silent: int  #: clips of digital silence
     window_seconds: float  #: where long clips were cut; infinity for no limit
@@ -112,12 +116,11 @@ def extract_to_cache(
     if storage not in ("float16", "float32"):
         raise ValueError(f"storage must be float16 or float32, got {storage!r}")
     texts = prompt_texts(clips, request.prompt)
+    checkpoint = lalm.checkpoint if lalm is not None else checkpoint_of(request.model, request.revision)
 
     def loaded() -> LALM:
         if lalm is not None:
             return lalm
-        from calm.extract.models import load_lalm
-
         return load_lalm(
             request.model,
             revision=request.revision,
@@ -128,9 +131,9 @@ def extract_to_cache(
         )
 
     if not path.exists():
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
+        _check_writable(path)
         lalm = loaded()
+        made_with = _versions() | {"revision": lalm.revision or "", "checkpoint": lalm.checkpoint}
         create_cache(
             path,
             clips,
@@ -139,43 +142,50 @@ def extract_to_cache(
             request,
             fingerprint_of(lalm, request),
             storage=storage,
-            made_with=_versions() | {"revision": lalm.revision or ""},
+            made_with=made_with,
         )
-    with HeadCache(path) as begun:
-        check_same_request(begun, request, storage)
-        up_to_date = described_as(begun, clips, texts)
-    if not up_to_date:
-        extend_cache(path, clips, texts)
-    with HeadCache(path) as begun:
-        if begun.request == request and not anything_to_try(begun, clips):
-            return _report(begun, new=0)
-    with CacheWriter(path) as writer:
-        lalm = loaded()
-        begun.fingerprint.check_same(fingerprint_of(lalm, request), mine=str(path), theirs="this run")
-        todo: list[int] = np.flatnonzero(writer.status != DONE).tolist()
-        batches = head_vectors(
-            lalm,
-            [clips[i] for i in todo],
-            [texts[i] for i in todo],
-            tokens=request.tokens,
-            max_seconds=request.max_seconds,
-            batch_size=batch_size,
-            workers=workers,
-        )
-        with _progress_bar(lalm, len(clips), len(todo), progress) as bar:
-            new = _fill(writer, [clips[i].name for i in todo], todo, batches, bar, strict)
-    with HeadCache(path) as cache:
-        return _report(cache, new)
+    new = 0
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
+        check_same_request(writer, request, storage)
+        described = described_as(writer, clips, texts)
+        to_try = anything_to_try(writer, clips, texts)
+        same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
+        if to_try or lalm is not None or not same_model:
+            lalm = loaded()
+            writer.fingerprint.check_same(fingerprint_of(lalm, request), mine=str(path), theirs="this run")
+        if not described:
+            writer = stack.enter_context(extend_cache(writer, clips, texts))
+        if to_try and lalm is not None:
+            batches = head_vectors(
+                lalm,
+                [clips[i] for i in writer.todo],
+                [texts[i] for i in writer.todo],
+                tokens=request.tokens,
+                max_seconds=request.max_seconds,
+                batch_size=batch_size,
+                workers=workers,
+            )
+            done = len(clips) - len(writer.todo)
+            with progress_bar(lalm, len(clips), done=done, shown=progress) as bar:
+                new = _fill(writer, batches, bar, strict)
+        report = _report(writer, new)
+    if strict and report.failures:
+        name, reason = next(iter(report.failures.items()))
+        raise ValueError(f"{name}: {reason}")
+    return report
 
 
 def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
     """Find out all that changes a head vector, now that the model is there."""
     prompt = request.prompt
+    chat = lalm.chat(prompt.template.replace("{question}", prompt.question))
     limits = [s for s in (request.max_seconds, lalm.window_seconds) if s is not None]
     return Fingerprint(
         weights=lalm.weights_digest,
+        processor=lalm.processor_digest,
         dtype=lalm.dtype,
-        prompt=lalm.chat(prompt.template.replace("{question}", prompt.question)),
+        prompt=chat,
         tokens=request.tokens,
         sampling_rate=lalm.sampling_rate,
         max_seconds=min(limits, default=math.inf),
@@ -192,42 +202,27 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     ValueError
         If options are needed and there are neither options nor labels.
     """
-    labels = sorted({clip.label for clip in clips if clip.label is not None})
-    return [prompt.text(clip.question, clip.options or labels) for clip in clips]
+    labels = tuple(sorted({clip.label for clip in clips if clip.label is not None}))
+    filled = functools.cache(prompt.text)  # one text in memory, however many clips are asked it
+    return [filled(clip.question, clip.options or labels) for clip in clips]
 
 
-def _fill(
-    writer: CacheWriter,
-    names: Sequence[str],
-    todo: Sequence[int],
-    batches: Iterable[EncodedBatch],
-    bar: tqdm[NoReturn],
-    strict: bool,
-) -> int:
-    """Store batches of encoded clips, of which row i is clip ``todo[i]``; return how many could be."""
-    stored = 0
+def _fill(writer: CacheWriter, batches: Iterable[EncodedBatch], bar: tqdm[NoReturn], strict: bool) -> int:
+    """Store batches of encoded clips, the rows that ``writer`` had to do; return how many could be."""
+    todo, stored = writer.todo, 0
     for batch in batches:
         unfit = writer.unfit(batch.vectors)
         fit = [i for i in range(len(batch.rows)) if i not in unfit]
-        writer.write(np.asarray(todo)[batch.rows[fit]], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
+        writer.write(todo[batch.rows[fit]], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
         stored += len(fit)
-        failed = batch.failed | {int(batch.rows[i]): reason for i, reason in unfit.items()}
-        for row, reason in failed.items():
-            writer.fail(todo[row], reason)
-            if strict:
-                raise ValueError(f"{names[row]}: {reason}")
+        for i, reason in unfit.items():
+            writer.fail(int(todo[batch.rows[i]]), reason, batch.seconds[i], batch.peak[i])
+        for row, failed in batch.failed.items():
+            writer.fail(int(todo[row]), failed.reason, failed.seconds, failed.peak)
         bar.update(len(batch.rows) + len(batch.failed))
+        if strict and (unfit or batch.failed):
+            break
     return stored
-
-
-def _progress_bar(lalm: LALM, clips: int, todo: int, shown: bool) -> tqdm[NoReturn]:
-    return tqdm(
-        total=clips,
-        initial=clips - todo,
-        desc=f"{lalm.name} on {lalm.device.type}",
-        unit="clip",
-        disable=None if shown else True,  # None: silent unless standard error is a terminal
-    )
 
 
 def _report(cache: HeadCache, new: int) -> ExtractionReport:
@@ -238,11 +233,23 @@ def _report(cache: HeadCache, new: int) -> ExtractionReport:
         clips=len(cache),
         done=int(done.sum()),
         new=new,
+        failed=int((cache.status == FAILED).sum()),
         failures=cache.failures,
         cut=int((cache.seconds[done] > window + 0.01).sum()),  # a hundredth: rounding of encoders' frames
         silent=int((cache.peak[done] == 0).sum()),
         window_seconds=window,
     )
+
+
+def _check_writable(path: Path) -> None:
+    """Find out that a file cannot be made before a model is loaded for it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(f"cannot write into {path.parent}: {error.strerror}") from error
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from calm.fit.checks import check_positive
+
 
 def unit_vectors(X: NDArray) -> NDArray:
     """Scale the last axis to length one; a zero vector stays zero.
@@ -14,6 +16,7 @@ def unit_vectors(X: NDArray) -> NDArray:
     array([[0.6, 0.8],
            [0. , 0. ]])
     """
+    X = np.asarray(X, dtype=np.result_type(X, np.float32))
     # Dividing by the largest entry first keeps squares inside float32 whatever the scale of the head.
     largest = np.abs(X).max(axis=-1, keepdims=True)
     scaled = np.divide(X, largest, out=np.zeros_like(X), where=largest > 0)
@@ -72,6 +75,5 @@ def posterior(similarity: NDArray, temperature: float) -> NDArray:
     >>> posterior(np.array([[[0.1, 0.1]]]), 0.07)
     array([[[0.5, 0.5]]])
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature!r}")
+    check_positive("temperature", temperature)
     return softmax(similarity / temperature, axis=-1)

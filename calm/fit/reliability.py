@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.fit.checks import check_not_negative
+
 Scheme = Literal["margin", "raw_margin", "probability", "brier"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 
@@ -89,8 +91,7 @@ def shrink_reliability(reliability: NDArray, counts: NDArray[np.integer], streng
     array([[0.75 , 0.125],
            [0.25 , 0.875]])
     """
-    if not strength >= 0:
-        raise ValueError(f"shrinkage must be 0 or above, got {strength!r}")
+    check_not_negative("shrinkage", strength)
     if strength == 0:
         return reliability
     kept = counts / (counts + strength)

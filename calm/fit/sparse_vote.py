@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.fit.checks import check_count
+
 
 def nearest_prototype(similarity: NDArray) -> NDArray[np.int64]:
     """Return the class whose prototype is nearest, for each clip and head.
@@ -69,8 +71,7 @@ def top_heads_by_hits(hits: NDArray[np.integer], n_heads: int) -> NDArray[np.int
     >>> top_heads_by_hits(np.array([3, 9, 9, 1]), 3)
     array([1, 2, 0])
     """
-    if n_heads < 1:
-        raise ValueError(f"top_heads must be at least 1, got {n_heads!r}")
+    check_count("top_heads", n_heads)
     return np.argsort(-hits, kind="stable")[:n_heads]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calm.fit.checks import check_count
+
 
 def draw_support(
     y: ArrayLike, shots: int, *, groups: ArrayLike | None = None, seed: int | np.random.Generator = 0
@@ -43,8 +45,7 @@ def draw_support(
     """
     y = np.asarray(y)
     rng = np.random.default_rng(seed)
-    if shots < 1:
-        raise ValueError(f"shots must be at least 1, got {shots!r}")
+    check_count("shots", shots)
     classes, counts = np.unique(y, return_counts=True)
     short = counts < shots
     if short.any():

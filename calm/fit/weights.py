@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from calm.fit.checks import check_count, check_positive
 from calm.fit.reliability import SCHEMES, Scheme
 
 
@@ -48,10 +49,9 @@ def head_weights(
     """
     if scheme not in SCHEMES:
         raise ValueError(f"reliability must be one of {', '.join(SCHEMES)}; got {scheme!r}")
-    if not temperature > 0:
-        raise ValueError(f"weight_temperature must be above 0, got {temperature!r}")
-    if top_heads is not None and top_heads < 1:
-        raise ValueError(f"top_heads must be at least 1, got {top_heads!r}")
+    check_positive("weight_temperature", temperature)
+    if top_heads is not None:
+        check_count("top_heads", top_heads)
     reliability = np.asarray(reliability, dtype=np.float64)
     kept = _most_reliable(reliability, top_heads)
     if scheme != "margin":
