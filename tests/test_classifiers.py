@@ -221,9 +221,8 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
 
 def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
     path = tmp_path / "heads.h5"
-    create_cache(
-        path, [Clip("", "1", "dog", "test")], ["Hm?"], (1, 1, 1), Request("t"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0)
-    )  # fmt: skip
+    fingerprint = Fingerprint("a", "b", "c", "d", 1, 1, 1.0)
+    create_cache(path, [Clip("", "1", "dog", "test")], ["Hm?"], (1, 1, 1), Request("t"), fingerprint)
     with CacheWriter(path) as writer:
         writer.write(np.arange(1), np.ones((1, 1, 1, 1), np.float32), np.ones(1), np.ones(1))
     with HeadCache(path) as cache:

@@ -117,33 +117,20 @@ def extract_to_cache(
         raise ValueError(f"storage must be float16 or float32, got {storage!r}")
     texts = prompt_texts(clips, request.prompt)
     checkpoint = lalm.checkpoint if lalm is not None else checkpoint_of(request.model, request.revision)
-
-    def loaded() -> LALM:
-        if lalm is not None:
-            return lalm
-        return load_lalm(
-            request.model,
-            revision=request.revision,
-            dtype=request.dtype,
-            device=device,
-            device_map=device_map,
-            trust_remote_code=trust_remote_code,
-        )
-
+    load = functools.partial(
+        load_lalm,
+        request.model,
+        revision=request.revision,
+        dtype=request.dtype,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+    )
     if not path.exists():
         _check_writable(path)
-        lalm = loaded()
-        made_with = _versions() | {"revision": lalm.revision or "", "checkpoint": lalm.checkpoint}
-        create_cache(
-            path,
-            clips,
-            texts,
-            lalm.heads.shape,
-            request,
-            fingerprint_of(lalm, request),
-            storage=storage,
-            made_with=made_with,
-        )
+        lalm = lalm or load()
+        fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
+        create_cache(path, clips, texts, lalm.heads.shape, request, fingerprint, storage=storage, made_with=made_with)
     new = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
@@ -152,7 +139,7 @@ def extract_to_cache(
         to_try = anything_to_try(writer, clips, texts)
         same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
         if to_try or lalm is not None or not same_model:
-            lalm = loaded()
+            lalm = lalm or load()
             writer.fingerprint.check_same(fingerprint_of(lalm, request), mine=str(path), theirs="this run")
         if not described:
             writer = stack.enter_context(extend_cache(writer, clips, texts))
@@ -252,6 +239,8 @@ def _check_writable(path: Path) -> None:
         raise type(error)(f"cannot write into {path.parent}: {error.strerror}") from error
 
 
-def _versions() -> dict[str, str]:
+def _made_with(lalm: LALM) -> dict[str, str]:
+    """Note versions and the checkpoint, for the record and to tell a changed one without loading it."""
     packages = {name: version(name) for name in ("calm", "transformers", "torch", "soxr")}
-    return packages | {"python": platform.python_version()}
+    checkpoint = {"revision": lalm.revision or "", "checkpoint": lalm.checkpoint}
+    return packages | {"python": platform.python_version()} | checkpoint
