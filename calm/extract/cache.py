@@ -23,8 +23,8 @@ prompt     (clip,) int32            row of ``prompts``
 prompts    (prompt,) text           the distinct texts that clips were asked
 =========  =======================  ==========================================================
 
-Attributes: ``format``, ``format_version``, ``request`` (JSON of :class:`Request`), one attribute for each field of
-:class:`Fingerprint`, and ``made_with`` (versions, as JSON).
+Attributes: ``format``, ``format_version``, ``model``, ``revision`` (a hub checkpoint's commit), one for each field of
+:class:`Fingerprint`, ``request`` (JSON of :class:`Request`), and ``made_with`` (versions and checkpoint, as JSON).
 """
 
 from __future__ import annotations

@@ -151,6 +151,8 @@ def _allocate(
         file.attrs.update(
             format=FORMAT,
             format_version=FORMAT_VERSION,
+            model=request.model,
+            revision=made_with.get("revision", ""),
             request=json.dumps(asdict(request)),
             made_with=json.dumps(made_with),
         )
