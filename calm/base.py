@@ -76,6 +76,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         else:
             heads, labels = rows, column_or_1d(y)
             check_consistent_length(rows, labels)
+            if labels.dtype.kind in "UO" and (labels == "").any():
+                raise ValueError("some of these clips have no label: choose those that have one")
             self.n_features_in_ = heads.shape[1]
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)

@@ -20,6 +20,8 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
 
     Raises
     ------
+    FileExistsError
+        If something else than a classifier is there, such as a cache or a recording.
     OSError
         If it cannot be written.
     """
@@ -29,6 +31,9 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
         raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    path = path.resolve()  # a link stays a link
+    if path.exists() and not is_classifier_file(path):
+        raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -42,6 +47,17 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
         raise OSError(f"cannot write {path}: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_classifier_file(path: Path) -> bool:
+    """Tell whether a file is a classifier that calm wrote."""
+    if not path.is_file():
+        return False
+    try:
+        read_classifier_file(path)
+    except ValueError:
+        return False
+    return True
 
 
 def read_classifier_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

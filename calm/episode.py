@@ -48,7 +48,8 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
     Raises
     ------
     ValueError
-        If no clip is labelled, or a class has fewer clips than shots (the classes are named).
+        If no clip is labelled, a class has fewer clips than shots (the classes are named), or splits have names that
+        do not tell what is for support.
     """
     pool, rest = _sides(cache)
     if len(pool) == 0:
@@ -78,8 +79,7 @@ def rows_apart(cache: HeadCache, names: Collection[str] | None, groups: Collecti
     apart = _apart(cache, rest, names or (), groups or ())
     if len(apart) == 0:
         raise ValueError(
-            f"no clip in {cache.path} is left to evaluate on: each one, or its group, is in the support set "
-            f"(--all evaluates on them all the same)"
+            f"no clip in {cache.path} is left to evaluate on: each one, or its group, is in the support set"
         )
     return cache[apart]
 
@@ -103,6 +103,11 @@ def _sides(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     rows = labelled_rows(cache).rows
     splits = np.char.lower(cache.splits[rows])
     train, test = np.isin(splits, list(SUPPORT_SPLITS)), np.isin(splits, list(QUERY_SPLITS))
+    if (splits != "").any() and not (train.any() or test.any()):
+        named = ", ".join(sorted({*splits.tolist()} - {""}))
+        raise ValueError(
+            f"{cache.path} has the splits {named}: call them train and test, or extract without a split column"
+        )
     support = train if train.any() else ~test
     query = test if test.any() or train.all() else ~train
     return rows[support], rows[query if query.any() else support]

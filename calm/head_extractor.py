@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -98,6 +99,8 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
             If a clip cannot be read: a transformer answers for every clip or for none. To leave bad clips out,
             extract into a cache.
         """
+        if isinstance(X, str | Path):
+            raise ValueError(f"X must be a sequence of clips; for one clip, give [{X!r}]")
         clips = find_clips(list(X))
         texts = prompt_texts(clips, Prompt(self.template, self.question))
         lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map)

@@ -17,7 +17,8 @@ from calm import (
     predict_audio,
 )
 
-clips = find_clips(sys.argv[1])
+data = sys.argv[1] if len(sys.argv) > 1 else "../shared/esc10"
+clips = find_clips(data)
 report = extract_to_cache(clips, "heads.h5", Request(model="tiny"), progress=True)
 print(f"head vectors of {report.done} of {report.clips} clips")
 

@@ -98,6 +98,14 @@ def test_rows_without_vectors_cannot_be_read(tmp_path: Path) -> None:
         cache.read(np.array([0, 2]))
 
 
+def test_vectors_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with h5py.File(path, "r+") as file:
+        file["heads"][0, 0, 0, 0] = np.nan
+    with HeadCache(path) as cache, pytest.raises(ValueError, match="is damaged: it holds head vectors of NaN"):
+        cache.read(np.array([0]))
+
+
 def test_failures_keep_their_reasons_even_long_ones(tmp_path: Path) -> None:
     path = make(tmp_path / "heads.h5")
     with CacheWriter(path) as writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,21 @@ def test_no_queries_give_no_answers(classifier: HeadClassifier, tmp_path: Path) 
         assert classifier.fit(cache, y).predict(cache[:0]).shape == (0,)
 
 
+def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    y[3] = ""
+    with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="some .* have no label"):
+        classifier.fit(cache, cache.labels)
+
+
+def test_a_cache_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
+    X, y = task()
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        again = pickle.loads(pickle.dumps(cache[2:7]))
+        np.testing.assert_array_equal(np.asarray(again), np.asarray(cache[2:7]))
+        assert repr(again).startswith("HeadRows(5 of HeadCache(")
+
+
 def test_rows_and_labels_must_be_as_many(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="inconsistent numbers"):
@@ -217,6 +233,17 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
         assert not set(rows_apart(cache, [], ["g4"]).groups) & {"g4"}
         with pytest.raises(ValueError, match="is left to evaluate on: each one, or its group, is in the support set"):
             rows_apart(cache, [], [f"g{i}" for i in range(12)])
+
+
+def test_splits_of_unknown_names_are_refused(tmp_path: Path) -> None:
+    X, y = task()
+    path = tmp_path / "heads.h5"
+    clips = [Clip("", f"{i}", label, split=("tr", "te")[i % 2]) for i, label in enumerate(y)]
+    create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
+    with CacheWriter(path) as writer:
+        writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+    with HeadCache(path) as cache, pytest.raises(ValueError, match="has the splits te, tr: call them train and test"):
+        draw_episode(cache, 1)
 
 
 def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
@@ -320,6 +347,24 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_saving_replaces_classifiers_and_nothing_else(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    cache_of(tmp_path / "heads.h5", X, y).close()
+    before = (tmp_path / "heads.h5").read_bytes()
+    classifier.fit(X, y)
+    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+        classifier.save(tmp_path / "heads.h5")
+    assert (tmp_path / "heads.h5").read_bytes() == before
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+        classifier.save(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("clf.safetensors")
+    for _ in range(2):
+        classifier.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    load(tmp_path / "clf.safetensors")
+
+
 def test_saving_writes_the_whole_file_or_none(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     classifier.fit(X, y)
@@ -360,6 +405,8 @@ def test_a_pipeline_clones_and_pickles_without_the_model(class_folder: Any) -> N
 
 def test_the_extractor_answers_for_every_clip_or_for_none() -> None:
     assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 36, 32)
+    with pytest.raises(ValueError, match=r"must be a sequence of clips; for one clip, give \['a\.wav'\]"):
+        HeadExtractor("tiny", device="cpu").transform("a.wav")
     with pytest.raises(ValueError, match=r"2 of 3 clips failed; nowhere\.wav: no such file"):
         HeadExtractor("tiny", device="cpu").transform([tone(300), "nowhere.wav", np.zeros(0)])
 

@@ -77,7 +77,7 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
     assert fitted["classes"] == ["high", "low"]
     assert set(fitted["accuracy"]) == {"CALM", "SAV"}
     lines = calm("predict", data, "--json").stdout.splitlines()
-    assert [json.loads(line)["clip"] for line in lines][:2] == ["high/0.wav", "high/1.wav"]
+    assert [json.loads(line)["clip"] for line in lines][:2] == [f"{data}/high/0.wav", f"{data}/high/1.wav"]
     assert json.loads(calm("evaluate", "--json").stdout)["clips"] == 4
     assert json.loads(calm("info", "--json").stdout)["shape"] == [6, 6, 6, 32]
     assert json.loads(calm("info", "calm.safetensors", "--json").stdout)["classes"] == {"high": 1, "low": 1}
@@ -96,15 +96,20 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     result = extract(data)
     assert result.exit_code == 3
     assert "failed: low/bad.wav: not readable as audio" in result.stderr
-    assert "1 clip failed: mend them and run this again" in result.stderr
+    assert "1 clip failed: mend what can be and run this again" in result.stderr
     assert "head vectors of 4 of 5 clips" in result.stdout
     assert "(4 done, 1 failed)" in calm("info").stdout
-    assert calm("fit").exit_code == 0  # the good ones serve
+    fitted = calm("fit")  # the good ones serve
+    assert fitted.exit_code == 0
+    assert "warning: 1 of 5 clips have no head vectors (failed or not extracted yet)\n" in fitted.stderr
 
     result = calm("predict", "data/low/bad.wav", "data/low/0.wav")
     assert result.exit_code == 3
     assert "low/0.wav" in result.stdout and "failed: data/low/bad.wav" in result.stderr
     assert calm("predict", "data/low/bad.wav").exit_code == 1
+    result = calm("predict", "nowhere.wav", "data/low/bad.wav", "data/low/0.wav", "--json")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [set(line) & {"label", "error"} for line in told] == [{"label"}, {"error"}, {"error"}]
 
 
 def test_strict_stops_at_the_first_bad_clip(class_folder: Maker) -> None:
@@ -166,7 +171,8 @@ def test_a_manifest_and_its_columns_are_taken(class_folder: Maker) -> None:
     fitted = json.loads(calm("fit", "--json").stdout)
     assert (fitted["classes"], fitted["support"], fitted["query"]) == (["high pitch", "low pitch"], 4, 2)
     told = calm("info").stdout
-    assert "train (4), test (2)" in told and "Which pitch?" in told
+    assert "train (4), test (2)" in told and "asked     'Which pitch?'" in told
+    assert "6 clips, 2 classes, train 4, test 2" in result.stdout
 
 
 def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
@@ -185,6 +191,22 @@ def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker)
     assert result.exit_code == 1
     assert "no clip in heads.h5 is left to evaluate on" in result.stderr
     assert "calm.safetensors on 6 clips of heads.h5\n" in calm("evaluate", "--all").stdout
+
+
+def test_labels_that_a_classifier_does_not_know_are_told(class_folder: Maker) -> None:
+    extract(class_folder(2))
+    calm("fit")
+    extract(class_folder(2, classes=("high", "hum"), name="more"), "--out", "more.h5")
+    result = calm("evaluate", "more.h5", "--all")
+    assert "warning: calm.safetensors does not know hum\n" in result.stderr
+    assert re.search(r"^low +0 +0\.0 % +– +–", result.stdout, re.MULTILINE)
+
+
+def test_a_narrow_terminal_cuts_no_answer(class_folder: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    extract(class_folder(2))
+    calm("fit")
+    assert "…" not in calm("predict", "data/low/0.wav").stdout
 
 
 # --- mistakes: each gets one line on standard error, a non-zero exit, and no traceback ---
@@ -229,6 +251,8 @@ def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
     extract(class_folder(3))
     fails(calm("fit", "--shots", 5), r"fewer clips than 5 shots in: high \(3\), low \(3\)")
     fails(calm("fit", "--reliability", "luck"), "reliability must be one of margin")
+    fails(calm("fit", "--out", "heads.h5"), "heads.h5 is there already and is no fitted classifier: it is not replaced")
+    fails(calm("fit", "--temperature", "1e-300"), "temperature must be above 0")
     fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
     extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
     fails(calm("fit", "one.h5"), "at least two classes are needed; all labels are one class, 'only'")

@@ -48,6 +48,20 @@ def test_folders_named_as_splits_hold_the_classes(tmp_path: Path) -> None:
     }
 
 
+def test_a_stray_clip_does_not_turn_splits_into_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/dog/1.wav", "test/dog/2.wav", "stray.wav")
+    found = {clip.name: (clip.split, clip.label) for clip in find_clips(tmp_path)}
+    assert found["train/dog/1.wav"] == ("train", "dog")
+    assert found["stray.wav"] == (None, None)
+
+
+def test_case_and_blanks_do_not_matter_in_a_manifest(tmp_path: Path) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.csv").write_text("File,Label,Speaker_ID\n1.wav, dog ,ann\n")
+    clip = find_clips(tmp_path / "list.csv")[0]
+    assert (clip.label, clip.group) == ("dog", "ann")
+
+
 def test_a_class_may_be_called_test_beside_other_classes(tmp_path: Path) -> None:
     touch(tmp_path, "test/1.wav", "tone/2.wav")
     assert [clip.label for clip in find_clips(tmp_path)] == ["test", "tone"]
@@ -163,6 +177,12 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
         (manifest('{"wav": ', "list.json"), ValueError, "cannot be read as json"),
         (manifest('{"wav": "x.wav"}', "list.json"), ValueError, "must hold a list of objects, one a clip"),
         (manifest("wav,label\nx.wav,dog,cat\n"), ValueError, "entry 1 has more cells than the header has columns"),
+        (
+            manifest('{"wav": "x"}\n{"wav": ', "list.jsonl"),
+            ValueError,
+            "cannot be read as jsonl: line 2: Expecting value",
+        ),
+        (manifest('[{"wav": "x", "label": ["dog"]}]', "list.json"), ValueError, "entry 1: 'label' must be one value"),
         (manifest("[1, 2]", "list.json"), ValueError, "must hold a list of objects, one a clip"),
     ],
 )

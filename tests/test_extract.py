@@ -274,9 +274,28 @@ def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], t
     data, path = begun
     (data / "low/0.wav").rename(data / "low/7.wav")
     with pytest.raises(
-        ValueError, match=r"holds 1 of its 4 clips that are not among these 4, low/0\.wav first: write to"
+        ValueError,
+        match=r"holds 1 of its 4 clips that are not among these 4, low/0\.wav first: write to .*, or prune it",
     ):
         run(find_clips(data), path, tiny)
+    report = run(find_clips(data), path, tiny, prune=True)
+    assert (report.clips, report.done, report.new) == (4, 4, 1)
+    assert run(find_clips(data), path, tiny, prune=True).new == 0
+
+
+def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
+    data, path = begun
+    (data / "low/0.wav").unlink()
+    assert extract_to_cache(find_clips(data), path, REQUEST, device="nowhere", prune=True).new == 0
+    with HeadCache(path) as cache:
+        assert cache.names.tolist() == ["high/0.wav", "high/1.wav", "low/1.wav"]
+        assert len(cache.done) == 3
+
+
+def test_a_link_to_nowhere_is_told(begun: tuple[Path, Path], tiny: LALM, tmp_path: Path) -> None:
+    (tmp_path / "link.h5").symlink_to("nowhere.h5")
+    with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that is not there"):
+        run(find_clips(begun[0]), tmp_path / "link.h5", tiny)
 
 
 def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path], tiny: LALM) -> None:

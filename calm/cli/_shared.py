@@ -52,9 +52,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
         table.add_column(name, justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # a label may look like markup
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width to fit into
-        console.width = 1000
+    console = Console(highlight=False, width=1000)  # a narrow terminal wraps lines; cutting cells would lose answers
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

@@ -36,6 +36,9 @@ def evaluate(
         else:
             rows = rows_apart(opened, fitted.support_names_, fitted.support_groups_)
         left_out = len(opened.done) - len(rows)
+        unknown = sorted({*rows.labels.tolist()} - {str(label) for label in fitted.classes_})
+        if unknown:
+            typer.echo(f"warning: {classifier} does not know {', '.join(unknown)}", err=True)
         result = compare(rows.labels, fitted.predict(rows))
     if json:
         print_json({"classifier": str(classifier), "cache": str(cache), "left_out": left_out} | asdict(result))
@@ -51,7 +54,14 @@ def evaluate(
         f"95 % interval {interval(result.interval)}"
     )
     rows_out = [
-        (row.label, str(row.clips), percent(row.precision), percent(row.recall), percent(row.f1), row.taken_for or "")
+        (
+            row.label,
+            str(row.clips),
+            percent(row.precision),
+            percent(row.recall) if row.clips else "–",
+            percent(row.f1) if row.clips else "–",
+            row.taken_for or "",
+        )
         for row in result.classes
     ]
     print_table(("class", "clips", "precision", "recall", "F1", "most taken for"), rows_out, numbers=(1, 2, 3, 4))

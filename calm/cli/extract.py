@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json
+
+if TYPE_CHECKING:
+    from calm.extract import Clip
 
 
 @one_line_errors
@@ -45,6 +49,9 @@ def extract(
     batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that fails.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop clips from the cache that are gone from the data.")
+    ] = False,
     root: Annotated[Path | None, typer.Option(help="Where a manifest's paths start; its own folder.")] = None,
     audio_column: Annotated[str | None, typer.Option(help="Manifest column of audio files.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Manifest column of labels.")] = None,
@@ -78,7 +85,7 @@ def extract(
         max_seconds=max_seconds,
     )
     if not json:
-        typer.echo(_describe(data, [clip.label for clip in clips], [clip.group for clip in clips]))
+        typer.echo(_describe(data, clips))
     signal.signal(signal.SIGTERM, _stop)  # what a cluster sends first
     try:
         report = extract_to_cache(
@@ -92,6 +99,7 @@ def extract(
             batch_size=batch_size,
             workers=workers,
             strict=strict,
+            prune=prune,
             progress=not json,
         )
     except KeyboardInterrupt:
@@ -119,19 +127,29 @@ def extract(
         if report.silent:
             typer.echo(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
         if report.failures:
-            typer.echo(f"{plural(report.failed, 'clip')} failed: mend them and run this again", err=True)
-        else:
-            typer.echo("next: calm fit --shots 5" + ("" if str(out) == "heads.h5" else f" {out}"))
+            typer.echo(f"{plural(report.failed, 'clip')} failed: mend what can be and run this again", err=True)
+        elif (shots := _shots([clip.label for clip in clips])) is not None:
+            typer.echo(f"next: calm fit{shots}" + ("" if str(out) == "heads.h5" else f" {out}"))
     if report.failures:
         raise typer.Exit(SOME_CLIPS_FAILED)
 
 
-def _describe(data: Path, labels: list[str | None], groups: list[str | None]) -> str:
-    classes, distinct_groups = {*labels} - {None}, {*groups} - {None}
-    parts = [plural(len(labels), "clip"), plural(len(classes), "class") if classes else "no labels"]
-    if distinct_groups:
-        parts.append(plural(len(distinct_groups), "group"))
+def _describe(data: Path, clips: list[Clip]) -> str:
+    classes, groups = ({getattr(clip, c) for clip in clips} - {None} for c in ("label", "group"))
+    parts = [plural(len(clips), "clip"), plural(len(classes), "class") if classes else "no labels"]
+    if groups:
+        parts.append(plural(len(groups), "group"))
+    splits = Counter(clip.split for clip in clips if clip.split is not None)
+    parts += [f"{split} {n}" for split, n in splits.items()]
     return f"{data}: {', '.join(parts)}"
+
+
+def _shots(labels: list[str | None]) -> str | None:
+    """Advise on shots: five where every class has more, none where there is nothing to fit."""
+    counts = Counter(label for label in labels if label is not None)
+    if len(counts) < 2:
+        return None
+    return " --shots 5" if min(counts.values()) > 5 else ""
 
 
 def _kept(out: Path) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from calm.base import HeadClassifier
     from calm.episode import Episode
     from calm.evaluation import Evaluation
+    from calm.extract import HeadCache
 
 
 @one_line_errors
@@ -21,7 +22,7 @@ def fit(
     shots: Annotated[
         int | None, typer.Option("--shots", "-k", min=1, help="Support clips per class; all that there are.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Draws the support set.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the support set.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fitted classifier.")] = Path("calm.safetensors"),
     reliability: Annotated[str, typer.Option(help="margin, raw_margin, probability or brier.")] = "margin",
     temperature: Annotated[float, typer.Option(help="τ of the heads' softmax.")] = 0.07,
@@ -50,6 +51,7 @@ def fit(
         ).fit(episode.support, episode.support.labels)
         sav = SAVClassifier().fit(episode.support, episode.support.labels)
         results = _compare({"CALM": calm, "SAV": sav}, episode)
+        _warn_of_gaps(opened)
         grouped = bool((opened.groups != "").any())
     calm.save(out)
     if json:
@@ -83,3 +85,15 @@ def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[s
         return {}
     truth = episode.query.labels
     return {name: evaluate(truth, classifier.predict(episode.query)) for name, classifier in classifiers.items()}
+
+
+def _warn_of_gaps(cache: HeadCache) -> None:
+    """Say what the support set could not be drawn from."""
+    missing = len(cache) - len(cache.done)
+    if missing:
+        never = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
+        without = f", and no clip of {', '.join(sorted(never))} is there" if never else ""
+        why = "failed or not extracted yet"
+        typer.echo(
+            f"warning: {missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}", err=True
+        )

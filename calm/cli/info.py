@@ -33,6 +33,8 @@ def info(
     if file.is_file() and h5py.is_hdf5(file):
         with HeadCache(file) as cache:
             print_json(_cache_facts(cache)) if json else _tell_cache(cache)
+    elif file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, neither a head cache nor a fitted classifier")
     elif file.suffix == ".h5":
         HeadCache(file).close()  # raises, saying why it is none
     else:
@@ -51,6 +53,7 @@ def _cache_facts(cache: HeadCache) -> dict[str, Any]:
         "groups": len({*cache.groups.tolist()} - {""}),
         "splits": dict(Counter(cache.splits.tolist())),
         "prompts": len(cache.prompts),
+        "asked": cache.prompts[0],
         "request": asdict(cache.request),
         "fingerprint": _fingerprint_facts(cache.fingerprint),
         "made_with": cache.made_with,
@@ -85,7 +88,7 @@ def _tell_cache(cache: HeadCache) -> None:
         typer.echo(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
     if facts["groups"]:
         typer.echo(f"groups    {facts['groups']}")
-    _tell_extraction(cache.request, cache.fingerprint, facts["prompts"], cache.made_with.get("revision"))
+    _tell_extraction(cache.request, cache.fingerprint, cache.prompts.tolist(), cache.made_with.get("revision"))
     versions = {name: v for name, v in cache.made_with.items() if name not in ("revision", "checkpoint")}
     made = ", ".join(f"{name} {number}" for name, number in versions.items())
     typer.echo(f"made with {made}")
@@ -116,17 +119,19 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
     if extraction is None:
         typer.echo("model     unknown: it was fitted on arrays")
     else:
-        prompts = 1 if extraction.text is not None else None
-        _tell_extraction(extraction.request, extraction.fingerprint, prompts, extraction.request.revision)
+        asked = [] if extraction.text is None else [extraction.text]
+        _tell_extraction(extraction.request, extraction.fingerprint, asked, extraction.request.revision)
 
 
-def _tell_extraction(request: Request, fingerprint: Fingerprint, prompts: int | None, commit: str | None) -> None:
+def _tell_extraction(request: Request, fingerprint: Fingerprint, asked: list[str], commit: str | None) -> None:
     at = f" at {commit}" if commit else ""
     typer.echo(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}")
     typer.echo(f"prompt    {fingerprint.prompt!r}")
-    if prompts != 1:
-        many = "several" if prompts is None else str(prompts)
-        typer.echo(f"          {many} different texts, from the clips' own questions or options")
+    if len(asked) == 1:
+        typer.echo(f"asked     {asked[0]!r}")
+    else:
+        many = f"{len(asked)} different texts, {asked[0]!r} first" if asked else "different texts"
+        typer.echo(f"asked     {many}: clips have questions or options of their own")
     position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
     typer.echo(f"position  {position}")
     cut = f"the first {fingerprint.max_seconds:g} s" if math.isfinite(fingerprint.max_seconds) else "whole clips"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,9 +33,16 @@ def predict(
     The classifier knows the model, prompt and precision that it was fitted with, and refuses others.
     """
     from calm import find_clips, load, predict_audio
+    from calm.extract import Clip
 
     fitted = load(classifier)
-    found = [clip for path in clips for clip in find_clips(path)]
+    if not any(path.exists() for path in clips):
+        raise FileNotFoundError(f"no such file or folder: {clips[0]}")
+    found = [
+        replace(clip, name=str(clip.audio))
+        for path in clips
+        for clip in (find_clips(path) if path.exists() else [Clip(path, str(path))])
+    ]
     prediction = predict_audio(
         fitted,
         found,
@@ -54,6 +62,8 @@ def predict(
         for clip, ranking in zip(prediction.clips, ranked, strict=True):
             label, probability = ranking[0]
             print_json({"clip": clip.name, "label": label, "probability": probability, "ranking": dict(ranking)})
+        for name, reason in prediction.failures.items():
+            print_json({"clip": name, "error": reason})
     elif ranked:
         rows = [
             (

@@ -115,6 +115,9 @@ class HeadCache:
         clips, layers, heads, dim = self.shape
         return f"HeadCache({str(self.path)!r}: {clips} clips × {layers} layers × {heads} heads × {dim})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path,)  # another process opens the file for itself
+
     def __enter__(self) -> Self:
         return self
 
@@ -165,7 +168,7 @@ class HeadCache:
         IndexError
             If there is no such row.
         ValueError
-            If a clip has no head vectors, or the file is closed.
+            If a clip has no head vectors, the file is closed, or it is damaged.
         """
         rows = np.atleast_1d(np.arange(len(self))[rows])
         without = rows[self.status[rows] != DONE]
@@ -181,7 +184,10 @@ class HeadCache:
         for run in _runs(rows):
             there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
             self._file["heads"].read_direct(stored, np.s_[there], np.s_[run])
-        return stored.reshape(len(rows), layers * heads, dim).astype(np.float32)
+        vectors = stored.reshape(len(rows), layers * heads, dim).astype(np.float32)
+        if not np.isfinite(vectors).all():  # none was ever written
+            raise ValueError(f"{self.path} is damaged: it holds head vectors of NaN or infinity")
+        return vectors
 
 
 class HeadRows:
@@ -210,6 +216,9 @@ class HeadRows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"HeadRows({len(self)} of {self.cache!r})"
 
     def __getitem__(self, chosen: Any) -> HeadRows:
         return HeadRows(self.cache, np.atleast_1d(self.rows[chosen]))

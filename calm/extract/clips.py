@@ -51,7 +51,7 @@ class Columns:
     audio: str | None = None  #: file_name, audio, path, file, filename, wav, audio_path, clip
     label: str | None = None  #: label, class, category, mapped_label
     split: str | None = None  #: split, subset, partition
-    group: str | None = None  #: group, speaker, recording, fold
+    group: str | None = None  #: group, speaker, recording (or with _id), fold
     question: str | None = None  #: question, prompt
     options: str | None = None  #: options, choices
 
@@ -60,7 +60,7 @@ _USUAL_NAMES = {
     "audio": ("file_name", "audio", "path", "file", "filename", "wav", "audio_path", "clip"),
     "label": ("label", "class", "category", "mapped_label"),
     "split": ("split", "subset", "partition"),
-    "group": ("group", "speaker", "recording", "fold"),
+    "group": ("group", "group_id", "speaker", "speaker_id", "recording", "recording_id", "fold"),
     "question": ("question", "prompt"),
     "options": ("options", "choices"),
 }
@@ -167,7 +167,8 @@ def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
         suffixes = ", ".join(sorted(AUDIO_SUFFIXES))
         raise ValueError(f"no audio in {folder}: no file there or below ends in {suffixes}")
     splits = {p.name for p in split_folders}
-    only_splits = bool(splits) and all(p.relative_to(folder).parts[0] in splits for p in files)
+    in_folders = [p.relative_to(folder).parts[0] for p in files if p.parent != folder]
+    only_splits = bool(splits) and set(in_folders) <= splits
     return [_clip_by_folder(p, folder, only_splits) for p in files]
 
 
@@ -183,12 +184,12 @@ def _metadata_of(folder: Path) -> Path | None:
 
 def _looks_like_audio(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir()
 
 
 def _clip_by_folder(path: Path, folder: Path, under_splits: bool) -> Clip:
     above = list(path.relative_to(folder).parts[:-1])
-    split = above.pop(0) if under_splits else None
+    split = above.pop(0) if under_splits and above else None
     label = _as_text(Path(above[0])) if above else None
     return Clip(path, _as_text(path.relative_to(folder)), label=label, split=split)
 
@@ -213,12 +214,12 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             if manifest.suffix.lower() == ".jsonl":
-                rows: Any = [json.loads(line) for line in file if line.strip()]
+                rows: Any = [_read_json_line(line, i) for i, line in enumerate(file, 1) if line.strip()]
             elif manifest.suffix.lower() == ".json":
                 rows = json.load(file)
             else:
                 rows = list(csv.DictReader(file, delimiter="\t" if manifest.suffix.lower() == ".tsv" else ","))
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{manifest} cannot be read as {manifest.suffix[1:]}: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{manifest} must hold a list of objects, one a clip")
@@ -228,13 +229,21 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
     return rows
 
 
+def _read_json_line(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}: {error.msg}") from error
+
+
 def _find_column(field: str, columns: Columns, names: Sequence[str], manifest: Path) -> str | None:
     asked = getattr(columns, field)
     if asked is not None:
         if asked not in names:
             raise ValueError(f"{manifest} has no column {asked!r}; it has {', '.join(names)}")
         return asked
-    return next((name for name in _USUAL_NAMES[field] if name in names), None)
+    by_lower = {name.lower(): name for name in reversed(names)}
+    return next((by_lower[name] for name in _USUAL_NAMES[field] if name in by_lower), None)
 
 
 def _clip_of_row(
@@ -250,7 +259,10 @@ def _clip_of_row(
         return None if value is None or value == "" else value
 
     def text(field: str) -> str | None:
-        return None if cell(field) is None else str(cell(field))
+        value = cell(field)
+        if isinstance(value, list | dict):
+            raise ValueError(f"{where}: {found[field]!r} must be one value, not {value!r}")
+        return None if value is None else str(value).strip() or None
 
     return Clip(
         audio=root / file,  # an absolute path stays as it is

@@ -37,13 +37,14 @@ def check_same_request(begun: HeadCache, request: Request, storage: str) -> None
         )
 
 
-def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> bool:
     """Tell whether a cache is of just these clips, in this order, with these descriptions.
 
     Raises
     ------
     ValueError
-        If clips have gone, or are asked something else: going on would throw rows away. The first one is named.
+        If clips have gone (unless they may be pruned) or are asked something else: going on would throw rows away.
+        The first one is named.
     """
     names_there, texts_there = begun.names.tolist(), begun.texts.tolist()
     if [clip.name for clip in clips] == names_there and list(texts) == texts_there:
@@ -54,13 +55,13 @@ def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
     for clip, text in zip(clips, texts, strict=True):
         asked.setdefault(clip.name, set()).add(text)
     gone = [name for name in names_there if name not in asked]
-    if gone:
+    if gone and not prune:
         raise ValueError(
             f"{begun.path} holds {len(gone)} of its {len(begun)} clips that are not among these {len(clips)}, "
-            f"{gone[0]} first: {remedy}"
+            f"{gone[0]} first: {remedy}, or prune it"
         )
     for name, text in zip(names_there, texts_there, strict=True):
-        if text not in asked[name]:
+        if text not in asked.get(name, {text}):
             other = min(asked[name])
             raise ValueError(
                 f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
@@ -70,10 +71,11 @@ def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
 
 def anything_to_try(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
     """Tell whether clips were added, one is pending, or one that could not be read now can be."""
-    if len(clips) > len(begun) or (begun.status == PENDING).any():
-        return True
     by_key = {(clip.name, text): clip for clip, text in zip(clips, texts, strict=True)}
-    unread = [by_key[str(begun.names[row]), begun.texts[row]] for row in begun.todo]
+    keys = list(zip(begun.names.tolist(), begun.texts.tolist(), strict=True))
+    if by_key.keys() - set(keys) or any(begun.status[row] == PENDING and keys[row] in by_key for row in begun.todo):
+        return True
+    unread = [by_key[keys[row]] for row in begun.todo if keys[row] in by_key]
     limit = begun.fingerprint.max_seconds
     return any(
         _readable(clip, begun.fingerprint.sampling_rate, limit if np.isfinite(limit) else None) for clip in unread

@@ -57,12 +57,14 @@ def extract_to_cache(
     batch_size: int = 8,
     workers: int = 2,
     strict: bool = False,
+    prune: bool = False,
     progress: bool = False,
 ) -> ExtractionReport:
     """Extract head vectors into a cache, or go on with one that was begun.
 
     In a cache that is there already, clips that are done are left alone and failed ones are tried again. Clips may have
-    been added or labelled anew since; they may not have gone. When nothing is left to do, the model is not even loaded.
+    been added or labelled anew since; that some have gone is an error without ``prune``. What a file holds is not
+    looked at again once its clip is done. When nothing is left to do, the model is not even loaded.
 
     Parameters
     ----------
@@ -82,6 +84,8 @@ def extract_to_cache(
         See :func:`calm.extract.head_vectors`.
     strict : bool
         Stop at the first clip that fails.
+    prune : bool
+        Drop the rows of clips that are not among ``clips`` any more.
     progress : bool
         Show a progress bar, where standard error is a terminal.
 
@@ -126,6 +130,8 @@ def extract_to_cache(
         device_map=device_map,
         trust_remote_code=trust_remote_code,
     )
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"{path} is a link to a file that is not there")
     if not path.exists():
         _check_writable(path)
         lalm = lalm or load()
@@ -135,7 +141,7 @@ def extract_to_cache(
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
         check_same_request(writer, request, storage)
-        described = described_as(writer, clips, texts)
+        described = described_as(writer, clips, texts, prune)
         to_try = anything_to_try(writer, clips, texts)
         same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
         if to_try or lalm is not None or not same_model:
@@ -157,6 +163,8 @@ def extract_to_cache(
             with progress_bar(lalm, len(clips), done=done, shown=progress) as bar:
                 new = _fill(writer, batches, bar, strict)
         report = _report(writer, new)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} was removed while it was being written")
     if strict and report.failures:
         name, reason = next(iter(report.failures.items()))
         raise ValueError(f"{name}: {reason}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+_TINY, _HUGE = 1e-30, 1e30  # what float32 can divide by
+
 
 def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a number above zero.
@@ -14,7 +16,7 @@ def check_positive(name: str, value: Any) -> None:
         ...
     ValueError: temperature must be above 0, got 0
     """
-    if not isinstance(value, Real) or not float(value) > 0:
+    if not isinstance(value, Real) or not _TINY < float(value) < _HUGE:
         raise ValueError(f"{name} must be above 0, got {value!r}")
 
 
