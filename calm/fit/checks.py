@@ -5,19 +5,19 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-_TINY, _HUGE = 1e-30, 1e30  # what float32 can divide by
+_TINY, _HUGE = 1e-30, 1e30
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse what is not a number above zero.
+    """Refuse what is not a number above zero, or is one that float32 cannot divide by.
 
     >>> check_positive("temperature", 0)
     Traceback (most recent call last):
         ...
-    ValueError: temperature must be above 0, got 0
+    ValueError: temperature must be above 0 (1e-30 to 1e+30), got 0
     """
     if not isinstance(value, Real) or not _TINY < float(value) < _HUGE:
-        raise ValueError(f"{name} must be above 0, got {value!r}")
+        raise ValueError(f"{name} must be above 0 ({_TINY:g} to {_HUGE:g}), got {value!r}")
 
 
 def check_not_negative(name: str, value: Any) -> None:
