@@ -226,9 +226,9 @@ def begun(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": "Who speaks?"}, r"a different question \('What is the sound .*' there, 'Who speaks\?' here\)"),
-        ({"template": "Listen. {question}"}, r"a different template .* 'Listen\. \{question\}' here"),
-        ({"tokens": 4}, r"a different tokens \(1 there, 4 here\)"),
+        ({"question": "Who speaks?"}, r"differing in question \('What is the sound .*' there, 'Who speaks\?' here\)"),
+        ({"template": "Listen. {question}"}, r"differing in template .* 'Listen\. \{question\}' here"),
+        ({"tokens": 4}, r"differing in tokens \(1 there, 4 here\)"),
         ({"max_seconds": 2.0}, r"differ in max_seconds \(5\.0 in .*heads\.h5, 2\.0 in this run\)"),
     ],
 )

@@ -32,7 +32,7 @@ def check_same_request(begun: HeadCache, request: Request, storage: str) -> None
     differences = [f"{name} ({old!r} there, {new!r} here)" for name, (old, new) in pairs.items() if old != new]
     if differences:
         raise ValueError(
-            f"{begun.path} was made in another way, with a different {', '.join(differences)}: write to another file, "
+            f"{begun.path} was made in another way, differing in {', '.join(differences)}: write to another file, "
             f"or remove it to begin anew"
         )
 
