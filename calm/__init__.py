@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from calm.calm_classifier import CALMClassifier
     from calm.episode import Episode, draw_episode
     from calm.evaluation import Evaluation, evaluate
+    from calm.explanation import Explanation
     from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
+    from calm.global_weight_classifier import GlobalWeightClassifier
     from calm.head_extractor import HeadExtractor
+    from calm.linear_probe_classifier import LinearProbeClassifier
     from calm.loading import load
+    from calm.methods import make_method
+    from calm.nearest_mean_classifier import NearestMeanClassifier
     from calm.sav_classifier import SAVClassifier
+    from calm.tuning import tune
+    from calm.uniform_vote_classifier import UniformVoteClassifier
 
 __version__ = "0.1.0"
 
@@ -27,17 +34,24 @@ _HOME = {
     "CALMClassifier": "calm.calm_classifier",
     "Episode": "calm.episode",
     "Evaluation": "calm.evaluation",
+    "Explanation": "calm.explanation",
+    "GlobalWeightClassifier": "calm.global_weight_classifier",
     "HeadCache": "calm.extract",
     "HeadExtractor": "calm.head_extractor",
+    "LinearProbeClassifier": "calm.linear_probe_classifier",
+    "NearestMeanClassifier": "calm.nearest_mean_classifier",
     "Request": "calm.extract",
     "SAVClassifier": "calm.sav_classifier",
+    "UniformVoteClassifier": "calm.uniform_vote_classifier",
     "draw_episode": "calm.episode",
     "evaluate": "calm.evaluation",
     "extract_to_cache": "calm.extract",
     "find_clips": "calm.extract",
     "load": "calm.loading",
     "load_lalm": "calm.extract",
+    "make_method": "calm.methods",
     "predict_audio": "calm.audio_prediction",
+    "tune": "calm.tuning",
 }
 
 __all__ = [
@@ -45,17 +59,24 @@ __all__ = [
     "CALMClassifier",
     "Episode",
     "Evaluation",
+    "Explanation",
+    "GlobalWeightClassifier",
     "HeadCache",
     "HeadExtractor",
+    "LinearProbeClassifier",
+    "NearestMeanClassifier",
     "Request",
     "SAVClassifier",
+    "UniformVoteClassifier",
     "draw_episode",
     "evaluate",
     "extract_to_cache",
     "find_clips",
     "load",
     "load_lalm",
+    "make_method",
     "predict_audio",
+    "tune",
 ]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,31 +13,75 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from calm.classifier_file import write_classifier_file
+from calm.explanation import Explanation
 from calm.extract import Extraction, Fingerprint, Request
-from calm.fit import class_counts, class_sums
-from calm.heads import ArrayHeads, HeadVectors, block_clips, join_layers, split_heads, stored_heads
+from calm.fit import class_counts
+from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.parallel import cores, each
+from calm.heads import (
+    ArrayHeads,
+    ChosenHeads,
+    HeadVectors,
+    checked_tensor,
+    is_foreign,
+    join_layers,
+    query_spans,
+    slabs,
+    split_heads,
+    stored_heads,
+)
 
 #: Arrays are computed with in their own precision; float16 and integers in float32.
 _DTYPES = (np.float32, np.float64)
 
 
+@dataclass(frozen=True)
+class SupportSet:
+    """Labelled clips to learn from."""
+
+    heads: HeadVectors
+    y: NDArray[np.int64]  #: (n,) class numbers
+    weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
+    n_classes: int
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Clips of each class, or the sum of their weights, ``(C,)``."""
+        return class_counts(self.y, self.n_classes, self.weights)
+
+    def each_slab(self, work: Callable[[slice, Array], Any]) -> None:
+        """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``."""
+        parts = slabs(self.heads)
+        in_memory = is_numpy(self.heads.read(slice(0, 0)))
+        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=None if in_memory else 1)
+
+    def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
+        """Return the same clips with only some of the heads."""
+        if len(chosen) == self.heads.shape[1]:
+            return self
+        return SupportSet(ChosenHeads(self.heads, chosen), self.y, self.weights, self.n_classes)
+
+
 class HeadClassifier(ClassifierMixin, BaseEstimator):
     """A few-shot classifier of head vectors.
 
-    A method fills in two things: :meth:`_learn`, from support clips, and :meth:`_score`, for a block of queries.
-    Everything that would grow with the number of clips is seen block by block.
+    A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
+    :meth:`_head_scorer`, what each head adds to them. Everything that would grow with the number of queries is seen
+    part by part. Torch tensors stay on their device; all else is computed in numpy.
 
     Attributes
     ----------
     classes_ : array (C,)
         Labels, sorted.
-    class_count_ : array of int (C,)
-        Support clips of each class.
-    prototypes_ : array (C, K, D)
-        Mean head vector of each class.
+    class_count_ : array (C,)
+        Support clips of each class, or the sum of their weights.
+    used_heads_ : array of int
+        The heads that predictions need, ascending.
+    head_names_ : array of str (K,)
+        "layer 17 · head 5", both counted from 0, where layers are known.
     n_features_in_ : int
     extraction_ : Extraction or None
         How the support's head vectors were made, where they came from a cache.
@@ -47,16 +91,18 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     n_heads: int | None
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from a support set.
 
         Parameters
         ----------
-        X : array or HeadCache
+        X : array, torch tensor or HeadCache
             Head vectors ``(n, heads, dim)``, ``(n, layers, heads, dim)``, flat ``(n, heads · dim)`` with
             ``n_heads`` given, or (rows of) a :class:`calm.HeadCache`, which is streamed.
         y : array-like (n,)
             Labels of any kind.
+        sample_weight : array-like (n,), optional
+            How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
 
         Returns
         -------
@@ -68,82 +114,166 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
             range.
         """
-        rows = stored_heads(X)
-        heads: HeadVectors
-        if rows is None:
-            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True)
-            heads = ArrayHeads(split_heads(X, self.n_heads))
-        else:
-            heads, labels = rows, column_or_1d(y)
-            check_consistent_length(rows, labels)
-            if labels.dtype.kind in "UO" and (labels == "").any():
-                raise ValueError("some of these clips have no label: choose those that have one")
-            self.n_features_in_ = heads.shape[1]
-        check_classification_targets(labels)
+        heads, labels, weights = self._checked_support(X, y, sample_weight, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"at least two classes are needed; all labels are one class, {self.classes_.tolist()[0]!r}"
-            )
-        self.class_count_ = class_counts(numbers, len(self.classes_))
-        self.extraction_: Extraction | None = None if rows is None else rows.extraction
-        self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
-        self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
-        sums = np.zeros((len(self.classes_), *heads.shape[1:]))
-        for block, block_numbers in self._labelled_blocks(heads, numbers):
-            class_sums(block, block_numbers, len(self.classes_), out=sums)
-        self.prototypes_ = (sums / self.class_count_[:, None, None]).astype(heads.dtype)
-        self._learn(heads, numbers)
+            only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
+            raise ValueError(f"at least two classes are needed{only}")
+        self._learn(SupportSet(heads, numbers, weights, len(self.classes_)))
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`."""
-        scores = self._scores(X)
-        return self.classes_[scores.argmax(axis=1)]
+        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`.
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of each class as a share of all, ``(n, C)``: it ranks, and is not calibrated."""
-        scores = self._scores(X)
-        return scores / scores.sum(axis=1, keepdims=True)
+        Labels come as a numpy array; numbers as a tensor beside ``X`` where that is a torch tensor.
+        """
+        return self._label_of(self._scores(X))
 
-    @abstractmethod
-    def _learn(self, heads: HeadVectors, y: NDArray[np.int64]) -> None:
-        """Learn what the method needs beyond prototypes; ``y`` holds class numbers."""
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, ``(n, C)``, beside ``X``."""
+        return self._probabilities(self._scores(X))
 
-    @abstractmethod
-    def _score(self, block: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Score a block of clips ``(b, K, D)``: above zero, ``(b, C)``, the largest is predicted."""
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the share of clips whose label is predicted."""
+        truth = to_numpy(y) if is_foreign(y) else np.asarray(y)
+        predicted = self.predict(X)
+        right = truth == (to_numpy(predicted) if is_foreign(predicted) else predicted)
+        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)))
 
-    def _scores(self, X: Any) -> NDArray[np.float64]:
+    def explain(self, X: Any) -> Explanation:
+        """Say which heads spoke for which class, and how much each of them mattered.
+
+        Parameters
+        ----------
+        X : array or HeadCache
+            As in :meth:`fit`; a few clips, since what every head adds to every class is held for all of them.
+
+        Returns
+        -------
+        Explanation
+        """
         check_is_fitted(self)
-        heads = self._checked_heads(X)
-        size = block_clips(heads, len(self.classes_))
-        scores = [self._score(block) for block in heads.blocks(size)]
-        return np.concatenate(scores) if scores else np.empty((0, len(self.classes_)))
+        heads = self._checked_queries(X)
+        vectors = heads.read()
+        return Explanation.of(
+            parts=to_numpy(self._head_scorer(vectors)(vectors)),
+            scores=to_numpy(self._scores(X)),
+            classes=self.classes_,
+            head_names=self.head_names_[self.used_heads_],
+        )
 
-    def _checked_heads(self, X: Any) -> HeadVectors:
+    @property
+    def head_names_(self) -> NDArray[np.str_]:
+        """What to call each head, ``(K,)``."""
+        total, layers = self.n_heads_in_, self.layers_
+        if layers is None:
+            return np.array([f"head {head}" for head in range(total)])
+        per_layer = total // layers
+        return np.array([f"layer {head // per_layer} · head {head % per_layer}" for head in range(total)])
+
+    @property
+    def used_layers_(self) -> NDArray[np.int64] | None:
+        """The layers that predictions need, ascending; None if the layers are not known."""
+        return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
+
+    @abstractmethod
+    def _learn(self, support: SupportSet) -> None:
+        """Learn from support clips."""
+
+    @abstractmethod
+    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Prepare a function from clips ``(b, used heads, D)`` to scores ``(b, C)``, for arrays that are as ``like``.
+
+        The class of the largest score is predicted.
+        """
+
+    @abstractmethod
+    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Prepare a function from clips to what each head adds to their scores, ``(b, used heads, C)``."""
+
+    def _probabilities(self, scores: Array) -> Array:
+        """Turn scores above zero into shares; a method that has better overrides this."""
+        return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
+
+    def _label_of(self, scores: Array) -> NDArray[Any]:
+        best = namespace(scores).argmax(scores, axis=1)
+        if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
+            return self.classes_[to_numpy(best)]
+        return beside(scores, self.classes_)[best]
+
+    def _scores(self, X: Any) -> Array:
+        check_is_fitted(self)
+        heads = self._checked_queries(X)
+        some = heads.read(slice(0, 1))
+        scorer = self._scorer(some)
+        if not is_numpy(some):
+            return namespace(some).concat([scorer(heads.read(part)) for part in query_spans(heads, 1)])
+        parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
+        # In double precision shares of many classes still sum to one.
+        return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
+
+    def _checked_support(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool
+    ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None]:
+        """Check a support set and note where it comes from; clips of no weight are left out."""
+        rows = stored_heads(X)
+        y = to_numpy(y) if is_foreign(y) else y
+        heads: HeadVectors
+        layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
+        if rows is not None:
+            heads, labels, layers = rows, column_or_1d(y), rows.cache.shape[1]
+            check_consistent_length(rows, labels)
+            if labels.dtype.kind in "UO" and (labels == "").any():
+                raise ValueError("some of these clips have no label: choose those that have one")
+            if reset:
+                self.n_features_in_ = heads.shape[1]
+        elif is_foreign(X):
+            heads, labels = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads)), column_or_1d(y)
+            if len(labels) != heads.shape[0]:
+                raise ValueError(
+                    f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
+                )
+            if reset:
+                self.n_features_in_ = join_layers(X).shape[1]
+        else:
+            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True, reset=reset)
+            heads = ArrayHeads(split_heads(X, self.n_heads))
+        check_classification_targets(labels)
+        if reset:
+            self.layers_ = layers
+            self.n_heads_in_ = heads.shape[1]
+            self.extraction_: Extraction | None = None if rows is None else rows.extraction
+            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
+            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+        if sample_weight is None:
+            return heads, labels, None
+        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
+        kept = np.flatnonzero(weights > 0)
+        return heads[kept], labels[kept], weights[kept]
+
+    def _checked_queries(self, X: Any) -> HeadVectors:
+        """Check queries, and choose the heads that are used."""
         rows = stored_heads(X)
         heads: HeadVectors
-        if rows is None:
-            X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
-            heads = ArrayHeads(split_heads(X, self.n_heads))
-        else:
+        if rows is not None:
             heads = rows
             if self.extraction_ is not None:
                 self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
-        if heads.shape[1:] != self.prototypes_.shape[1:]:
+        elif is_foreign(X):
+            heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
+        else:
+            X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
+            heads = ArrayHeads(split_heads(X, self.n_heads))
+        self._check_heads(heads)
+        return heads if len(self.used_heads_) == heads.shape[1] else ChosenHeads(heads, self.used_heads_)
+
+    def _check_heads(self, heads: HeadVectors) -> None:
+        """Refuse head vectors of another number or size than those learnt from."""
+        if heads.shape[1:] != (self.n_heads_in_, self.dim_):
             raise ValueError(
                 f"X has {heads.shape[1]} heads of {heads.shape[2]} dimensions; this {type(self).__name__} was fitted "
-                f"on {self.prototypes_.shape[1]} of {self.prototypes_.shape[2]}"
+                f"on {self.n_heads_in_} of {self.dim_}"
             )
-        return heads
-
-    def _labelled_blocks(
-        self, heads: HeadVectors, y: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
-        size = block_clips(heads, len(self.classes_))
-        for i, block in enumerate(heads.blocks(size)):
-            yield block, y[i * size : i * size + len(block)]
 
     def save(self, path: str | Path) -> None:
         """Write this fitted classifier as safetensors with JSON metadata; :func:`calm.load` reads it back.
@@ -159,6 +289,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        learned = {name: to_numpy(value) if is_foreign(value) else value for name, value in learned.items()}
         classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
         if classes.dtype.kind not in "UOifub":
             raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
@@ -194,3 +325,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
         )
         return classifier
+
+
+def moved(like: Array, values: Any) -> Array:
+    """Bring what was learnt to where ``like`` is, in its precision."""
+    if is_foreign(values) and is_numpy(like):
+        values = to_numpy(values)
+    return beside(like, values, like.dtype)

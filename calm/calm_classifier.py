@@ -2,58 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.base import HeadClassifier
+from calm.base import SupportSet, moved
 from calm.fit import (
-    class_sums,
+    ClassStatistics,
+    LinearVoter,
+    Metric,
+    SoftVoter,
     clip_reliability,
     cosine_similarity,
     head_weights,
     leave_one_out_similarity,
-    posterior,
     shrink_reliability,
     soft_vote,
+    softmax,
+    whitening,
 )
-from calm.fit.reliability import Scheme
-from calm.heads import HeadVectors
+from calm.fit.arrays import Array, namespace, to_numpy
+from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
+from calm.fit.confidence import choose_temperature, log_loss
+from calm.fit.metric import check_whitening
+from calm.fit.posterior import posterior
+from calm.fit.reliability import SCHEMES, Scheme
+from calm.fit.vote import zeros
+from calm.heads import support_spans
+from calm.joint_fit import Earlier, fit_jointly, head_norms
+from calm.prototype_classifier import PrototypeClassifier
+
+Combination = Literal["joint", "vote"]
 
 
-class CALMClassifier(HeadClassifier):
-    """Few-shot classifier that learns how far to trust each attention head for each class (arXiv 2602.07077).
+class CALMClassifier(PrototypeClassifier):
+    """Few-shot classifier that learns how far to trust each attention head for each class (after arXiv 2602.07077).
 
-    Each head compares a clip with the classes' prototypes by cosine and believes ``softmax(cos / τ)``. How reliably it
-    did so on the support set, class by class, becomes its weight in the vote.
+    Three steps, each of which can be had as published (:meth:`published`):
+
+    1. Each head is whitened by its within-class covariance, and compares clips with prototypes by cosine.
+    2. Its reliability is scored on the support set, each clip against prototypes, and in a metric, built without it.
+    3. All heads together decide, the more reliable with more weight: by one ridge regression over the whitened heads,
+       whose strength is chosen on the support set (``combine="joint"``), or by the published weighted vote of
+       ``softmax(cos / τ)`` (``combine="vote"``).
+
+    The defaults are what won on held-out clips of many kinds; see ``benchmarks/README.md``. With one clip a class
+    nothing is left when it is taken out: heads are centred but not whitened, and count the same.
+
+    :meth:`partial_fit`: counts, prototypes, scatter, and so the whitening, are those of a fit on all clips.
+    Reliabilities are means over clips, each scored when it came. Directions (``combine="joint"``) are learnt from the
+    new clips and, in place of those before, their class means, which costs some accuracy.
 
     Parameters
     ----------
-    reliability : {"margin", "raw_margin", "probability", "brier"}
-        How a head's belief in a support clip is scored; see :func:`calm.fit.clip_reliability`.
+    combine : {"joint", "vote"}
+    whitening : "oas", float or None
+        How strongly the covariance is shrunk toward a scaled identity, between 0 and 1; "oas" works it out for each
+        head; None leaves head vectors as they are.
+    reliability : {"separation", "margin", "raw_margin", "probability", "brier"}
+        How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
     temperature : float
-        τ of the heads' softmax.
+        τ of the heads' softmax, where there is one: in the vote, and in all reliabilities but the separation.
     weight_temperature : float
         τ_w; large brings the weights close to uniform.
     shrinkage : float
-        α, in clips: how strongly reliabilities are pulled toward the mean of all. Reliabilities measured on a few
-        clips are noise for the most part: without shrinkage, they can vote worse than uniform weights do.
+        α, in clips: how strongly reliabilities are pulled toward the mean of all.
     top_heads : int, optional
-        Keep only so many heads for each class.
+        Use only so many heads: of all (joint), or for each class (vote). The fitted classifier is small then, and
+        :attr:`used_layers_` tells which layers it needs.
     cross_fit : bool
-        Score each support clip against prototypes built without it. The published code scores it against prototypes
-        that contain it (False). With one clip a class nothing is left when it is taken out, so such a class gets
-        uniform weights.
+        Leave each support clip out of what it is compared with. The published code does not.
+    strength : float, optional
+        λ of the ridge, where a kernel's diagonal is 1; chosen on the support set unless given.
+    calibrate : bool
+        Choose the temperature of :meth:`predict_proba` by the log loss of left-out support clips. Else it is 1.
     n_heads : int, optional
         How many heads lie side by side in a flat ``X``.
 
     Attributes
     ----------
     head_weights_ : array of float64 (K, C)
-        Sums to one over heads for each class.
+        Sums to one over heads for each class: the weights of the vote, or the relative lengths of the directions.
     reliability_ : array of float64 (K, C)
         Before shrinkage.
-    prototypes_ : array (C, K, D)
-    classes_, class_count_ : arrays (C,)
+    prototypes_ : array (C, used heads, D)
+    directions_ : array (C, used heads, D)
+        Of the joint fit, in the whitened heads.
+    strength_, temperature_ : float
+        Chosen for the joint fit, and for probabilities.
+    left_out_log_loss_, left_out_accuracy_ : float
+        Of support clips, each by the classifier without it (the weights of a vote excepted). NaN where every class has
+        one clip, or nothing was asked to be left out.
+    classes_, class_count_, used_heads_, head_names_
+        See :class:`calm.base.HeadClassifier`.
 
     Examples
     --------
@@ -74,44 +117,309 @@ class CALMClassifier(HeadClassifier):
     def __init__(
         self,
         *,
-        reliability: Scheme = "margin",
+        combine: Combination = "joint",
+        whitening: float | Literal["oas"] | None = "oas",
+        reliability: Scheme = "separation",
         temperature: float = 0.07,
-        weight_temperature: float = 1.0,
-        shrinkage: float = 5.0,
+        weight_temperature: float = 0.5,
+        shrinkage: float = 0.0,
         top_heads: int | None = None,
         cross_fit: bool = True,
+        strength: float | None = None,
+        calibrate: bool = True,
         n_heads: int | None = None,
     ) -> None:
+        self.combine = combine
+        self.whitening = whitening
         self.reliability = reliability
         self.temperature = temperature
         self.weight_temperature = weight_temperature
         self.shrinkage = shrinkage
         self.top_heads = top_heads
         self.cross_fit = cross_fit
+        self.strength = strength
+        self.calibrate = calibrate
         self.n_heads = n_heads
 
-    def _learn(self, heads: HeadVectors, y: NDArray[np.int64]) -> None:
-        if not isinstance(self.cross_fit, bool | np.bool_):
-            raise ValueError(f"cross_fit must be True or False, got {self.cross_fit!r}")
-        sums = np.zeros((len(self.classes_), heads.shape[1]))
-        for block, labels in self._labelled_blocks(heads, y):
-            if self.cross_fit:
-                similarity = leave_one_out_similarity(block, labels, self.prototypes_, self.class_count_)
-            else:
-                similarity = cosine_similarity(block, self.prototypes_)
-            scores = clip_reliability(posterior(similarity, self.temperature), labels, self.reliability)
-            class_sums(scores, labels, len(self.classes_), out=sums)
-        self.reliability_ = (sums / self.class_count_[:, None]).T
+    @classmethod
+    def published(cls, **changes: Any) -> Self:
+        """Make the classifier of the paper and its code, exactly: the vote of heads as they are, scored on themselves.
+
+        Parameters
+        ----------
+        **changes
+            Parameters to set otherwise, such as ``reliability="brier"`` or ``top_heads=20``.
+
+        Examples
+        --------
+        >>> CALMClassifier.published(temperature=0.03).get_params()["combine"]
+        'vote'
+        """
+        settings: dict[str, Any] = {
+            "combine": "vote",
+            "whitening": None,
+            "reliability": "margin",
+            "temperature": 0.07,
+            "weight_temperature": 1.0,
+            "shrinkage": 0.0,
+            "cross_fit": False,
+            "calibrate": False,
+        }
+        return cls(**settings | changes)
+
+    @property
+    def _needs_scatter(self) -> bool:  # type: ignore[override]
+        return self.whitening is not None
+
+    @property
+    def _needs_earlier(self) -> bool:  # type: ignore[override]
+        return self.combine == "joint"
+
+    def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:
+        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`.
+
+        Parameters
+        ----------
+        X : array or HeadCache
+        reject : float, optional
+            Give clips that seem to belong to no class the label None: those whose :meth:`typicality` is no larger.
+            Of clips that do belong, about this share is given up too.
+
+        Returns
+        -------
+        array (n,)
+            Of objects, where ``reject`` is given. Numbers come as a tensor beside a torch ``X`` otherwise.
+
+        Raises
+        ------
+        ValueError
+            If ``reject`` is not between 0 and 1, or the support set was too small to tell what is typical.
+        """
+        scores = self._scores(X)
+        if reject is None:
+            return self._label_of(scores)
+        check_share("reject", reject)
+        labels = self.classes_[to_numpy(scores).argmax(axis=1)].astype(object)
+        labels[self._typicality(scores) <= reject] = None
+        return labels
+
+    def typicality(self, X: Any) -> NDArray[np.float64]:
+        """Compute how typical of the known classes each clip is, ``(n,)``, between 0 and 1.
+
+        The share of support clips that scored no higher for their best class when they were left out, the clip itself
+        counted among them: a conformal p-value (Vovk, Gammerman and Shafer, 2005), but for the support clips' having
+        been scored by classifiers of one clip less.
+
+        Raises
+        ------
+        ValueError
+            If no support clip was left out: every class has one clip, or ``calibrate`` is off in a vote.
+        """
+        return self._typicality(self._scores(X))
+
+    def _typicality(self, scores: Array) -> NDArray[np.float64]:
+        if len(self.typical_scores_) == 0:
+            raise ValueError(
+                "what is typical is unknown: no support clip was left out (one clip a class, or not asked)"
+            )
+        best = self._logits(to_numpy(scores)).max(axis=1)
+        below = np.searchsorted(self.typical_scores_, best, side="right")
+        return (below + 1) / (len(self.typical_scores_) + 1)
+
+    def _forget(self, support: SupportSet) -> None:
+        check_choice("combine", self.combine, ("joint", "vote"))
+        check_choice("reliability", self.reliability, SCHEMES)
+        check_positive("temperature", self.temperature)
+        check_positive("weight_temperature", self.weight_temperature)
+        check_not_negative("shrinkage", self.shrinkage)
+        check_flag("cross_fit", self.cross_fit)
+        check_flag("calibrate", self.calibrate)
+        if self.whitening is not None:
+            check_whitening(self.whitening)
+        if self.top_heads is not None:
+            check_count("top_heads", self.top_heads)
+        if self.strength is not None:
+            check_positive("strength", self.strength)
+        heads, dim = support.heads.shape[1:]
+        self.reliability_ = np.zeros((heads, support.n_classes))
+        self._metric = None
+        if self.whitening is not None:
+            like = self.prototypes_
+            self._metric = Metric(zeros(like, (heads, dim)), zeros(like, (heads, dim, dim)), zeros(like, (heads,)))
+
+    def _make_room(self, before: NDArray[np.int64]) -> None:
+        super()._make_room(before)
+        reliability = np.zeros((len(self.reliability_), len(self.classes_)))
+        reliability[:, before] = self.reliability_
+        self.reliability_ = reliability
+        self._metric = self._whitening()
+
+    def _learn_heads(
+        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+    ) -> None:
+        metric = None
+        if self._metric is not None and self.whitening is not None:
+            metric = whitening(stats, self.whitening).astype(X.dtype)
+            for whole, some in zip(self._metric.parts, metric.parts, strict=True):
+                whole[part] = some
+        sums = np.zeros((support.n_classes, X.shape[1]))
+        for clips in support_spans(X, support.n_classes):
+            y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
+            similarity = self._similarity(X[clips], y, stats.means, stats.counts, metric, weights)
+            scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
+            np.add.at(sums, y, scores if weights is None else scores * weights[:, None])
+        rows = self.used_heads_[part]
+        earlier = self.reliability_[rows] * before
+        self.reliability_[rows] = (earlier + sums.T) / np.where(stats.counts > 0, stats.counts, 1.0)
+
+    def _similarity(
+        self,
+        X: Array,
+        y: NDArray[np.int64],
+        prototypes: Array,
+        counts: NDArray[np.floating],
+        metric: Metric | None,
+        weights: NDArray[np.floating] | None,
+    ) -> Array:
+        if self.cross_fit:
+            return leave_one_out_similarity(X, y, prototypes, counts, metric, weights)
+        return cosine_similarity(X, prototypes, metric)
+
+    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         if self.cross_fit:
             self._level_single_shots()
-        shrunk = shrink_reliability(self.reliability_, self.class_count_, self.shrinkage)
-        self.head_weights_ = head_weights(shrunk, self.reliability, self.weight_temperature, self.top_heads)
+        reliability = shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
+        if self.combine == "joint":
+            self._fit_jointly(support, reliability, before, earlier)
+        else:
+            self._fit_vote(support, reliability)
 
     def _level_single_shots(self) -> None:
         """Give every head the same reliability for a class of one clip, of which nothing can be known."""
         single = self.class_count_ < 2
         known = self.reliability_[:, ~single]
-        self.reliability_[:, single] = known.mean() if known.size else 0.0
+        self.reliability_[:, single] = known.mean(axis=1, keepdims=True) if known.size else 0.0
 
-    def _score(self, block: NDArray[np.floating]) -> NDArray[np.float64]:
-        return soft_vote(posterior(cosine_similarity(block, self.prototypes_), self.temperature), self.head_weights_)
+    def _fit_jointly(
+        self,
+        support: SupportSet,
+        reliability: NDArray[np.floating],
+        before: NDArray[np.floating],
+        earlier: Array | None,
+    ) -> None:
+        # The mean over classes has less noise than each; what is particular to a class is left to the directions.
+        mean = reliability.mean(axis=1, keepdims=True)
+        weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
+        if self.top_heads is not None:
+            kept = np.flatnonzero(weights)
+            earlier = None if earlier is None else earlier[:, kept]
+            support, weights = self._keep_heads(support, kept), weights[kept]
+        stands_in = None
+        if earlier is not None:
+            there = np.flatnonzero(before)
+            stands_in = Earlier(earlier[there], there, before[there])
+        fit = fit_jointly(
+            support,
+            self.prototypes_,
+            self.class_count_,
+            self._metric,
+            weights,
+            strength=self.strength,
+            cross_fit=self.cross_fit,
+            earlier=stands_in,
+        )
+        self.directions_ = fit.directions
+        self.strength_ = fit.strength
+        self.temperature_ = fit.temperature if self.calibrate else 1.0
+        self.head_weights_ = self._of_all_heads(head_norms(fit.directions))
+        self._note_left_out(support, fit.left_out_scores)
+
+    def _fit_vote(self, support: SupportSet, reliability: NDArray[np.floating]) -> None:
+        weights = head_weights(reliability, self.reliability, self.weight_temperature, self.top_heads)
+        if self.top_heads is not None:
+            kept = np.flatnonzero(weights.any(axis=1))
+            support, weights = self._keep_heads(support, kept), weights[kept]
+        self.head_weights_ = self._of_all_heads(weights)
+        self.temperature_ = 1.0
+        scores = np.full((len(support.y), support.n_classes), np.nan)
+        asked = self.class_count_[support.y] > 1
+        if self.calibrate and asked.any():
+            scores[asked] = np.log(self._left_out_votes(support, weights)[asked] + 1e-12)
+            sizes = np.ones(len(support.y)) if support.weights is None else support.weights
+            self.temperature_ = choose_temperature(scores[asked], support.y[asked], sizes[asked], prior=1.0)
+        self._note_left_out(support, scores)
+
+    def _left_out_votes(self, support: SupportSet, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Let the heads vote on support clips as :meth:`_similarity` sees them."""
+        votes: list[NDArray[np.floating]] = []
+
+        def add_heads(part: slice, X: Array) -> None:
+            metric = None if self._metric is None else self._metric.of(part)
+            local = np.zeros((len(support.y), support.n_classes))
+            for clips in support_spans(X, support.n_classes):
+                sizes = None if support.weights is None else support.weights[clips]
+                similarity = self._similarity(
+                    X[clips], support.y[clips], self.prototypes_[:, part], self.class_count_, metric, sizes
+                )
+                p = posterior(similarity, self.temperature)
+                local[clips] = to_numpy(soft_vote(p, moved(p, weights[part])))
+            votes.append(local)
+
+        support.each_slab(add_heads)
+        return np.sum(votes, axis=0)
+
+    def _note_left_out(self, support: SupportSet, scores: NDArray[np.floating]) -> None:
+        """Keep how well left-out clips did, and what their best class scored, for what is typical."""
+        asked = ~np.isnan(scores[:, 0])
+        y, sizes = support.y[asked], np.ones(asked.sum()) if support.weights is None else support.weights[asked]
+        known = scores[asked] / self.temperature_
+        self.left_out_log_loss_ = log_loss(known, y, sizes) if asked.any() else float("nan")
+        right = known.argmax(axis=1) == y
+        self.left_out_accuracy_ = float(np.average(right, weights=sizes)) if asked.any() else float("nan")
+        self.typical_scores_ = np.sort(scores[asked].max(axis=1))
+
+    def _keep_heads(self, support: SupportSet, kept: NDArray[np.int64]) -> SupportSet:
+        """Forget all heads but some of those used so far."""
+        self.used_heads_ = self.used_heads_[kept]
+        self.prototypes_ = self.prototypes_[:, kept] + 0.0
+        if self._metric is not None and self.scatter_ is not None:
+            self.scatter_ = self.scatter_[kept] + 0.0
+            self._metric = Metric(*(some[kept] + 0.0 for some in self._metric.parts))
+        return support.of_heads(kept)
+
+    def _of_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+        whole = np.zeros((self.n_heads_in_, weights.shape[1]))
+        whole[self.used_heads_] = weights
+        return whole
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be worked out again."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_metric"}
+
+    def _whitening(self) -> Metric | None:
+        """Return the metric, which is a function of the class statistics and so need not be saved."""
+        if not hasattr(self, "_metric"):
+            self._metric = None
+            if self.scatter_ is not None and self.whitening is not None:
+                stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_, self.scatter_)
+                self._metric = whitening(stats, self.whitening).astype(self.prototypes_.dtype)
+        return self._metric
+
+    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+        metric = self._whitening()
+        there = None if metric is None else Metric(*(moved(like, part) for part in metric.parts))
+        if self.combine == "joint":
+            return LinearVoter(moved(like, self.directions_), there)
+        weights = moved(like, self.head_weights_[self.used_heads_])
+        return SoftVoter.of(moved(like, self.prototypes_), weights, self.temperature, there)
+
+    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        voter = self._scorer(like)
+        assert isinstance(voter, LinearVoter | SoftVoter)
+        return voter.of_heads
+
+    def _probabilities(self, scores: Array) -> Array:
+        return softmax(self._logits(scores) / self.temperature_, axis=1)
+
+    def _logits(self, scores: Array) -> Array:
+        return namespace(scores).log(scores + 1e-12) if self.combine == "vote" else scores

@@ -1,56 +1,86 @@
-"""What the classifiers take for ``X``, seen as blocks of head vectors ``(clips, heads, dim)``."""
+"""What the classifiers take for ``X``, seen as head vectors ``(clips, heads, dim)`` that are read part by part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from einops import rearrange
 from numpy.typing import NDArray
 
 from calm.extract import HeadCache, HeadRows
+from calm.fit.arrays import Array, beside, is_numpy, namespace
+from calm.fit.parallel import spans
 
-#: What one block of clips may take in memory, in bytes, in its largest intermediate array.
-_BLOCK_BYTES = 64 * 2**20
+#: Numbers in one read of a support set: some heads of all of its clips.
+_SLAB_NUMBERS = 2**22
+_CACHED_NUMBERS = 2**18
+#: Numbers in one read of queries from a cache: all heads of some of the clips.
+_QUERY_NUMBERS = 2**22
+#: Most clips in one read of queries that are in memory, where reading is free.
+_QUERY_CLIPS = 4096
 
 
 class HeadVectors(Protocol):
-    """Head vectors that are read block by block."""
+    """Head vectors that are read part by part."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """``(clips, heads, dim)``."""
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the blocks: float32 or float64."""
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Return some heads of some clips, ``(clips, heads, dim)``, in float32 or float64."""
 
-    def blocks(self, clips: int) -> Iterator[NDArray[np.floating]]:
-        """Yield at most ``clips`` clips at a time, in order."""
+    def __getitem__(self, chosen: Any) -> HeadVectors:
+        """Choose clips."""
 
 
+@dataclass(frozen=True)
 class ArrayHeads:
-    """Head vectors that are in memory already."""
+    """Head vectors that are in memory already, in numpy or torch."""
 
-    def __init__(self, X: NDArray[np.floating]) -> None:
-        self._X = X
+    X: Array
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """``(clips, heads, dim)``."""
-        clips, heads, dim = self._X.shape
+        clips, heads, dim = self.X.shape
         return clips, heads, dim
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the blocks: float32 or float64."""
-        return self._X.dtype
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Return a view."""
+        return self.X[clips, heads]
 
-    def blocks(self, clips: int) -> Iterator[NDArray[np.floating]]:
-        """Yield at most ``clips`` clips at a time, in order."""
-        for start in range(0, len(self._X), clips):
-            yield self._X[start : start + clips]
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ArrayHeads:
+        return ArrayHeads(self.X[beside(self.X, chosen)])
+
+
+@dataclass(frozen=True)
+class ChosenHeads:
+    """Some of the heads, wherever they are."""
+
+    whole: HeadVectors
+    chosen: NDArray[np.int64]  #: ascending
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(clips, heads, dim)``, of those chosen."""
+        clips, _, dim = self.whole.shape
+        return clips, len(self.chosen), dim
+
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Read what lies between the first and the last of these heads, and return those chosen."""
+        wanted = self.chosen[heads]
+        if len(wanted) == 0:
+            return self.whole.read(clips, slice(0, 0))
+        read = self.whole.read(clips, slice(int(wanted[0]), int(wanted[-1]) + 1))
+        return read[:, beside(read, wanted - wanted[0])]
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenHeads:
+        return ChosenHeads(self.whole[chosen], self.chosen)
 
 
 def stored_heads(X: Any) -> HeadRows | None:
@@ -58,6 +88,11 @@ def stored_heads(X: Any) -> HeadRows | None:
     if isinstance(X, HeadCache):
         return X[:]
     return X if isinstance(X, HeadRows) else None
+
+
+def is_foreign(X: Any) -> bool:
+    """Tell whether ``X`` is an array of another library than numpy, such as a torch tensor."""
+    return is_array_api_obj(X) and not is_numpy(X)
 
 
 def join_layers(X: Any) -> Any:
@@ -70,7 +105,7 @@ def join_layers(X: Any) -> Any:
     return rearrange(X, "clips layers heads dim -> clips (layers heads) dim")
 
 
-def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
+def split_heads(X: Array, n_heads: int | None) -> Array:
     """Bring an array to ``(clips, heads, dim)``.
 
     Parameters
@@ -94,7 +129,8 @@ def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
         return X
     if X.ndim != 2:
         raise ValueError(
-            f"X has shape {X.shape}; expected (clips, heads, dim), (clips, layers, heads, dim) or (clips, features)"
+            f"X has shape {tuple(X.shape)}; expected (clips, heads, dim), (clips, layers, heads, dim) or "
+            f"(clips, features)"
         )
     heads = 1 if n_heads is None else n_heads
     if heads < 1 or X.shape[1] % heads:
@@ -102,7 +138,37 @@ def split_heads(X: NDArray[Any], n_heads: int | None) -> NDArray[Any]:
     return rearrange(X, "clips (heads dim) -> clips heads dim", heads=heads)
 
 
-def block_clips(heads: HeadVectors, n_classes: int) -> int:
-    """Choose how many clips go into a block, so that its memory does not depend on the number of clips."""
-    _, n_heads, dim = heads.shape
-    return max(1, _BLOCK_BYTES // (4 * n_heads * max(dim, n_classes)))
+def checked_tensor(X: Array) -> Array:
+    """Check an array of another library as scikit-learn checks numpy's; half precision becomes float32.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, or holds NaN or infinity.
+    """
+    xp = namespace(X)
+    if X.ndim < 2 or 0 in X.shape[1:]:
+        raise ValueError(f"X has shape {tuple(X.shape)}; expected (clips, heads, dim)")
+    if X.dtype not in (xp.float32, xp.float64):
+        X = xp.astype(X, xp.float32)
+    if not bool(xp.all(xp.isfinite(X))):
+        raise ValueError("X contains NaN or infinity")
+    return X
+
+
+def slabs(heads: HeadVectors) -> list[slice]:
+    """Cut the heads of a support set into parts whose vectors, of all clips, are small."""
+    clips, n_heads, dim = heads.shape
+    return list(spans(n_heads, max(1, _SLAB_NUMBERS // max(1, clips * dim))))
+
+
+def support_spans(X: Array, classes: int) -> Iterator[slice]:
+    """Cut clips ``(n, heads, dim)`` so that what is computed for each of their classes stays in a processor's cache."""
+    return spans(X.shape[0], max(1, _CACHED_NUMBERS // max(1, X.shape[1] * max(classes, X.shape[2]))))
+
+
+def query_spans(heads: HeadVectors, cores: int) -> Iterator[slice]:
+    """Cut queries into parts, so that memory does not depend on their number and every core has some."""
+    clips, n_heads, dim = heads.shape
+    most = _QUERY_CLIPS if isinstance(heads, ArrayHeads) else max(1, _QUERY_NUMBERS // (n_heads * dim))
+    return spans(clips, max(1, min(most, -(-clips // cores))))

@@ -7,9 +7,21 @@ from pathlib import Path
 from calm.base import HeadClassifier
 from calm.calm_classifier import CALMClassifier
 from calm.classifier_file import read_classifier_file
+from calm.global_weight_classifier import GlobalWeightClassifier
+from calm.linear_probe_classifier import LinearProbeClassifier
+from calm.nearest_mean_classifier import NearestMeanClassifier
 from calm.sav_classifier import SAVClassifier
+from calm.uniform_vote_classifier import UniformVoteClassifier
 
-CLASSIFIERS: dict[str, type[HeadClassifier]] = {c.__name__: c for c in (CALMClassifier, SAVClassifier)}
+_ALL: tuple[type[HeadClassifier], ...] = (
+    CALMClassifier,
+    SAVClassifier,
+    GlobalWeightClassifier,
+    UniformVoteClassifier,
+    NearestMeanClassifier,
+    LinearProbeClassifier,
+)
+CLASSIFIERS: dict[str, type[HeadClassifier]] = {classifier.__name__: classifier for classifier in _ALL}
 
 
 def load(path: str | Path) -> HeadClassifier:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.base import HeadClassifier
-from calm.fit import cosine_similarity, head_hits, sparse_vote, top_heads_by_hits
-from calm.heads import HeadVectors
+from calm.base import SupportSet, moved
+from calm.fit import ClassStatistics, cosine_similarity, head_hits, sparse_vote, top_heads_by_hits
+from calm.fit.arrays import Array, beside, namespace
+from calm.fit.checks import check_count
+from calm.fit.sparse_vote import nearest_prototype
+from calm.heads import support_spans
+from calm.prototype_classifier import PrototypeClassifier
 
 #: Weighs the mean similarity against whole votes: enough to settle a tie, never enough to overturn a vote.
 _TIE_BREAK = 1e-3
 
 
-class SAVClassifier(HeadClassifier):
+class SAVClassifier(PrototypeClassifier):
     """Few-shot classifier in which the best heads cast one vote each (SAV, arXiv 2412.00142).
 
     Each head classifies the support set by its nearest prototype; the heads with most hits are kept; each votes for
     its nearest prototype, and the majority wins. A tie goes to the class that these heads find more similar on
     average.
+
+    :meth:`partial_fit`: prototypes are those of a fit on all clips; hits are added up, each clip judged when it came,
+    and only heads that were kept at first are judged anew.
 
     Parameters
     ----------
@@ -31,10 +40,11 @@ class SAVClassifier(HeadClassifier):
     ----------
     voting_heads_ : array of int (min(top_heads, K),)
         Best first.
-    hits_ : array of int (K,)
+    hits_ : array (K,)
         Support clips that each head classifies rightly.
-    prototypes_ : array (C, K, D)
-    classes_, class_count_ : arrays (C,)
+    prototypes_ : array (C, used heads, D)
+    classes_, class_count_, used_heads_, head_names_
+        See :class:`calm.base.HeadClassifier`.
 
     Examples
     --------
@@ -51,12 +61,39 @@ class SAVClassifier(HeadClassifier):
         self.top_heads = top_heads
         self.n_heads = n_heads
 
-    def _learn(self, heads: HeadVectors, y: NDArray[np.int64]) -> None:
-        self.hits_ = np.zeros(heads.shape[1], dtype=np.int64)
-        for block, labels in self._labelled_blocks(heads, y):
-            self.hits_ += head_hits(cosine_similarity(block, self.prototypes_), labels)
-        self.voting_heads_ = top_heads_by_hits(self.hits_, self.top_heads)
+    def _forget(self, support: SupportSet) -> None:
+        check_count("top_heads", self.top_heads)
+        self.hits_ = np.zeros(support.heads.shape[1])
 
-    def _score(self, block: NDArray[np.floating]) -> NDArray[np.float64]:
-        similarity = cosine_similarity(block[:, self.voting_heads_], self.prototypes_[:, self.voting_heads_])
-        return sparse_vote(similarity) + _TIE_BREAK * (similarity.mean(axis=1) + 1) / 2
+    def _learn_heads(
+        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+    ) -> None:
+        for clips in support_spans(X, support.n_classes):
+            weights = None if support.weights is None else support.weights[clips]
+            hits = head_hits(cosine_similarity(X[clips], stats.means), support.y[clips], weights)
+            self.hits_[self.used_heads_[part]] += hits
+
+    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+        best = top_heads_by_hits(self.hits_[self.used_heads_], self.top_heads)
+        self.voting_heads_ = self.used_heads_[best]
+        kept = np.sort(best)
+        self.used_heads_ = self.used_heads_[kept]
+        self.prototypes_ = self.prototypes_[:, kept] + 0.0
+
+    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+        prototypes = moved(like, self.prototypes_)
+
+        def score(X: Array) -> Array:
+            similarity = cosine_similarity(X, prototypes)
+            return sparse_vote(similarity) + _TIE_BREAK * (namespace(X).mean(similarity, axis=1) + 1) / 2
+
+        return score
+
+    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        prototypes = moved(like, self.prototypes_)
+
+        def vote(X: Array) -> Array:
+            nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
+            return namespace(X).astype(nearest == beside(X, np.arange(prototypes.shape[0])), X.dtype)
+
+        return vote

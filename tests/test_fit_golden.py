@@ -8,25 +8,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calm import CALMClassifier, SAVClassifier
+from calm import CALMClassifier, GlobalWeightClassifier, SAVClassifier
 from calm.fit import (
     class_counts,
     class_means,
-    class_sums,
-    clip_reliability,
     cosine_similarity,
     head_hits,
     head_weights,
     posterior,
+    score_posterior,
     shrink_reliability,
     soft_vote,
     sparse_vote,
     top_heads_by_hits,
 )
-from calm.fit.reliability import Scheme
+from calm.fit.reliability import PublishedScheme
 
 CASES = ("easy", "many_classes", "imbalanced", "two_classes", "one_shot")
-SCHEMES: dict[Scheme, str] = {
+SCHEMES: dict[PublishedScheme, str] = {
     "margin": "margin_clamped",
     "raw_margin": "margin_softmax",
     "probability": "prob_softmax",
@@ -58,11 +57,13 @@ def test_posteriors_agree(golden: Golden, case: str, temperature: float) -> None
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", CASES)
-def test_reliabilities_weights_and_scores_agree(golden: Golden, case: str, scheme: Scheme, temperature: float) -> None:
+def test_reliabilities_weights_and_scores_agree(
+    golden: Golden, case: str, scheme: PublishedScheme, temperature: float
+) -> None:
     y = golden[f"{case}/y"]
     counts = class_counts(y, y.max() + 1)
     p = golden[f"{case}/posterior_support_tau{temperature}"]
-    reliability = (class_sums(clip_reliability(p, y, scheme), y, len(counts)) / counts[:, None]).T
+    reliability = class_means(score_posterior(p, y, scheme), y, len(counts)).T
     published = f"{SCHEMES[scheme]}_tau{temperature}"
     np.testing.assert_allclose(reliability, golden[f"{case}/reliability_{published}"], atol=TOLERANCE)
 
@@ -90,10 +91,9 @@ def _tied(reliability: NDArray, top_heads: int | None) -> bool:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", CASES)
-def test_classifier_without_cross_fitting_predicts_as_published(golden: Golden, case: str, scheme: Scheme) -> None:
-    clf = CALMClassifier(
-        reliability=scheme, temperature=0.07, weight_temperature=0.5, shrinkage=2.0, cross_fit=False
-    ).fit(golden[f"{case}/X"], golden[f"{case}/y"])
+def test_the_published_setting_predicts_as_published(golden: Golden, case: str, scheme: PublishedScheme) -> None:
+    clf = CALMClassifier.published(reliability=scheme, temperature=0.07, weight_temperature=0.5, shrinkage=2.0)
+    clf.fit(golden[f"{case}/X"], golden[f"{case}/y"])
     key = f"{SCHEMES[scheme]}_tau0.07_alpha2.0_tauw0.5_topkNone"
     np.testing.assert_allclose(clf.head_weights_, golden[f"{case}/weights_{key}"], atol=TOLERANCE)
     scores = golden[f"{case}/scores_{key}"]
@@ -127,3 +127,14 @@ def test_sav_classifier_predicts_as_published_where_neither_heads_nor_votes_tie(
         untied = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
         expected = golden[f"{case}/sav_pred_top8"]
         np.testing.assert_array_equal(clf.predict(golden[f"{case}/Q"])[untied], expected[untied])
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("case", CASES)
+def test_global_weights_agree(golden: Golden, case: str, temperature: float) -> None:
+    clf = GlobalWeightClassifier(temperature=temperature).fit(golden[f"{case}/X"], golden[f"{case}/y"])
+    np.testing.assert_allclose(clf.reliability_, golden[f"{case}/grw_reliability_tau{temperature}"], atol=TOLERANCE)
+    expected = golden[f"{case}/grw_weights_tau{temperature}_tauw0.5"]
+    np.testing.assert_allclose(clf.head_weights_, expected[:, None].repeat(len(clf.classes_), axis=1), atol=TOLERANCE)
+    predicted = clf.predict(golden[f"{case}/Q"])
+    np.testing.assert_array_equal(predicted, golden[f"{case}/grw_pred_tau{temperature}_tauw0.5"])

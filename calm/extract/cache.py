@@ -151,17 +151,19 @@ class HeadCache:
         """Select clips, by index, mask or slice; nothing is read yet."""
         return HeadRows(self, np.atleast_1d(np.arange(len(self))[rows]))
 
-    def read(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    def read(self, rows: NDArray[np.integer], heads: slice = slice(None)) -> NDArray[np.float32]:
         """Read the head vectors of chosen clips.
 
         Parameters
         ----------
         rows : array of int (n,)
             In any order, from the end where negative; clips that are done.
+        heads : slice
+            Only these of the ``layers · heads``, without a step; the layers that they are in are read.
 
         Returns
         -------
-        array of float32 (n, layers · heads, dim)
+        array of float32 (n, heads, dim)
 
         Raises
         ------
@@ -179,12 +181,15 @@ class HeadCache:
             )
         if not self._file:
             raise ValueError(f"{self.path} has been closed")
-        _, layers, heads, dim = self.shape
-        stored = np.empty((len(rows), layers, heads, dim), dtype=self.storage)
+        _, layers, per_layer, dim = self.shape
+        first, stop, _ = heads.indices(layers * per_layer)
+        low, high = first // per_layer, -(-stop // per_layer)
+        stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)
         for run in _runs(rows):
             there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
-            self._file["heads"].read_direct(stored, np.s_[there], np.s_[run])
-        vectors = stored.reshape(len(rows), layers * heads, dim).astype(np.float32)
+            self._file["heads"].read_direct(stored, np.s_[there, low:high], np.s_[run])
+        joined = stored.reshape(len(rows), (high - low) * per_layer, dim)
+        vectors = joined[:, first - low * per_layer : stop - low * per_layer].astype(np.float32)
         if not np.isfinite(vectors).all():  # none was ever written
             raise ValueError(f"{self.path} is damaged: it holds head vectors of NaN or infinity")
         return vectors
@@ -249,10 +254,9 @@ class HeadRows:
             text=str(cache.prompts[prompts[0]]) if len(prompts) == 1 else None,
         )
 
-    def blocks(self, clips: int) -> Iterator[NDArray[np.float32]]:
-        """Read at most ``clips`` clips at a time, each block ``(≤ clips, layers · heads, dim)``."""
-        for start in range(0, len(self), clips):
-            yield self.cache.read(self.rows[start : start + clips])
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> NDArray[np.float32]:
+        """Read some of the heads of some of the clips, ``(clips, heads, dim)``."""
+        return self.cache.read(self.rows[clips], heads)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.cache.read(self.rows).astype(dtype or np.float32, copy=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 _TINY, _HUGE = 1e-30, 1e30
 
@@ -30,3 +33,27 @@ def check_count(name: str, value: Any) -> None:
     """Refuse what is not a whole number of one or above."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be at least 1 and a whole number, got {value!r}")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is not a number between zero and one."""
+    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse what is not one of some words.
+
+    >>> check_choice("combine", "magic", ("joint", "vote"))
+    Traceback (most recent call last):
+        ...
+    ValueError: combine must be one of joint, vote; got 'magic'
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

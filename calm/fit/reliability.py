@@ -7,30 +7,42 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.fit.checks import check_not_negative
+from calm.fit.arrays import Array, beside, namespace
+from calm.fit.checks import check_choice, check_not_negative
+from calm.fit.posterior import posterior
 
-Scheme = Literal["margin", "raw_margin", "probability", "brier"]
-SCHEMES: tuple[str, ...] = get_args(Scheme)
+PublishedScheme = Literal["margin", "raw_margin", "probability", "brier"]
+Scheme = Literal["separation", "margin", "raw_margin", "probability", "brier"]
+#: Scores of a posterior, as published.
+PUBLISHED_SCHEMES: tuple[PublishedScheme, ...] = get_args(PublishedScheme)
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 
-def clip_reliability(posterior: NDArray, y: NDArray[np.integer], scheme: Scheme) -> NDArray:
-    """Score the posterior of each head on each labelled clip; the class means of these are the reliabilities.
+def clip_reliability(similarity: Array, y: NDArray[np.integer], scheme: Scheme, temperature: float = 0.07) -> Array:
+    """Score each head on each labelled clip; the class means of these are the reliabilities.
 
-    With ``p_y`` the posterior of the true class (CALM, arXiv 2602.07077):
+    With ``s`` the cosine similarity, ``p = softmax_c(s / τ)`` and ``y`` the true class (all but the first from CALM,
+    arXiv 2602.07077):
 
-    ==============  =====================================
+    ==============  ==========================================
+    ``separation``  ``s_y − mean_{c≠y} s_c``; no temperature
     ``margin``      ``max(0, p_y − max_{c≠y} p_c)``
     ``raw_margin``  ``p_y − max_{c≠y} p_c``
     ``probability`` ``p_y``
     ``brier``       ``2 p_y − Σ_c p_c²``
-    ==============  =====================================
+    ==============  ==========================================
+
+    The separation of a head that tells nothing is zero on average when clips are left out of their prototypes, however
+    few they are; that of the others is not (a maximum of noise is above zero).
 
     Parameters
     ----------
-    posterior : array (n, K, C)
+    similarity : array (n, K, C)
     y : array of int (n,)
         True classes.
-    scheme : {"margin", "raw_margin", "probability", "brier"}
+    scheme : {"separation", "margin", "raw_margin", "probability", "brier"}
+    temperature : float
+        τ.
 
     Returns
     -------
@@ -39,34 +51,52 @@ def clip_reliability(posterior: NDArray, y: NDArray[np.integer], scheme: Scheme)
     Raises
     ------
     ValueError
-        If the scheme is not one of the four, or a margin is asked of a single class.
+        If the scheme is none of the five, or there is a single class to tell apart.
 
     Examples
     --------
-    >>> p = np.array([[[0.7, 0.2, 0.1]]])
-    >>> {s: clip_reliability(p, np.array([0]), s).round(2).item() for s in SCHEMES}
-    {'margin': 0.5, 'raw_margin': 0.5, 'probability': 0.7, 'brier': 0.86}
+    >>> s = np.log([[[0.7, 0.2, 0.1]]])
+    >>> {scheme: clip_reliability(s, np.array([0]), scheme, 1.0).round(2).item() for scheme in SCHEMES}
+    {'separation': 1.6, 'margin': 0.5, 'raw_margin': 0.5, 'probability': 0.7, 'brier': 0.86}
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"reliability must be one of {', '.join(SCHEMES)}; got {scheme!r}")
-    rows = np.arange(len(y))
-    own = posterior[rows, :, y]
+    check_choice("reliability", scheme, SCHEMES)
+    if scheme == "separation":
+        return _separation(similarity, y)
+    return score_posterior(posterior(similarity, temperature), y, scheme)
+
+
+def score_posterior(p: Array, y: NDArray[np.integer], scheme: PublishedScheme) -> Array:
+    """Score posteriors ``(n, K, C)`` by one of the published schemes; see :func:`clip_reliability`."""
+    xp = namespace(p)
+    rows, own_class = beside(p, np.arange(len(y))), beside(p, y)
+    own = p[rows, :, own_class]
     if scheme == "probability":
         return own
     if scheme == "brier":
-        return 2 * own - np.square(posterior).sum(axis=-1)
-    if posterior.shape[-1] < 2:
+        return 2 * own - xp.sum(p * p, axis=-1)
+    if p.shape[-1] < 2:
         raise ValueError("a margin needs at least two classes")
-    others = posterior.copy()
-    others[rows, :, y] = -np.inf
-    margin = own - others.max(axis=-1)
-    return np.maximum(margin, 0.0) if scheme == "margin" else margin
+    others = p + 0.0
+    others[rows, :, own_class] = -xp.inf
+    margin = own - xp.max(others, axis=-1)
+    return xp.clip(margin, 0.0, None) if scheme == "margin" else margin
 
 
-def shrink_reliability(reliability: NDArray, counts: NDArray[np.integer], strength: float) -> NDArray:
+def _separation(similarity: Array, y: NDArray[np.integer]) -> Array:
+    classes = similarity.shape[-1]
+    if classes < 2:
+        raise ValueError("a separation needs at least two classes")
+    own = similarity[beside(similarity, np.arange(len(y))), :, beside(similarity, y)]
+    total = namespace(similarity).sum(similarity, axis=-1)
+    return own - (total - own) / (classes - 1)
+
+
+def shrink_reliability(
+    reliability: NDArray[np.floating], counts: NDArray[np.floating], strength: float
+) -> NDArray[np.floating]:
     """Pull the reliabilities of classes with few clips toward the mean of all.
 
-    ``r̂ = n_c/(n_c+α)·r + α/(n_c+α)·mean(r)``, the mean taken over all heads and classes.
+    ``r̂ = n_c/(n_c+α)·r + α/(n_c+α)·mean(r)``, the mean taken over all heads and classes (CALM, arXiv 2602.07077).
 
     Parameters
     ----------

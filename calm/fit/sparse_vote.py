@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_count
 
 
-def nearest_prototype(similarity: NDArray) -> NDArray[np.int64]:
+def nearest_prototype(similarity: Array) -> Array:
     """Return the class whose prototype is nearest, for each clip and head.
 
     Parameters
@@ -24,36 +25,41 @@ def nearest_prototype(similarity: NDArray) -> NDArray[np.int64]:
     >>> nearest_prototype(np.array([[[0.1, 0.9], [0.8, 0.2]]]))
     array([[1, 0]])
     """
-    return similarity.argmax(axis=-1)
+    return namespace(similarity).argmax(similarity, axis=-1)
 
 
-def head_hits(similarity: NDArray, y: NDArray[np.integer]) -> NDArray[np.int64]:
+def head_hits(
+    similarity: Array, y: NDArray[np.integer], weights: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
     """Count the clips that each head classifies rightly by its nearest prototype.
 
     Parameters
     ----------
     similarity : array (n, K, C)
     y : array of int (n,)
+    weights : array (n,), optional
+        How much each clip counts.
 
     Returns
     -------
-    array of int (K,)
+    array (K,)
 
     Examples
     --------
     >>> similarity = np.array([[[0.1, 0.9], [0.8, 0.2]], [[0.3, 0.4], [0.1, 0.2]]])
     >>> head_hits(similarity, np.array([1, 1]))
-    array([2, 1])
+    array([2., 1.])
     """
-    return (nearest_prototype(similarity) == y[:, None]).sum(axis=0)
+    hits = to_numpy(nearest_prototype(similarity)) == y[:, None]
+    return (np.ones(len(y)) if weights is None else weights) @ hits
 
 
-def top_heads_by_hits(hits: NDArray[np.integer], n_heads: int) -> NDArray[np.int64]:
+def top_heads_by_hits(hits: NDArray[np.floating], n_heads: int) -> NDArray[np.int64]:
     """Pick the heads with most hits, best first; among equals the first heads.
 
     Parameters
     ----------
-    hits : array of int (K,)
+    hits : array (K,)
     n_heads : int
         How many to keep; all when there are fewer.
 
@@ -75,7 +81,7 @@ def top_heads_by_hits(hits: NDArray[np.integer], n_heads: int) -> NDArray[np.int
     return np.argsort(-hits, kind="stable")[:n_heads]
 
 
-def sparse_vote(similarity: NDArray) -> NDArray[np.float64]:
+def sparse_vote(similarity: Array) -> Array:
     """Let each head vote for its nearest prototype.
 
     Parameters
@@ -85,7 +91,7 @@ def sparse_vote(similarity: NDArray) -> NDArray[np.float64]:
 
     Returns
     -------
-    array of float64 (n, C)
+    array (n, C)
         Number of votes of each class.
 
     Examples
@@ -93,7 +99,7 @@ def sparse_vote(similarity: NDArray) -> NDArray[np.float64]:
     >>> sparse_vote(np.array([[[0.1, 0.9], [0.8, 0.2], [0.3, 0.4]]]))
     array([[1., 2.]])
     """
-    nearest = nearest_prototype(similarity)
-    votes = np.zeros((similarity.shape[0], similarity.shape[2]))
-    np.add.at(votes, (np.arange(len(votes))[:, None], nearest), 1.0)
-    return votes
+    xp = namespace(similarity)
+    classes = beside(similarity, np.arange(similarity.shape[-1]))
+    votes = nearest_prototype(similarity)[..., None] == classes
+    return xp.sum(xp.astype(votes, similarity.dtype), axis=1)

@@ -6,22 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from calm.fit.checks import check_count, check_positive
+from calm.fit.checks import check_choice, check_count, check_positive
 from calm.fit.reliability import SCHEMES, Scheme
 
 
 def head_weights(
-    reliability: NDArray, scheme: Scheme, temperature: float = 1.0, top_heads: int | None = None
+    reliability: NDArray[np.floating], scheme: Scheme, temperature: float = 1.0, top_heads: int | None = None
 ) -> NDArray[np.float64]:
     """Turn reliabilities into weights over heads that sum to one for each class (CALM, arXiv 2602.07077).
 
-    For ``margin``, ``w = r^(1/τ_w) / Σ_h r^(1/τ_w)``, and uniform where every head of a class has 0. For the
-    other schemes, ``w = softmax_h(r / τ_w)``.
+    For ``margin`` and ``separation``, ``w = r^(1/τ_w) / Σ_h r^(1/τ_w)``, a reliability below 0 counting as 0, and
+    uniform where every head of a class has 0. For the other schemes, ``w = softmax_h(r / τ_w)``.
 
     Parameters
     ----------
     reliability : array (K, C)
-    scheme : {"margin", "raw_margin", "probability", "brier"}
+    scheme : {"separation", "margin", "raw_margin", "probability", "brier"}
         How ``reliability`` was scored.
     temperature : float
         τ_w, above zero; large is close to uniform.
@@ -47,23 +47,23 @@ def head_weights(
     >>> head_weights(r, "probability", top_heads=1)[:, 0]
     array([1., 0., 0.])
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"reliability must be one of {', '.join(SCHEMES)}; got {scheme!r}")
+    check_choice("reliability", scheme, SCHEMES)
     check_positive("weight_temperature", temperature)
     if top_heads is not None:
         check_count("top_heads", top_heads)
     reliability = np.asarray(reliability, dtype=np.float64)
     kept = _most_reliable(reliability, top_heads)
-    if scheme != "margin":
+    if scheme not in ("margin", "separation"):
         return softmax(np.where(kept, reliability / temperature, -np.inf), axis=0)
     # Scaling by the best head first keeps a small τ_w from underflowing every weight to zero.
+    reliability = np.maximum(reliability, 0.0)
     best = reliability.max(axis=0, keepdims=True)
     relative = np.divide(reliability, best, out=np.ones_like(reliability), where=best > 0)
     raised = np.where(kept, relative ** (1.0 / temperature), 0.0)
     return raised / raised.sum(axis=0, keepdims=True)
 
 
-def _most_reliable(reliability: NDArray, top_heads: int | None) -> NDArray[np.bool_]:
+def _most_reliable(reliability: NDArray[np.floating], top_heads: int | None) -> NDArray[np.bool_]:
     """Mark the ``top_heads`` best heads of each class, ``(K, C)``."""
     if top_heads is None or top_heads >= len(reliability):
         return np.ones(reliability.shape, dtype=bool)

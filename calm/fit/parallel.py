@@ -1,0 +1,57 @@
+"""Spreading blocks of work over cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None) -> list[Result]:
+    """Do the work on every item, one item a core, and return the results in order.
+
+    Matrix products and element-wise functions of numpy release the interpreter's lock. Meanwhile the linear-algebra
+    library keeps to one thread a call, so that cores are not asked for twice.
+
+    Parameters
+    ----------
+    work : callable
+        Must touch nothing that another item's work writes.
+    items : iterable
+    threads : int, optional
+        As many as there are cores; 1 works in turn, and leaves the threads of the linear-algebra library alone.
+
+    Examples
+    --------
+    >>> each(lambda x: x * x, [1, 2, 3])
+    [1, 4, 9]
+    """
+    todo = list(items)
+    workers = min(cores() if threads is None else threads, len(todo))
+    if workers <= 1:
+        return [work(item) for item in todo]
+    with ThreadpoolController().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, todo))
+
+
+def spans(total: int, size: int) -> Iterator[slice]:
+    """Cut ``range(total)`` into slices of at most ``size``.
+
+    >>> list(spans(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))

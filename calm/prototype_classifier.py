@@ -1,0 +1,177 @@
+"""Classifiers that rest on class statistics, and so can grow without the clips that they have learnt from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from calm.base import HeadClassifier, SupportSet
+from calm.fit import ClassStatistics, class_statistics, merge_statistics
+from calm.fit.arrays import Array, is_numpy, namespace
+from calm.fit.vote import zeros
+
+
+class PrototypeClassifier(HeadClassifier):
+    """A classifier whose classes have prototypes.
+
+    To fit is to grow from nothing. A method fills in :meth:`_learn_heads`, for some heads at a time, and
+    :meth:`_settle`, for all that needs every head.
+
+    Attributes
+    ----------
+    prototypes_ : array (C, used heads, D)
+        Mean head vector of each class.
+    scatter_ : array (used heads, D, D) or None
+        Pooled within-class scatter, where the method needs it.
+    """
+
+    _needs_scatter = False
+
+    def partial_fit(
+        self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Learn from further shots, of old classes or new ones, without the clips learnt from before.
+
+        Counts, prototypes and scatter are those of a fit on all clips together. What else carries over is said in the
+        class's own description. The heads that are used stay those of the first fit.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        classes : array-like, optional
+            Labels that may come later. They need not be known beforehand, and none is predicted before it has clips.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit` does; and if head vectors come from another extraction than before.
+        """
+        if not hasattr(self, "classes_"):
+            return self.fit(X, y, sample_weight)
+        check_is_fitted(self)
+        known = {name: getattr(self, name) for name in ("extraction_", "support_names_", "support_groups_")}
+        heads, labels, weights = self._checked_support(X, y, sample_weight, reset=False)
+        self._check_heads(heads)
+        self._note_further_clips(X, known)
+        self.classes_, before = _union(self.classes_, labels)
+        self._make_room(before)
+        numbers = np.searchsorted(self.classes_, labels)
+        self._grow(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
+        return self
+
+    def _learn(self, support: SupportSet) -> None:
+        _, heads, dim = support.heads.shape
+        like = support.heads.read(slice(0, 0), slice(0, 1))
+        self.dim_ = dim
+        self.used_heads_ = np.arange(heads)
+        self.class_count_ = np.zeros(support.n_classes)
+        self.prototypes_ = zeros(like, (support.n_classes, heads, dim))
+        self.scatter_: Array = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
+        self._forget(support)
+        self._grow(support)
+
+    def _grow(self, support: SupportSet) -> None:
+        counts = self.class_count_
+        earlier = self.prototypes_ + 0.0 if self._needs_earlier and counts.any() else None
+
+        def absorb(part: slice, X: Array) -> None:
+            before = ClassStatistics(
+                counts, self.prototypes_[:, part], None if self.scatter_ is None else self.scatter_[part]
+            )
+            new = class_statistics(
+                self._vectors(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
+            )
+            both = merge_statistics(before, new)
+            self.prototypes_[:, part] = _as(self.prototypes_, both.means)
+            if self.scatter_ is not None:
+                self.scatter_[part] = _as(self.scatter_, both.scatter)
+            # In the precision that is kept, so that what is learnt can be worked out again from it.
+            scatter = None if self.scatter_ is None else self.scatter_[part]
+            kept = ClassStatistics(both.counts, self.prototypes_[:, part], scatter)
+            self._learn_heads(part, X, kept, support, counts)
+
+        support.each_slab(absorb)
+        self.class_count_ = counts + support.counts
+        if support.weights is None and (counts == counts.round()).all():
+            self.class_count_ = self.class_count_.astype(np.int64)
+        self._settle(support, counts, earlier)
+
+    #: Whether :meth:`_settle` asks for the prototypes as they were.
+    _needs_earlier = False
+
+    def _vectors(self, X: Array) -> Array:
+        """Return what prototypes are the means of."""
+        return X
+
+    @abstractmethod
+    def _forget(self, support: SupportSet) -> None:
+        """Check parameters, and make room for what is learnt of each head."""
+
+    @abstractmethod
+    def _learn_heads(
+        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+    ) -> None:
+        """Learn what can be learnt head by head.
+
+        Parameters
+        ----------
+        part : slice
+            Of the used heads.
+        X : array (n, heads, D)
+            Of the new clips.
+        stats : ClassStatistics
+            Of all clips there ever were.
+        support : SupportSet
+            The new clips.
+        before : array (C,)
+            Clips that were there before, of each class.
+        """
+
+    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+        """Learn what needs all heads; ``earlier`` are the prototypes as they were, if there were any."""
+
+    def _make_room(self, before: NDArray[np.int64]) -> None:
+        """Lay out what was learnt of classes anew; ``before`` holds the new numbers of the old classes."""
+        classes = len(self.classes_)
+        counts = np.zeros(classes)
+        counts[before] = self.class_count_
+        self.class_count_ = counts
+        prototypes = zeros(self.prototypes_, (classes, *self.prototypes_.shape[1:]))
+        for old, new in enumerate(before.tolist()):
+            prototypes[new] = self.prototypes_[old]
+        self.prototypes_ = prototypes
+
+    def _note_further_clips(self, X: Any, known: dict[str, Any]) -> None:
+        from calm.heads import stored_heads
+
+        rows = stored_heads(X)
+        for name, value in known.items():
+            setattr(self, name, value)
+        if rows is None:
+            return
+        if self.extraction_ is not None:
+            self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
+        if self.support_names_ is not None and self.support_groups_ is not None:
+            self.support_names_ = [*self.support_names_, *rows.names.tolist()]
+            self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
+
+
+def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return all labels, sorted, and where the old ones are among them."""
+    if (old.dtype.kind in "UO") != (labels.dtype.kind in "UO"):
+        raise ValueError(f"labels of another kind than before: {labels[:1].tolist()}, not like {old[:1].tolist()}")
+    union = np.union1d(old, labels)
+    return union, np.searchsorted(union, old)
+
+
+def _as(like: Array, values: Array) -> Array:
+    return values if is_numpy(like) else namespace(like).astype(values, like.dtype)
