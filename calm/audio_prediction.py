@@ -23,6 +23,9 @@ class AudioPrediction:
     clips: tuple[Clip, ...]  #: those that could be read, n of them
     classes: NDArray[Any]  #: labels, (C,)
     probabilities: NDArray[np.float64]  #: as ``predict_proba`` gives them, (n, C)
+    #: How typical of the known classes each clip is, (n,); see :meth:`calm.CALMClassifier.typicality`. None where the
+    #: classifier cannot tell.
+    typicality: NDArray[np.float64] | None
     failures: dict[str, str]  #: why the other clips could not be read, by name
 
     @property
@@ -44,6 +47,8 @@ def predict_audio(
     progress: bool = False,
 ) -> AudioPrediction:
     """Classify clips with the model, prompt, dtype and window that the classifier's support set was extracted with.
+
+    The forward pass ends at the last layer that the classifier uses.
 
     Parameters
     ----------
@@ -90,22 +95,45 @@ def predict_audio(
     labels = [str(label) for label in classifier.classes_]
     probabilities, heard = [np.empty((0, len(labels)))], list[Clip]()
     failures: dict[str, str] = {}
+    typical: list[NDArray[np.float64]] | None = [] if len(getattr(classifier, "typical_scores_", ())) else None
+    layers = classifier.used_layers_
     batches = head_vectors(
         lalm,
         clips,
         [_text(clip, extraction.text, request.prompt, labels) for clip in clips],
         tokens=request.tokens,
         max_seconds=request.max_seconds,
+        layers=None if layers is None else layers.tolist(),
         batch_size=batch_size,
     )
     with progress_bar(lalm, len(clips), shown=progress) as bar:
         for batch in batches:
             if len(batch.rows):
-                probabilities.append(classifier.predict_proba(batch.vectors))
+                vectors = _in_all_layers(batch.vectors, layers, lalm.heads.shape[0])
+                probabilities.append(classifier.predict_proba(vectors))
+                if typical is not None:
+                    typical.append(classifier.typicality(vectors))
             heard += [clips[row] for row in batch.rows]
             failures |= {clips[row].name: failed.reason for row, failed in batch.failed.items()}
             bar.update(len(batch.rows) + len(batch.failed))
-    return AudioPrediction(tuple(heard), classifier.classes_, np.concatenate(probabilities), failures)
+    return AudioPrediction(
+        tuple(heard),
+        classifier.classes_,
+        np.concatenate(probabilities),
+        None if typical is None else np.concatenate([np.empty(0), *typical]),
+        failures,
+    )
+
+
+def _in_all_layers(
+    vectors: NDArray[np.float32], layers: NDArray[np.int64] | None, n_layers: int
+) -> NDArray[np.float32]:
+    """Put vectors of some layers where the classifier looks for them; it looks nowhere else."""
+    if layers is None or len(layers) == n_layers:
+        return vectors
+    whole = np.zeros((len(vectors), n_layers, *vectors.shape[2:]), dtype=vectors.dtype)
+    whole[:, layers] = vectors
+    return whole
 
 
 def _text(clip: Clip, asked: str | None, prompt: Prompt, labels: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.parallel import cores, each
 from calm.heads import (
+    SLAB_NUMBERS,
     ArrayHeads,
     ChosenHeads,
     HeadVectors,
@@ -52,11 +53,16 @@ class SupportSet:
         """Clips of each class, or the sum of their weights, ``(C,)``."""
         return class_counts(self.y, self.n_classes, self.weights)
 
-    def each_slab(self, work: Callable[[slice, Array], Any]) -> None:
-        """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``."""
-        parts = slabs(self.heads)
-        in_memory = is_numpy(self.heads.read(slice(0, 0)))
-        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=None if in_memory else 1)
+    def each_slab(
+        self, work: Callable[[slice, Array], Any], *, numbers: int = SLAB_NUMBERS, threads: int | None = None
+    ) -> None:
+        """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``.
+
+        As many cores as there are work side by side, unless told otherwise or on an accelerator.
+        """
+        parts = slabs(self.heads, numbers)
+        in_numpy = is_numpy(self.heads.read(slice(0, 0)))
+        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads if in_numpy else 1)
 
     def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return the same clips with only some of the heads."""

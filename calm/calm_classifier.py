@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from calm.base import SupportSet, moved
 from calm.fit import (
     ClassStatistics,
+    LeftOutSimilarity,
     LinearVoter,
     Metric,
     SoftVoter,
     clip_reliability,
     cosine_similarity,
     head_weights,
-    leave_one_out_similarity,
     shrink_reliability,
     soft_vote,
     softmax,
@@ -27,12 +27,15 @@ from calm.fit.arrays import Array, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
 from calm.fit.confidence import choose_temperature, log_loss
 from calm.fit.metric import check_whitening
+from calm.fit.parallel import spans
 from calm.fit.posterior import posterior
 from calm.fit.reliability import SCHEMES, Scheme
-from calm.fit.vote import zeros
 from calm.heads import support_spans
 from calm.joint_fit import Earlier, fit_jointly, head_norms
 from calm.prototype_classifier import PrototypeClassifier
+
+#: Heads whose metric is worked out together.
+_HEADS_AT_ONCE = 64
 
 Combination = Literal["joint", "vote"]
 
@@ -240,32 +243,23 @@ class CALMClassifier(PrototypeClassifier):
             check_count("top_heads", self.top_heads)
         if self.strength is not None:
             check_positive("strength", self.strength)
-        heads, dim = support.heads.shape[1:]
-        self.reliability_ = np.zeros((heads, support.n_classes))
-        self._metric = None
-        if self.whitening is not None:
-            like = self.prototypes_
-            self._metric = Metric(zeros(like, (heads, dim)), zeros(like, (heads, dim, dim)), zeros(like, (heads,)))
+        self.reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
 
     def _make_room(self, before: NDArray[np.int64]) -> None:
         super()._make_room(before)
         reliability = np.zeros((len(self.reliability_), len(self.classes_)))
         reliability[:, before] = self.reliability_
         self.reliability_ = reliability
-        self._metric = self._whitening()
 
     def _learn_heads(
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:
-        metric = None
-        if self._metric is not None and self.whitening is not None:
-            metric = whitening(stats, self.whitening).astype(X.dtype)
-            for whole, some in zip(self._metric.parts, metric.parts, strict=True):
-                whole[part] = some
+        metric = None if self.whitening is None else whitening(stats, self.whitening).astype(X.dtype)
         sums = np.zeros((support.n_classes, X.shape[1]))
+        compare = self._similarity(X, stats.means, stats.counts, metric)
         for clips in support_spans(X, support.n_classes):
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            similarity = self._similarity(X[clips], y, stats.means, stats.counts, metric, weights)
+            similarity = compare(X[clips], y, weights)
             scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
             np.add.at(sums, y, scores if weights is None else scores * weights[:, None])
         rows = self.used_heads_[part]
@@ -273,19 +267,15 @@ class CALMClassifier(PrototypeClassifier):
         self.reliability_[rows] = (earlier + sums.T) / np.where(stats.counts > 0, stats.counts, 1.0)
 
     def _similarity(
-        self,
-        X: Array,
-        y: NDArray[np.int64],
-        prototypes: Array,
-        counts: NDArray[np.floating],
-        metric: Metric | None,
-        weights: NDArray[np.floating] | None,
-    ) -> Array:
+        self, X: Array, prototypes: Array, counts: NDArray[np.floating], metric: Metric | None
+    ) -> Callable[[Array, NDArray[np.int64], NDArray[np.floating] | None], Array]:
+        """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
         if self.cross_fit:
-            return leave_one_out_similarity(X, y, prototypes, counts, metric, weights)
-        return cosine_similarity(X, prototypes, metric)
+            return LeftOutSimilarity.of(X, prototypes, counts, metric)
+        return lambda block, y, weights: cosine_similarity(block, prototypes, metric)
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+        self._derived: dict[str, Metric] = {}
         if self.cross_fit:
             self._level_single_shots()
         reliability = shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
@@ -354,13 +344,12 @@ class CALMClassifier(PrototypeClassifier):
         votes: list[NDArray[np.floating]] = []
 
         def add_heads(part: slice, X: Array) -> None:
-            metric = None if self._metric is None else self._metric.of(part)
+            metric = self._metric(part)
             local = np.zeros((len(support.y), support.n_classes))
+            compare = self._similarity(X, self.prototypes_[:, part], self.class_count_, metric)
             for clips in support_spans(X, support.n_classes):
                 sizes = None if support.weights is None else support.weights[clips]
-                similarity = self._similarity(
-                    X[clips], support.y[clips], self.prototypes_[:, part], self.class_count_, metric, sizes
-                )
+                similarity = compare(X[clips], support.y[clips], sizes)
                 p = posterior(similarity, self.temperature)
                 local[clips] = to_numpy(soft_vote(p, moved(p, weights[part])))
             votes.append(local)
@@ -382,9 +371,8 @@ class CALMClassifier(PrototypeClassifier):
         """Forget all heads but some of those used so far."""
         self.used_heads_ = self.used_heads_[kept]
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
-        if self._metric is not None and self.scatter_ is not None:
+        if self.scatter_ is not None:
             self.scatter_ = self.scatter_[kept] + 0.0
-            self._metric = Metric(*(some[kept] + 0.0 for some in self._metric.parts))
         return support.of_heads(kept)
 
     def _of_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -394,19 +382,28 @@ class CALMClassifier(PrototypeClassifier):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be worked out again."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_metric"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_derived"}
 
-    def _whitening(self) -> Metric | None:
-        """Return the metric, which is a function of the class statistics and so need not be saved."""
-        if not hasattr(self, "_metric"):
-            self._metric = None
-            if self.scatter_ is not None and self.whitening is not None:
-                stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_, self.scatter_)
-                self._metric = whitening(stats, self.whitening).astype(self.prototypes_.dtype)
-        return self._metric
+    def _metric(self, part: slice = slice(None)) -> Metric | None:
+        """Return the metric of some of the used heads: a function of the class statistics, and so not kept."""
+        if self.whitening is None:
+            return None
+        stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, part], self.scatter_[part])
+        return whitening(stats, self.whitening).astype(self.prototypes_.dtype)
+
+    def _whole_metric(self) -> Metric | None:
+        """Return the metric of all used heads, kept between predictions."""
+        if self.whitening is None:
+            return None
+        derived: dict[str, Metric] = self.__dict__.setdefault("_derived", {})
+        if "metric" not in derived:
+            parts = [self._metric(part) for part in spans(len(self.used_heads_), _HEADS_AT_ONCE)]
+            xp = namespace(self.prototypes_)
+            derived["metric"] = Metric(*(xp.concat(some) for some in zip(*(m.parts for m in parts if m), strict=True)))
+        return derived["metric"]
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        metric = self._whitening()
+        metric = self._whole_metric()
         there = None if metric is None else Metric(*(moved(like, part) for part in metric.parts))
         if self.combine == "joint":
             return LinearVoter(moved(like, self.directions_), there)

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.base import SupportSet, moved
-from calm.fit import ClassStatistics, SoftVoter, clip_reliability, cosine_similarity, head_weights
-from calm.fit import leave_one_out_similarity as leave_one_out
+from calm.fit import ClassStatistics, LeftOutSimilarity, SoftVoter, clip_reliability, cosine_similarity, head_weights
 from calm.fit.arrays import Array, to_numpy
 from calm.fit.checks import check_choice, check_flag, check_positive
 from calm.fit.reliability import SCHEMES, Scheme
@@ -85,12 +84,13 @@ class GlobalWeightClassifier(PrototypeClassifier):
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:
         total = np.zeros(X.shape[1])
+        left_out = LeftOutSimilarity.of(X, stats.means, stats.counts, None) if self.cross_fit else None
         for clips in support_spans(X, support.n_classes):
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            if self.cross_fit:
-                similarity = leave_one_out(X[clips], y, stats.means, stats.counts, weights=weights)
-            else:
+            if left_out is None:
                 similarity = cosine_similarity(X[clips], stats.means)
+            else:
+                similarity = left_out(X[clips], y, weights)
             scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
             total += scores.sum(axis=0) if weights is None else weights @ scores
         self.reliability_[part] = (self.reliability_[part] * before.sum() + total) / stats.counts.sum()

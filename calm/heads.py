@@ -16,7 +16,8 @@ from calm.fit.arrays import Array, beside, is_numpy, namespace
 from calm.fit.parallel import spans
 
 #: Numbers in one read of a support set: some heads of all of its clips.
-_SLAB_NUMBERS = 2**22
+SLAB_NUMBERS = 2**20
+#: Numbers that a processor core's own cache holds several times.
 _CACHED_NUMBERS = 2**18
 #: Numbers in one read of queries from a cache: all heads of some of the clips.
 _QUERY_NUMBERS = 2**22
@@ -156,10 +157,10 @@ def checked_tensor(X: Array) -> Array:
     return X
 
 
-def slabs(heads: HeadVectors) -> list[slice]:
-    """Cut the heads of a support set into parts whose vectors, of all clips, are small."""
+def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS) -> list[slice]:
+    """Cut the heads of a support set into parts whose vectors, of all clips, are so many numbers, or one head."""
     clips, n_heads, dim = heads.shape
-    return list(spans(n_heads, max(1, _SLAB_NUMBERS // max(1, clips * dim))))
+    return list(spans(n_heads, max(1, numbers // max(1, clips * dim))))
 
 
 def support_spans(X: Array, classes: int) -> Iterator[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -9,16 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.base import SupportSet
-from calm.fit import Metric, RidgeFit, fit_ridge, leave_one_out_kernel, left_out, unit_vectors
-from calm.fit.arrays import Array, beside, namespace, to_numpy
+from calm.fit import (
+    Metric,
+    RidgeFit,
+    fit_ridge,
+    leave_one_out_kernel,
+    left_out,
+    solve_ridge,
+    unit_vectors,
+)
+from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.leave_one_out import LeftOut
+from calm.fit.parallel import each, spans
 from calm.fit.vote import zeros
 
-#: Most clips that one kernel holds. More are dealt out evenly to several, whose models are averaged, so that memory
-#: does not depend on their number (Zhang, Duchi and Wainwright, 2015).
-MOST_CLIPS = 4096
+#: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are
+#: averaged, so that memory does not depend on their number (Zhang, Duchi and Wainwright, 2015); it costs accuracy.
+MOST_CLIPS = 6500
+#: Most clips on which a ridge strength is chosen, by an eigensystem of several times the kernel's memory.
+_CLIPS_OF_CHOICE = 1600
 #: Leaving a clip out of the whitening is worked out where it matters: up to so many clips a dimension.
 _CLIPS_PER_DIM = 20
+#: Numbers in one read of a support set for the kernel, and clips on a side of what is multiplied at a time.
+_KERNEL_NUMBERS = 2**22
+_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ def fit_jointly(
     support: SupportSet,
     prototypes: Array,
     counts: NDArray[np.floating],
-    metric: Metric | None,
+    metric_of: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
     *,
     strength: float | None = None,
@@ -61,7 +76,8 @@ def fit_jointly(
     prototypes : array (C, K, D)
     counts : array (C,)
         Of the clips behind the prototypes.
-    metric : Metric, optional
+    metric_of : callable
+        From some of the heads to their metric, or None for head vectors as they are.
     head_weights : array (K,)
         Sums to one.
     strength : float, optional
@@ -75,52 +91,28 @@ def fit_jointly(
     JointFit
     """
     examples = _Examples.of(support, counts, earlier)
-    honest = cross_fit and metric is not None and counts.sum() < _CLIPS_PER_DIM * prototypes.shape[2]
-    shares = examples.dealt_out()
+    shares = examples.dealt_out(MOST_CLIPS)
+    few = len(examples.y) <= _CLIPS_OF_CHOICE
+    apart = few and cross_fit and metric_of(slice(0, 1)) is not None
+    apart = apart and counts.sum() < _CLIPS_PER_DIM * prototypes.shape[2]
     kernels = [zeros(prototypes, (len(share), len(share))) for share in shares]
-    seen = zeros(prototypes, kernels[0].shape) if honest else None
-    lock = Lock()
+    seen = zeros(prototypes, kernels[0].shape) if apart else None
 
     def add_heads(part: slice, X: Array) -> None:
-        Z, P = _project(examples.with_earlier(X, part), metric, part), _project(prototypes[:, part], metric, part)
-        weights = beside(X, head_weights[part], X.dtype)
-        unit = unit_vectors(Z) * namespace(X).sqrt(weights)[:, None, None]
-        flat = namespace(X).reshape(namespace(X).permute_dims(unit, (1, 0, 2)), (Z.shape[1], -1))
+        metric = metric_of(part)
+        Z, weights = _project(examples.with_earlier(X, part), metric), beside(X, head_weights[part], X.dtype)
         for share, kernel in zip(shares, kernels, strict=True):
-            own = flat[beside(X, share)] if len(shares) > 1 else flat
-            product = own @ own.T
-            with lock:
-                kernel += product
-        if seen is None or metric is None:
-            return
-        first = beside(X, shares[0])
-        without = examples.without(shares[0])
-        local = zeros(X, seen.shape)
-        for h in range(Z.shape[0]):
-            leverage = metric.leverage[part][h]
-            kernel = leave_one_out_kernel(Z[h][first], P[h], examples.y[shares[0]], leverage, without)
-            kernel *= weights[h]
-            local += kernel
-        with lock:
-            seen[...] += local
+            _add_products(kernel, unit_vectors(Z[:, beside(X, share)]) * namespace(X).sqrt(weights)[:, None, None])
+        if seen is not None and metric is not None:
+            _add_left_out(seen, Z, _project(prototypes[:, part], metric), metric.leverage, weights, examples)
 
-    support.each_slab(add_heads)
+    support.each_slab(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
     fits: list[RidgeFit] = []
-    for share, kernel in zip(shares, kernels, strict=True):
-        balance = examples.balance[share]
-        without = examples.without(share)
-        fits.append(
-            fit_ridge(
-                kernel,
-                examples.y[share],
-                support.n_classes,
-                weights=examples.weights[share] * balance,
-                without=replace(without, units=without.units * balance),
-                left_out_kernel=seen if not fits else None,
-                strength=strength if not fits else fits[0].strength,
-            )
-        )
-    dual = namespace(prototypes).zeros_like(zeros(prototypes, (len(examples.y), support.n_classes)))
+    for share in shares:
+        _mirror(kernels[0])
+        fits.append(_fit_share(kernels.pop(0), seen, examples.of_share(share), support.n_classes, strength))
+        strength = fits[0].strength
+    dual = zeros(prototypes, (len(examples.y), support.n_classes))
     left = np.full((len(examples.y), support.n_classes), np.nan)
     for share, fit in zip(shares, fits, strict=True):
         dual[beside(dual, share)] = fit.dual / len(shares)
@@ -129,12 +121,71 @@ def fit_jointly(
 
     def fold(part: slice, X: Array) -> None:
         xp = namespace(X)
-        unit = xp.permute_dims(unit_vectors(_project(examples.with_earlier(X, part), metric, part)), (1, 0, 2))
+        unit = xp.permute_dims(unit_vectors(_project(examples.with_earlier(X, part), metric_of(part))), (1, 0, 2))
         weighted = unit * beside(X, head_weights[part], X.dtype)[None, :, None]
         directions[:, part] = xp.reshape(dual.T @ xp.reshape(weighted, (unit.shape[0], -1)), (-1, *unit.shape[1:]))
 
     support.each_slab(fold)
     return JointFit(directions, fits[0].strength, fits[0].temperature, left[examples.n_earlier :])
+
+
+def _add_products(kernel: Array, vectors: Array) -> None:
+    """Add the inner products of ``(K, n, D)``, summed over heads, to the lower triangle of a kernel, tile by tile."""
+    xp, n = namespace(vectors), vectors.shape[1]
+    flat = xp.reshape(xp.permute_dims(vectors, (1, 0, 2)), (n, -1))
+    if not is_numpy(flat):
+        kernel += flat @ flat.T
+        return
+    tiles = [(rows, columns) for rows in spans(n, _TILE) for columns in spans(n, _TILE) if columns.start <= rows.start]
+
+    def add(tile: tuple[slice, slice]) -> None:
+        rows, columns = tile
+        product = flat[rows] @ flat[columns].T
+        kernel[rows, columns] += product
+
+    each(add, tiles)
+
+
+def _mirror(kernel: Array) -> None:
+    """Fill the upper triangle of tiles from the lower one."""
+    if is_numpy(kernel):
+        for rows in spans(len(kernel), _TILE):
+            kernel[: rows.start, rows] = kernel[rows, : rows.start].T
+
+
+def _add_left_out(seen: Array, Z: Array, P: Array, leverage: Array, weights: Array, examples: _Examples) -> None:
+    """Add what left-out clips see in each head, ``Z`` being ``(K, n, D)``."""
+    lock = Lock()
+
+    def add(h: int) -> None:
+        kernel = leave_one_out_kernel(Z[h], P[h], examples.y, leverage[h], examples.leaving)
+        kernel *= weights[h]
+        with lock:
+            seen[...] += kernel
+
+    each(add, range(Z.shape[0]), threads=None if is_numpy(Z) else 1)
+
+
+def _fit_share(
+    kernel: Array, seen: Array | None, examples: _Examples, n_classes: int, strength: float | None
+) -> RidgeFit:
+    """Fit one ridge regression, choosing its strength on no more clips than that is cheap for."""
+    weights = examples.weights * examples.balance
+    if len(weights) <= _CLIPS_OF_CHOICE:
+        return fit_ridge(
+            kernel,
+            examples.y,
+            n_classes,
+            weights=weights,
+            without=examples.balanced_leaving,
+            left_out_kernel=seen,
+            strength=strength,
+        )
+    if strength is None:
+        some = examples.dealt_out(_CLIPS_OF_CHOICE)[0]
+        rows, few = beside(kernel, some), examples.of_share(some)
+        strength = _fit_share(kernel[rows][:, rows], None, few, n_classes, None).strength
+    return solve_ridge(kernel, examples.y, n_classes, strength, weights=weights, without=examples.balanced_leaving)
 
 
 @dataclass(frozen=True)
@@ -172,20 +223,24 @@ class _Examples:
             return X
         return namespace(X).concat([self.earlier.prototypes[:, part], X])
 
-    def dealt_out(self) -> list[NDArray[np.int64]]:
-        """Deal the clips of every class out to as few shares as are small enough."""
-        n = len(self.y)
-        shares = -(-n // MOST_CLIPS)
+    @property
+    def balanced_leaving(self) -> LeftOut:
+        """What leaving out a clip takes, in the units of balanced weights."""
+        return replace(self.leaving, units=self.leaving.units * self.balance)
+
+    def dealt_out(self, most: int) -> list[NDArray[np.int64]]:
+        """Deal the clips of every class out to as few shares as are no larger than that."""
+        shares = -(-len(self.y) // most)
         by_class = np.argsort(self.y, kind="stable")
         return [np.sort(by_class[i::shares]) for i in range(shares)]
 
-    def without(self, share: NDArray[np.int64]) -> LeftOut:
-        leaving = self.leaving
-        return LeftOut(leaving.units[share], leaving.step[share], leaving.alone[share])
+    def of_share(self, share: NDArray[np.int64]) -> _Examples:
+        leaving = LeftOut(self.leaving.units[share], self.leaving.step[share], self.leaving.alone[share])
+        return _Examples(self.y[share], self.weights[share], self.balance[share], leaving, None)
 
 
-def _project(X: Array, metric: Metric | None, part: slice) -> Array:
-    return namespace(X).permute_dims(X, (1, 0, 2)) if metric is None else metric.of(part).project(X)
+def _project(X: Array, metric: Metric | None) -> Array:
+    return namespace(X).permute_dims(X, (1, 0, 2)) if metric is None else metric.project(X)
 
 
 def head_norms(directions: Array) -> NDArray[np.float64]:

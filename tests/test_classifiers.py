@@ -19,8 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import calm.base
 import calm.fit.vote
 import calm.heads
+import calm.joint_fit
 from calm import (
     CALMClassifier,
     GlobalWeightClassifier,
@@ -107,11 +109,25 @@ def test_every_shape_of_x_gives_the_same_answer(classifier: HeadClassifier, tmp_
 def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = task()
     whole = classifier.fit(X, y).predict_proba(X)
-    for name, size in (("_SLAB_NUMBERS", 24 * 8 * 2), ("_CACHED_NUMBERS", 5 * 8), ("_QUERY_CLIPS", 5)):
+    for name, size in (("_CACHED_NUMBERS", 5 * 8), ("_QUERY_CLIPS", 5)):
         monkeypatch.setattr(calm.heads, name, size)
     monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
-    assert len(calm.heads.slabs(calm.heads.ArrayHeads(X))) == 3
+    assert len(calm.heads.slabs(calm.heads.ArrayHeads(X), 24 * 8 * 2)) == 3
+    monkeypatch.setattr(calm.base, "slabs", lambda heads, _: calm.heads.slabs(heads, 24 * 8 * 2))
+    monkeypatch.setattr(calm.joint_fit, "_TILE", 7)
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_many_clips_are_fitted_in_less_memory_to_the_same_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = task(120)
+    expected = CALMClassifier(strength=0.5, whitening=1.0).fit(X, y)
+    monkeypatch.setattr(calm.joint_fit, "_CLIPS_OF_CHOICE", 60)
+    in_place = CALMClassifier(strength=0.5, whitening=1.0).fit(X, y)
+    np.testing.assert_allclose(in_place.predict_proba(X), expected.predict_proba(X), atol=1e-4)
+    assert in_place.left_out_log_loss_ == pytest.approx(expected.left_out_log_loss_, abs=1e-4)
+    monkeypatch.setattr(calm.joint_fit, "MOST_CLIPS", 70)
+    averaged = CALMClassifier().fit(X, y)
+    assert averaged.score(X, y) > 0.95 and averaged.left_out_accuracy_ > 0.8
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [2.0, -1.0, 3.0], [True, False, True], ["a", "ß", "c"]])

@@ -1,9 +1,10 @@
-"""``calm fit``: a head cache in, a fitted classifier out, with CALM beside SAV."""
+"""``calm fit``: a head cache in, a fitted classifier out, beside the methods that it has to beat."""
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from calm.evaluation import Evaluation
     from calm.extract import HeadCache
 
+#: What a fit is shown beside.
+_COMPARED = ("calm", "calm-published", "sav", "linear-probe")
+
 
 @one_line_errors
 def fit(
@@ -24,58 +28,96 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the support set.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fitted classifier.")] = Path("calm.safetensors"),
-    reliability: Annotated[str, typer.Option(help="margin, raw_margin, probability or brier.")] = "margin",
-    temperature: Annotated[float, typer.Option(help="τ of the heads' softmax.")] = 0.07,
-    weight_temperature: Annotated[float, typer.Option(help="τ_w: large is close to a uniform vote.")] = 1.0,
-    shrinkage: Annotated[float, typer.Option(help="α, in clips: pulls reliabilities toward their mean.")] = 5.0,
-    top_heads: Annotated[int | None, typer.Option(min=1, help="Keep so many heads for each class.")] = None,
-    cross_fit: Annotated[bool, typer.Option(help="Score support clips against prototypes built without them.")] = True,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="calm, calm-published (the paper's setting), sav, grw, uniform, uniform-hard, nearest-mean or "
+            "linear-probe."
+        ),
+    ] = "calm",
+    top_heads: Annotated[
+        int | None, typer.Option(min=1, help="Use only so many heads: a small file, and fewer layers to run.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter of the method, as NAME=VALUE; may be repeated.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="Show it beside the published setting, SAV and a linear probe, on the other clips.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
 ) -> None:
-    """Fit CALM on a support set and show it beside SAV on the clips that are not in it.
+    """Fit a classifier on a support set, and show it beside others on the clips that are not in it.
 
     Where clips have a train and a test split, support comes from train. Where they have groups, no group stands on both
     sides.
     """
-    from calm import CALMClassifier, HeadCache, SAVClassifier, draw_episode
+    from calm import HeadCache, draw_episode, make_method
+    from calm.methods import TITLES
 
+    parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
+    classifier = make_method(method, **parameters)
     with HeadCache(cache) as opened:
         episode = draw_episode(opened, shots, seed)
-        calm = CALMClassifier(
-            reliability=reliability,  # type: ignore[arg-type] # checked by fit
-            temperature=temperature,
-            weight_temperature=weight_temperature,
-            shrinkage=shrinkage,
-            top_heads=top_heads,
-            cross_fit=cross_fit,
-        ).fit(episode.support, episode.support.labels)
-        sav = SAVClassifier().fit(episode.support, episode.support.labels)
-        results = _compare({"CALM": calm, "SAV": sav}, episode)
+        classifier.fit(episode.support, episode.support.labels)
+        changed = f"{TITLES[method]}*" if parameters else TITLES[method]
+        fitted = {changed: classifier}
+        if compare and len(episode.query):
+            for name in _COMPARED:
+                if TITLES[name] not in fitted:
+                    fitted[TITLES[name]] = make_method(name).fit(episode.support, episode.support.labels)
+        results = _compare(fitted, episode)
         _warn_of_gaps(opened)
         grouped = bool((opened.groups != "").any())
-    calm.save(out)
+    classifier.save(out)
+    layers = _layers(classifier)
     if json:
         print_json(
             {
                 "classifier": str(out),
-                "classes": calm.classes_.tolist(),
+                "classes": classifier.classes_.tolist(),
                 "support": len(episode.support),
                 "query": len(episode.query),
                 "accuracy": {name: result.accuracy for name, result in results.items()},
                 "interval": {name: result.interval for name, result in results.items()},
+                "heads": len(classifier.used_heads_),
+                "layers": layers,
             }
         )
         return
     drawn = "all that there are" if shots is None else f"{shots} of each class, seed {seed}"
     drawn += ", groups kept apart" if grouped else ""
-    typer.echo(f"support: {plural(len(episode.support), 'clip')} of {plural(len(calm.classes_), 'class')} ({drawn})")
+    support = plural(len(episode.support), "clip")
+    typer.echo(f"support: {support} of {plural(len(classifier.classes_), 'class')} ({drawn})")
     if results:
         typer.echo(f"accuracy on {plural(len(episode.query), 'other clip')}:")
         rows = [(name, percent(result.accuracy), interval(result.interval)) for name, result in results.items()]
         print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
+        if parameters:
+            typer.echo("* with " + ", ".join(f"{name}={value!r}" for name, value in parameters.items()))
     else:
-        typer.echo("no clips are left to compare CALM and SAV on")
+        typer.echo("no clips are left to measure accuracy on")
+    if len(classifier.used_heads_) < classifier.n_heads_in_ and layers is not None:
+        used = f"{len(classifier.used_heads_)} of {plural(classifier.n_heads_in_, 'head')}"
+        typer.echo(f"uses {used}; predictions need layers 0 to {max(layers)} of {classifier.layers_}")
     typer.echo(f"wrote {out}; next: calm predict CLIP" + ("" if str(out) == "calm.safetensors" else f" -c {out}"))
+
+
+def _parameters(settings: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE, where a value is a number, true, false, null or a word."""
+    parameters = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE, got {setting!r}")
+        try:
+            parameters[name.strip()] = json_format.loads(value)
+        except json_format.JSONDecodeError:
+            parameters[name.strip()] = value
+    return parameters
+
+
+def _layers(classifier: HeadClassifier) -> list[int] | None:
+    return None if classifier.used_layers_ is None else classifier.used_layers_.tolist()
 
 
 def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[str, Evaluation]:

@@ -101,8 +101,10 @@ def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
         "kind": type(classifier).__name__,
         "parameters": classifier.get_params(),
         "classes": dict(zip(classifier.classes_.tolist(), classifier.class_count_.tolist(), strict=True)),
-        "heads": classifier.prototypes_.shape[1],
-        "dim": classifier.prototypes_.shape[2],
+        "heads": classifier.n_heads_in_,
+        "used_heads": classifier.used_heads_.tolist(),
+        "used_layers": None if classifier.used_layers_ is None else classifier.used_layers_.tolist(),
+        "dim": classifier.dim_,
         "model": None if extraction is None else extraction.request.model,
         "fingerprint": None if extraction is None else _fingerprint_facts(extraction.fingerprint),
     }
@@ -114,7 +116,17 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
     typer.echo(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
     typer.echo(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
     typer.echo(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
-    typer.echo(f"heads     {facts['heads']} × {facts['dim']} dimensions")
+    used = len(facts["used_heads"])
+    some = f", {used} of them used" if used < facts["heads"] else ""
+    layers = facts["used_layers"]
+    until = f", in layers up to {max(layers)} of {classifier.layers_}" if some and layers is not None else ""
+    typer.echo(f"heads     {facts['heads']} × {facts['dim']} dimensions{some}{until}")
+    if hasattr(classifier, "head_weights_"):
+        weights = classifier.head_weights_.mean(axis=1)
+        best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
+        typer.echo(f"weightiest {', '.join(best)}")
+    if not math.isnan(getattr(classifier, "left_out_accuracy_", math.nan)):
+        typer.echo(f"left out  {100 * classifier.left_out_accuracy_:.1f} % of support clips right, each without itself")
     extraction = classifier.extraction_
     if extraction is None:
         typer.echo("model     unknown: it was fitted on arrays")

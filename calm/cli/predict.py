@@ -26,6 +26,14 @@ def predict(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = False,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Call clips that seem to belong to no class so; of clips that do belong, about this share is lost.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a clip instead of words.")] = False,
 ) -> None:
     """Predict the label of each clip, with its probability and the runners-up.
@@ -53,26 +61,33 @@ def predict(
         trust_remote_code=trust_remote_code,
         progress=not json and len(found) > batch_size,
     )
+    unknown = np.zeros(len(prediction.clips), dtype=bool)
+    if reject is not None:
+        if prediction.typicality is None:
+            raise ValueError(f"{classifier} cannot reject: only CALM with two clips a class or more can tell")
+        unknown = prediction.typicality <= reject
     best_first = np.argsort(-prediction.probabilities, axis=1)[:, :top]
     ranked = [
         [(str(prediction.classes[c]), float(p[c])) for c in best]
         for p, best in zip(prediction.probabilities, best_first, strict=True)
     ]
     if json:
-        for clip, ranking in zip(prediction.clips, ranked, strict=True):
+        for i, (clip, ranking) in enumerate(zip(prediction.clips, ranked, strict=True)):
             label, probability = ranking[0]
-            print_json({"clip": clip.name, "label": label, "probability": probability, "ranking": dict(ranking)})
+            told = {"clip": clip.name, "label": None if unknown[i] else label, "probability": probability}
+            typical = {} if prediction.typicality is None else {"typicality": float(prediction.typicality[i])}
+            print_json(told | typical | {"ranking": dict(ranking)})
         for name, reason in prediction.failures.items():
             print_json({"clip": name, "error": reason})
     elif ranked:
         rows = [
             (
                 clip.name,
-                ranking[0][0],
+                f"none of these ({ranking[0][0]}?)" if unknown[i] else ranking[0][0],
                 f"{ranking[0][1]:.3f}",
                 ", ".join(f"{label} {p:.3f}" for label, p in ranking[1:]),
             )
-            for clip, ranking in zip(prediction.clips, ranked, strict=True)
+            for i, (clip, ranking) in enumerate(zip(prediction.clips, ranked, strict=True))
         ]
         print_table(("clip", "label", "probability", "runners-up"), rows, numbers=(2,))
     print_failures(prediction.failures)

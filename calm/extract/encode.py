@@ -49,6 +49,7 @@ def head_vectors(
     *,
     tokens: int = 1,
     max_seconds: float | None = None,
+    layers: Sequence[int] | None = None,
     batch_size: int = 8,
     workers: int = 2,
 ) -> Iterator[EncodedBatch]:
@@ -66,6 +67,8 @@ def head_vectors(
         1 for the last token of the prompt, m for the mean over the last m.
     max_seconds : float, optional
         Where long clips are cut; the model's window if that is shorter.
+    layers : sequence of int, optional
+        Only these layers, which saves the layers after them; all unless given.
     batch_size : int
         Clips a forward pass.
     workers : int
@@ -88,11 +91,12 @@ def head_vectors(
     for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
         failed = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, FailedClip)}
         heard = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, Waveform)}
-        vectors = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+        n_layers, n_heads, dim = lalm.heads.shape
+        vectors = np.empty((0, n_layers if layers is None else len(layers), n_heads, dim), dtype=np.float32)
         if heard:
             inputs = lalm.inputs([wave.samples for wave in heard.values()], [chats[texts[row]] for row in heard])
             try:
-                vectors = record_heads(lalm.model, lalm.heads, inputs, tokens=tokens).numpy()
+                vectors = record_heads(lalm.model, lalm.heads, inputs, tokens=tokens, layers=layers).numpy()
             except torch.OutOfMemoryError as error:
                 raise MemoryError(
                     f"{lalm.device} has no memory for {batch_size} clips at once: try a smaller batch size"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,14 @@ class _Recorded(Exception):
 
 
 @torch.inference_mode()
-def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, tokens: int = 1) -> torch.Tensor:
+def record_heads(
+    model: Any,
+    heads: DecoderHeads,
+    inputs: Mapping[str, Any],
+    *,
+    tokens: int = 1,
+    layers: Sequence[int] | None = None,
+) -> torch.Tensor:
     """Run a forward pass up to the last attention, keeping the head vectors of chosen positions.
 
     A hook before each output projection keeps the requested positions of its input and nothing else. The pass ends at
@@ -36,6 +43,8 @@ def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, 
         What the processor made, with ``attention_mask`` ``(clips, length)``, on the model's device.
     tokens : int
         1 takes the last token of the prompt; m takes the mean over the last m, computed in float32.
+    layers : sequence of int, optional
+        Record only these layers, in this order; the pass ends at the last of them. All unless given.
 
     Returns
     -------
@@ -44,7 +53,7 @@ def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, 
     Raises
     ------
     ValueError
-        If ``tokens`` is below one.
+        If ``tokens`` is below one, or there is no such layer.
     RuntimeError
         If the model did not run all of its layers in order over the sequence that the mask describes.
 
@@ -59,9 +68,12 @@ def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, 
     """
     if tokens < 1:
         raise ValueError(f"tokens must be at least 1, got {tokens!r}")
+    wanted = list(range(len(heads.projections))) if layers is None else [int(layer) for layer in layers]
+    if not wanted or not set(wanted) <= set(range(len(heads.projections))):
+        raise ValueError(f"layers must be some of 0 … {len(heads.projections) - 1}, got {wanted}")
     mask = inputs["attention_mask"]
     positions, share = _last_positions(mask, tokens)
-    thread, last = threading.get_ident(), len(heads.projections) - 1
+    thread, last = threading.get_ident(), max(wanted)
     kept: dict[int, torch.Tensor] = {}
     enough = _Recorded()
 
@@ -81,7 +93,8 @@ def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, 
             raise enough
 
     with heads.lock, contextlib.ExitStack() as hooks:
-        for layer, projection in enumerate(heads.projections):
+        for layer in set(wanted):
+            projection = heads.projections[layer]
             hook = projection.register_forward_pre_hook(lambda _, args, layer=layer: keep(layer, args[0]))
             hooks.callback(hook.remove)
         try:
@@ -89,10 +102,10 @@ def record_heads(model: Any, heads: DecoderHeads, inputs: Mapping[str, Any], *, 
         except _Recorded as signal:
             if signal is not enough:
                 raise
-    if len(kept) != len(heads.projections):
-        missing = sorted(set(range(len(heads.projections))) - set(kept))
+    missing = sorted(set(wanted) - set(kept))
+    if missing:
         raise RuntimeError(f"{type(model).__name__} never ran the attention of decoder layers {missing}")
-    return torch.stack([kept[layer].cpu() for layer in range(len(kept))], dim=1)
+    return torch.stack([kept[layer].cpu() for layer in wanted], dim=1)
 
 
 def _last_positions(mask: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,11 +9,11 @@ numbers ``0 … C-1``.
 """
 
 from calm.fit.confidence import expected_calibration_error
-from calm.fit.leave_one_out import leave_one_out_kernel, leave_one_out_similarity, left_out
+from calm.fit.leave_one_out import LeftOutSimilarity, leave_one_out_kernel, leave_one_out_similarity, left_out
 from calm.fit.metric import Metric, oas_shrinkage, whitening
 from calm.fit.posterior import cosine_similarity, log_softmax, posterior, softmax, unit_vectors
 from calm.fit.reliability import PUBLISHED_SCHEMES, SCHEMES, clip_reliability, score_posterior, shrink_reliability
-from calm.fit.ridge import RidgeFit, fit_ridge
+from calm.fit.ridge import RidgeFit, fit_ridge, solve_ridge
 from calm.fit.sparse_vote import head_hits, nearest_prototype, sparse_vote, top_heads_by_hits
 from calm.fit.statistics import ClassStatistics, class_counts, class_means, class_statistics, merge_statistics
 from calm.fit.support import draw_support, split_by_group
@@ -24,6 +24,7 @@ __all__ = [
     "PUBLISHED_SCHEMES",
     "SCHEMES",
     "ClassStatistics",
+    "LeftOutSimilarity",
     "LinearVoter",
     "Metric",
     "RidgeFit",
@@ -50,6 +51,7 @@ __all__ = [
     "shrink_reliability",
     "soft_vote",
     "softmax",
+    "solve_ridge",
     "sparse_vote",
     "split_by_group",
     "top_heads_by_hits",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calm.fit.arrays import Array, beside, epsilon, namespace
 from calm.fit.metric import Metric
 
-#: Least part of a clip's own direction that is taken to be left when it is gone; see :func:`_boost`.
+#: Least part of a clip's own direction that is taken to be left when it is gone; see :func:`_boost_of`.
 _LEAST_LEFT = 0.05
 
 
@@ -82,36 +82,69 @@ def leave_one_out_similarity(
     >>> leave_one_out_similarity(X, y, mu, class_counts(y, 2))[0, 0].round(3)
     array([0.   , 0.707])
     """
-    xp = namespace(X)
-    if metric is None:
-        Z, P = _of_even_scale(xp.permute_dims(X, (1, 0, 2)), xp.permute_dims(prototypes, (1, 0, 2)))
-    else:
-        Z, P = metric.project(X), metric.project(prototypes)
-    without = left_out(y, counts, weights)
-    rows, own_class = beside(Z, np.arange(len(y))), beside(Z, y)
-    residual = Z - P[:, own_class]  # (K, n, D)
-    own = P[:, own_class] - beside(Z, without.step, Z.dtype)[:, None] * residual
-    own *= beside(Z, ~without.alone, Z.dtype)[:, None]  # else rounding would point it anywhere
+    return LeftOutSimilarity.of(X, prototypes, counts, metric)(X, y, weights)
 
-    dot = xp.matmul(Z, xp.permute_dims(P, (0, 2, 1)))  # (K, n, C)
-    length = xp.sum(P * P, axis=-1)[:, None, :] + xp.zeros_like(dot)
-    own_dot, own_length, clip_length = _inner(Z, own), _inner(own, own), _inner(Z, Z)
-    # A mean that cancelled out is zero, whatever its rounding says.
-    own_length *= xp.astype(own_length > (16 * epsilon(Z)) ** 2 * clip_length, Z.dtype)
-    if metric is not None:
-        boost = _boost(metric, residual, without)
-        across, own_across = _inner(Z, residual), _inner(residual, own)
-        between = xp.matmul(P, xp.permute_dims(P, (0, 2, 1)))[:, own_class]  # (K, n, C): ⟨μ_y, μ_c⟩
-        residual_dot = dot - between
-        dot = dot + (boost * across)[..., None] * residual_dot
-        length = length + boost[..., None] * residual_dot**2
-        own_dot = own_dot + boost * across * own_across
-        own_length = own_length + boost * own_across**2
-        clip_length = clip_length + boost * across**2
-    dot[:, rows, own_class], length[:, rows, own_class] = own_dot, own_length
-    below = xp.sqrt(clip_length)[..., None] * xp.sqrt(length)
-    similarity = xp.where(below > 0, dot / xp.where(below > 0, below, xp.ones_like(below)), xp.zeros_like(dot))
-    return xp.permute_dims(similarity, (1, 0, 2))
+
+@dataclass(frozen=True)
+class LeftOutSimilarity:
+    """:func:`leave_one_out_similarity`, with what all blocks of clips have in common worked out once."""
+
+    prototypes: Array  #: (K, C, D) in the metric
+    lengths: Array  #: (K, 1, C) squared
+    between: Array | None  #: (K, C, C) inner products of prototypes, where there is a metric
+    counts: NDArray[np.number]
+    metric: Metric | None
+    scale: Array  #: (K, 1, 1) what heads are divided by, so that squares stay inside float32
+
+    @classmethod
+    def of(cls, X: Array, prototypes: Array, counts: NDArray[np.number], metric: Metric | None) -> LeftOutSimilarity:
+        """Prepare for support clips ``X``, all of them."""
+        xp = namespace(X)
+        if metric is None:
+            P = xp.permute_dims(prototypes, (1, 0, 2))
+            largest = xp.max(xp.abs(xp.concat([X, prototypes])), axis=(0, 2))[:, None, None]
+            scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+        else:
+            P = metric.project(prototypes)
+            scale = xp.ones_like(P[:, :1, :1])
+        P = P / scale
+        between = None if metric is None else xp.matmul(P, xp.permute_dims(P, (0, 2, 1)))
+        return cls(P, _inner(P, P)[:, None, :], between, counts, metric, scale)
+
+    def __call__(self, X: Array, y: NDArray[np.integer], weights: NDArray[np.floating] | None = None) -> Array:
+        """Compare support clips ``(n, K, D)`` of classes ``y``; returns ``(n, K, C)``."""
+        xp, P = namespace(X), self.prototypes
+        Z = xp.permute_dims(X, (1, 0, 2)) / self.scale if self.metric is None else self.metric.project(X)
+        without = left_out(y, self.counts, weights)
+        rows, own_class = beside(Z, np.arange(len(y))), beside(Z, y)
+        means = P[:, own_class]
+        residual = Z - means  # (K, n, D)
+        own = means - beside(Z, without.step, Z.dtype)[:, None] * residual
+        own *= beside(Z, ~without.alone, Z.dtype)[:, None]  # else rounding would point it anywhere
+
+        similarity = xp.matmul(Z, xp.permute_dims(P, (0, 2, 1)))  # (K, n, C)
+        own_dot, own_length, clip_length = _inner(Z, own), _inner(own, own), _inner(Z, Z)
+        # A mean that cancelled out is zero, whatever its rounding says.
+        own_length *= xp.astype(own_length > (16 * epsilon(Z)) ** 2 * clip_length, Z.dtype)
+        if self.between is None or self.metric is None:
+            below = xp.zeros_like(similarity) + self.lengths
+        else:
+            boost = _boost_of(_inner(residual, residual), self.metric.leverage[:, None], without)
+            across, own_across = _inner(Z, residual), _inner(residual, own)
+            below = similarity - self.between[:, own_class]  # ⟨r, μ_c⟩, to become the squared length of μ_c
+            similarity += (boost * across)[..., None] * below
+            below *= below
+            below *= boost[..., None]
+            below += self.lengths
+            own_dot = own_dot + boost * across * own_across
+            own_length = own_length + boost * own_across**2
+            clip_length = clip_length + boost * across**2
+        similarity[:, rows, own_class], below[:, rows, own_class] = own_dot, own_length
+        xp.sqrt(below, out=below)
+        below *= xp.sqrt(clip_length)[..., None]
+        below += xp.astype(below == 0, below.dtype)  # where either is zero, so is the product
+        similarity /= below
+        return xp.permute_dims(similarity, (1, 0, 2))
 
 
 def leave_one_out_kernel(Z: Array, P: Array, y: NDArray[np.integer], leverage: Array, without: LeftOut) -> Array:
@@ -153,11 +186,6 @@ def leave_one_out_kernel(Z: Array, P: Array, y: NDArray[np.integer], leverage: A
     return kernel
 
 
-def _boost(metric: Metric, residual: Array, without: LeftOut) -> Array:
-    """Compute b of Sherman and Morrison for each head and clip, ``(K, n)``."""
-    return _boost_of(_inner(residual, residual), metric.leverage[:, None], without)
-
-
 def _boost_of(residual_length: Array, leverage: Array, without: LeftOut) -> Array:
     # A class of n_c loses n_c/(n_c − 1)·r rᵀ of scatter with a clip.
     lost = np.where(without.alone, 0.0, without.units + without.step * without.units)
@@ -168,11 +196,3 @@ def _boost_of(residual_length: Array, leverage: Array, without: LeftOut) -> Arra
 
 def _inner(a: Array, b: Array) -> Array:
     return namespace(a).sum(a * b, axis=-1)
-
-
-def _of_even_scale(Z: Array, P: Array) -> tuple[Array, Array]:
-    """Divide each head by its largest entry, so that squares stay inside float32."""
-    xp = namespace(Z)
-    largest = xp.max(xp.abs(Z), axis=(1, 2), keepdims=True)
-    scale = xp.where(largest > 0, largest, xp.ones_like(largest))
-    return Z / scale, P / scale

@@ -5,7 +5,6 @@ Statistics of two sets of clips merge into those of their union, so clips can co
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +61,17 @@ def class_means(X: Array, y: NDArray[np.integer], n_classes: int, weights: NDArr
             [3.]]])
     """
     xp, wide = namespace(X), double(X)
+    sorted_clips = np.argsort(y, kind="stable")
+    wide = wide[beside(X, sorted_clips)]
+    if weights is not None:
+        wide *= xp.reshape(beside(wide, weights[sorted_clips], wide.dtype), (-1, *[1] * (X.ndim - 1)))
+    # Classes lie in a row: the sum of each is what a running sum gains over it.
+    running = xp.cumulative_sum(wide, axis=0, include_initial=True)
+    ends = np.cumsum(np.bincount(y, minlength=n_classes))
+    sums = running[beside(X, ends)] - running[beside(X, np.concatenate([[0], ends[:-1]]))]
     counts = class_counts(y, n_classes, weights)
-    share = np.zeros((n_classes, len(y)))
-    share[y, np.arange(len(y))] = 1.0 if weights is None else weights
-    share /= np.where(counts > 0, counts, 1.0)[:, None]
-    flat = xp.reshape(wide, (wide.shape[0], math.prod(wide.shape[1:])))
-    return xp.reshape(beside(wide, share, wide.dtype) @ flat, (n_classes, *X.shape[1:]))
+    share = beside(sums, 1 / np.where(counts > 0, counts, 1.0), sums.dtype)
+    return sums * xp.reshape(share, (-1, *[1] * (X.ndim - 1)))
 
 
 def class_statistics(

@@ -80,7 +80,7 @@ class SoftVoter:
     def __call__(self, X: Array) -> Array:
         """Score clips ``(n, K, D)``; returns ``(n, C)``."""
         scores = zeros(X, (X.shape[0], self.weights.shape[1]))
-        for clips, heads in blocks(X, self.weights.shape[1]):
+        for clips, heads in blocks(X, max(X.shape[2], self.weights.shape[1])):
             scores[clips] += self._block(X[clips, heads], heads)
         return scores
 
@@ -98,7 +98,8 @@ class SoftVoter:
         if not self.safe:
             p -= xp.max(p, axis=-1, keepdims=True)
         xp.exp(p, out=p)
-        total = xp.sum(p, axis=-1, keepdims=True)
+        # As a matrix product, a sum costs a third.
+        total = xp.matmul(p, xp.ones_like(p[0, :1, :].T))
         p *= self.weights[heads][:, None, :]
         p /= total
         return p
@@ -124,7 +125,7 @@ class LinearVoter:
         xp = namespace(X)
         classes = self.directions.shape[0]
         scores = zeros(X, (X.shape[0], classes))
-        for clips, heads in blocks(X, classes):
+        for clips, heads in blocks(X, X.shape[2]):
             unit = unit_heads(X[clips, heads], None if self.metric is None else self.metric.of(heads))
             of_heads = xp.reshape(self.directions[:, heads], (classes, -1))
             scores[clips] += unit @ of_heads.T
@@ -145,14 +146,14 @@ def unit_heads(X: Array, metric: Metric | None) -> Array:
     return xp.reshape(unit_vectors(vectors), (X.shape[0], -1))
 
 
-def blocks(X: Array, classes: int) -> Iterator[tuple[slice, slice]]:
-    """Cut clips ``(n, K, D)`` into blocks of clips and heads, by what is fast where they are."""
-    n, heads, dim = X.shape
+def blocks(X: Array, width: int) -> Iterator[tuple[slice, slice]]:
+    """Cut clips ``(n, K, D)`` into blocks of clips and heads, of ``width`` numbers each, as is fast where they are."""
+    n, heads, _ = X.shape
     numbers = _CACHED if is_numpy(X) else _ON_DEVICE
     clips = min(n, _CLIPS) if is_numpy(X) else n
-    some = max(1, numbers // max(1, clips * max(dim, classes)))
+    some = max(1, numbers // max(1, clips * width))
     if some == 1:
-        clips = max(1, min(clips, numbers // max(dim, classes)))
+        clips = max(1, min(clips, numbers // width))
     for chosen in spans(n, clips or 1):
         for few in spans(heads, some):
             yield chosen, few
