@@ -511,3 +511,27 @@ def test_clips_are_asked_what_the_support_was_asked(tmp_path: Path, tiny: LALM) 
     with pytest.raises(ValueError, match="were asked different questions, and clip 0 .* has none"):
         predict_audio(fitted["asked"], plain, lalm=tiny)
     assert len(predict_audio(fitted["asked"], asked, lalm=tiny).labels) == 4
+
+
+def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
+    class_folder: Any, tmp_path: Path, tiny: LALM
+) -> None:
+    clips = find_clips(class_folder(5))
+    extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny, storage="float32")
+    with HeadCache(tmp_path / "heads.h5") as cache:
+        X = np.asarray(cache[:])
+        X[:, 12:] = np.random.default_rng(0).normal(size=X[:, 12:].shape)  # only the first two layers hear
+        clf = CALMClassifier(top_heads=3).fit(cache, cache.labels)
+        early = CALMClassifier(top_heads=3).fit(X.reshape(10, 6, 6, 32), cache.labels)
+        clf.used_heads_ = early.used_heads_
+        clf = early
+        clf.extraction_ = cache[:].extraction
+        expected = clf.predict_proba(X)
+    assert clf.used_layers_ is not None and clf.used_layers_.max() < 2
+    ran: list[int] = []
+    hooks = [p.register_forward_hook(lambda *_, i=i: ran.append(i)) for i, p in enumerate(tiny.heads.projections)]
+    prediction = predict_audio(clf, clips, lalm=tiny)
+    for hook in hooks:
+        hook.remove()
+    assert max(ran, default=-1) < clf.used_layers_.max()
+    np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)

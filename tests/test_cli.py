@@ -76,7 +76,7 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
     assert extracted["done"] == extracted["new"] == 6
     fitted = json.loads(calm("fit", "--shots", 1, "--json").stdout)
     assert fitted["classes"] == ["high", "low"]
-    assert set(fitted["accuracy"]) == {"CALM", "SAV"}
+    assert set(fitted["accuracy"]) == {"CALM", "CALM, published", "SAV", "linear probe"}
     lines = calm("predict", data, "--json").stdout.splitlines()
     assert [json.loads(line)["clip"] for line in lines][:2] == [f"{data}/high/0.wav", f"{data}/high/1.wav"]
     assert json.loads(calm("evaluate", "--json").stdout)["clips"] == 4
@@ -178,16 +178,44 @@ def test_a_manifest_and_its_columns_are_taken(class_folder: Maker) -> None:
 
 def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
     extract(class_folder(3))
-    calm(
-        "fit", "--reliability", "brier", "--top-heads", 4, "--no-cross-fit", "--shrinkage", 2, "--out", "my.safetensors"
+    fitted = calm(
+        *("fit", "--top-heads", 4, "--out", "my.safetensors", "--shots", 2),
+        *("--set", "reliability=brier", "--set", "cross_fit=false", "--set", "shrinkage=2"),
     )
+    assert "CALM*" in fitted.stdout and "* with reliability='brier', cross_fit=False, shrinkage=2" in fitted.stdout
+    assert re.search(r"uses 4 of 36 heads; predictions need layers 0 to \d of 6", fitted.stdout)
     told = calm("info", "my.safetensors").stdout
     assert "cross_fit=False" in told and "reliability='brier'" in told and "top_heads=4" in told
+    assert "36 × 32 dimensions, 4 of them used, in layers up to" in told
+    assert re.search(r"weightiest layer \d · head \d \(\d+\.\d %\)", told)
+    assert calm("predict", "-c", "my.safetensors", "data/low/0.wav").exit_code == 0
+
+
+def test_any_method_can_be_fitted(class_folder: Maker) -> None:
+    extract(class_folder(3))
+    for method, kind in (("linear-probe", "LinearProbeClassifier"), ("sav", "SAVClassifier"), ("grw", "GlobalWeight")):
+        assert calm("fit", "--method", method, "--shots", 2, "--no-compare").exit_code == 0
+        assert f"a fitted {kind}" in calm("info", "calm.safetensors").stdout
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+    fails(calm("fit", "--method", "magic"), "method must be one of calm, calm-published, sav")
+    fails(calm("fit", "--set", "top_heads"), "--set takes NAME=VALUE, got 'top_heads'")
+    fails(calm("fit", "--set", "depth=3"), "Invalid parameter 'depth'")
+
+
+def test_clips_of_no_class_are_told(class_folder: Maker) -> None:
+    extract(class_folder(8))
+    calm("fit")
+    soundfile.write("hiss.wav", noise(0.5, seed=5), 16000)
+    told = [json.loads(line) for line in calm("predict", "hiss.wav", "data/low/3.wav", "--json").stdout.splitlines()]
+    assert told[0]["typicality"] < 0.2 < told[1]["typicality"]
+    result = calm("predict", "hiss.wav", "data/low/3.wav", "--reject", 0.1)
+    assert re.search(r"^hiss\.wav +none of these \((low|high)\?\)", result.stdout, re.MULTILINE)
+    assert re.search(r"^data/low/3\.wav +low ", result.stdout, re.MULTILINE)
 
 
 def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker) -> None:
     extract(class_folder(3))
-    assert "no clips are left to compare CALM and SAV on" in calm("fit").stdout
+    assert "no clips are left to measure accuracy on" in calm("fit").stdout
     result = calm("evaluate")
     assert result.exit_code == 1
     assert "no clip in heads.h5 is left to evaluate on" in result.stderr
@@ -255,9 +283,9 @@ def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
     fails(calm("fit"), "no such file: heads.h5")
     extract(class_folder(3))
     fails(calm("fit", "--shots", 5), r"fewer clips than 5 shots in: high \(3\), low \(3\)")
-    fails(calm("fit", "--reliability", "luck"), "reliability must be one of margin")
+    fails(calm("fit", "--set", "reliability=luck"), "reliability must be one of separation")
     fails(calm("fit", "--out", "heads.h5"), "heads.h5 is there already and is no fitted classifier: it is not replaced")
-    fails(calm("fit", "--temperature", "1e-300"), "temperature must be above 0")
+    fails(calm("fit", "--set", "temperature=1e-300"), "temperature must be above 0")
     fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
     extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
     fails(calm("fit", "one.h5"), "at least two classes are needed; all labels are one class, 'only'")

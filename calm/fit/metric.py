@@ -133,7 +133,9 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     shrunk = (1 - gamma)[:, None, None] * unit + gamma[:, None, None] * identity
     values, vectors = xp.linalg.eigh(shrunk)
     inverse_root = 1 / xp.sqrt(xp.clip(values, 1e-9, None) * scale[:, None])  # of directions that never varied, no more
-    return Metric(centre, vectors * inverse_root[:, None, :], (1 - gamma) / degrees)
+    # The symmetric root: unlike eigenvectors, it does not depend on who computes it, and directions are kept in it.
+    transform = xp.matmul(vectors * inverse_root[:, None, :], xp.permute_dims(vectors, (0, 2, 1)))
+    return Metric(centre, transform, (1 - gamma) / degrees)
 
 
 def check_whitening(strength: float | str) -> None:
