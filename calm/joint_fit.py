@@ -92,10 +92,32 @@ def fit_jointly(
     """
     examples = _Examples.of(support, counts, earlier)
     shares = examples.dealt_out(MOST_CLIPS)
-    few = len(examples.y) <= _CLIPS_OF_CHOICE
-    apart = few and cross_fit and metric_of(slice(0, 1)) is not None
-    apart = apart and counts.sum() < _CLIPS_PER_DIM * prototypes.shape[2]
+    kernels, seen = _kernels(support, examples, shares, prototypes, metric_of, head_weights, cross_fit)
+    dual = zeros(prototypes, (len(examples.y), support.n_classes))
+    left = np.full((len(examples.y), support.n_classes), np.nan)
+    fits: list[RidgeFit] = []
+    for share in shares:  # of one strength, chosen on the first
+        fit = _fit_share(kernels.pop(0), seen, examples.of_share(share), support.n_classes, strength)
+        dual[beside(dual, share)], left[share] = fit.dual / len(shares), fit.left_out_scores
+        strength = fit.strength
+        fits.append(fit)
+    directions = _directions(support, examples, dual, metric_of, head_weights)
+    return JointFit(directions, fits[0].strength, fits[0].temperature, left[examples.n_earlier :])
+
+
+def _kernels(
+    support: SupportSet,
+    examples: _Examples,
+    shares: list[NDArray[np.int64]],
+    prototypes: Array,
+    metric_of: Callable[[slice], Metric | None],
+    head_weights: NDArray[np.floating],
+    cross_fit: bool,
+) -> tuple[list[Array], Array | None]:
+    """Compute the kernel of each share of the examples, and what left-out clips see if that is worked out."""
     kernels = [zeros(prototypes, (len(share), len(share))) for share in shares]
+    few = len(examples.y) <= min(_CLIPS_OF_CHOICE, _CLIPS_PER_DIM * prototypes.shape[2])
+    apart = few and cross_fit and metric_of(slice(0, 1)) is not None
     seen = zeros(prototypes, kernels[0].shape) if apart else None
 
     def add_heads(part: slice, X: Array) -> None:
@@ -107,17 +129,21 @@ def fit_jointly(
             _add_left_out(seen, Z, _project(prototypes[:, part], metric), metric.leverage, weights, examples)
 
     support.each_slab(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
-    fits: list[RidgeFit] = []
-    for share in shares:
-        _mirror(kernels[0])
-        fits.append(_fit_share(kernels.pop(0), seen, examples.of_share(share), support.n_classes, strength))
-        strength = fits[0].strength
-    dual = zeros(prototypes, (len(examples.y), support.n_classes))
-    left = np.full((len(examples.y), support.n_classes), np.nan)
-    for share, fit in zip(shares, fits, strict=True):
-        dual[beside(dual, share)] = fit.dual / len(shares)
-        left[share] = fit.left_out_scores
-    directions = zeros(prototypes, (support.n_classes, *prototypes.shape[1:]))
+    for kernel in kernels:
+        _mirror(kernel)
+    return kernels, seen
+
+
+def _directions(
+    support: SupportSet,
+    examples: _Examples,
+    dual: Array,
+    metric_of: Callable[[slice], Metric | None],
+    head_weights: NDArray[np.floating],
+) -> Array:
+    """Fold coefficients of examples ``(n, C)`` into directions of heads ``(C, K, D)``."""
+    _, heads, dim = support.heads.shape
+    directions = zeros(dual, (support.n_classes, heads, dim))
 
     def fold(part: slice, X: Array) -> None:
         xp = namespace(X)
@@ -126,7 +152,7 @@ def fit_jointly(
         directions[:, part] = xp.reshape(dual.T @ xp.reshape(weighted, (unit.shape[0], -1)), (-1, *unit.shape[1:]))
 
     support.each_slab(fold)
-    return JointFit(directions, fits[0].strength, fits[0].temperature, left[examples.n_earlier :])
+    return directions
 
 
 def _add_products(kernel: Array, vectors: Array) -> None:

@@ -95,7 +95,7 @@ class LinearProbeClassifier(HeadClassifier):
         return kernel
 
     def _regression(self, features: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
-        regression = LogisticRegression(max_iter=1000, tol=1e-6)
+        regression = LogisticRegression(max_iter=10_000, tol=1e-5)
         folds = min(_FOLDS, int(self.class_count_.min()))
         if self.C is None and folds > 1:
             search = GridSearchCV(regression, {"C": _STRENGTHS}, cv=StratifiedKFold(folds))

@@ -24,7 +24,7 @@ print(f"head vectors of {report.done} of {report.clips} clips")
 
 with HeadCache("heads.h5") as cache:
     episode = draw_episode(cache, shots=5, seed=0)
-    for classifier in (CALMClassifier(), SAVClassifier()):
+    for classifier in (SAVClassifier(), CALMClassifier()):
         classifier.fit(episode.support, episode.support.labels)
         result = evaluate(episode.query.labels, classifier.predict(episode.query))
         print(f"{type(classifier).__name__}: {100 * result.accuracy:.1f} % of {result.clips} clips")

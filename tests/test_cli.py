@@ -187,7 +187,7 @@ def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
     told = calm("info", "my.safetensors").stdout
     assert "cross_fit=False" in told and "reliability='brier'" in told and "top_heads=4" in told
     assert "36 × 32 dimensions, 4 of them used, in layers up to" in told
-    assert re.search(r"weightiest layer \d · head \d \(\d+\.\d %\)", told)
+    assert re.search(r"weights   layer \d · head \d \(\d+\.\d %\)", told)
     assert calm("predict", "-c", "my.safetensors", "data/low/0.wav").exit_code == 0
 
 

@@ -124,7 +124,7 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
     if hasattr(classifier, "head_weights_"):
         weights = classifier.head_weights_.mean(axis=1)
         best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
-        typer.echo(f"weightiest {', '.join(best)}")
+        typer.echo(f"weights   {', '.join(best)}")
     if not math.isnan(getattr(classifier, "left_out_accuracy_", math.nan)):
         typer.echo(f"left out  {100 * classifier.left_out_accuracy_:.1f} % of support clips right, each without itself")
     extraction = classifier.extraction_
