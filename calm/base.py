@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
@@ -21,6 +22,7 @@ from calm.extract import Extraction, Fingerprint, Request
 from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.parallel import cores, each
+from calm.fit.vote import zeros
 from calm.heads import (
     SLAB_NUMBERS,
     ArrayHeads,
@@ -63,6 +65,11 @@ class SupportSet:
         parts = slabs(self.heads, numbers)
         in_numpy = is_numpy(self.heads.read(slice(0, 0)))
         each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads if in_numpy else 1)
+
+    def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
+        """Return only some of the clips."""
+        weights = None if self.weights is None else self.weights[chosen]
+        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes)
 
     def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return the same clips with only some of the heads."""
@@ -141,10 +148,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of clips whose label is predicted."""
-        truth = to_numpy(y) if is_foreign(y) else np.asarray(y)
         predicted = self.predict(X)
-        right = truth == (to_numpy(predicted) if is_foreign(predicted) else predicted)
-        return float(np.average(right, weights=None if sample_weight is None else np.asarray(sample_weight)))
+        truth, told = (to_numpy(labels) if is_foreign(labels) else labels for labels in (y, predicted))
+        return float(accuracy_score(truth, told, sample_weight=sample_weight))
 
     def explain(self, X: Any) -> Explanation:
         """Say which heads spoke for which class, and how much each of them mattered.
@@ -213,7 +219,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         some = heads.read(slice(0, 1))
         scorer = self._scorer(some)
         if not is_numpy(some):
-            return namespace(some).concat([scorer(heads.read(part)) for part in query_spans(heads, 1)])
+            none = zeros(some, (0, len(self.classes_)))
+            return namespace(some).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
         parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
         # In double precision shares of many classes still sum to one.
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))

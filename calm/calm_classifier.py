@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from calm.base import SupportSet, moved
 from calm.fit import (
@@ -19,21 +20,22 @@ from calm.fit import (
     cosine_similarity,
     head_weights,
     shrink_reliability,
-    soft_vote,
     softmax,
     whitening,
 )
-from calm.fit.arrays import Array, namespace, to_numpy
+from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
-from calm.fit.confidence import choose_temperature, log_loss
+from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.metric import check_whitening
 from calm.fit.parallel import spans
-from calm.fit.posterior import posterior
 from calm.fit.reliability import SCHEMES, Scheme
+from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
 from calm.heads import support_spans
-from calm.joint_fit import Earlier, fit_jointly, head_norms
+from calm.held_out import held_out
+from calm.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
 from calm.prototype_classifier import PrototypeClassifier
 
+_HELD_OUT_AT_ONCE = 64
 #: Heads whose metric is worked out together.
 _HEADS_AT_ONCE = 64
 
@@ -54,9 +56,13 @@ class CALMClassifier(PrototypeClassifier):
     The defaults are what won on held-out clips of many kinds; see ``benchmarks/README.md``. With one clip a class
     nothing is left when it is taken out: heads are centred but not whitened, and count the same.
 
-    :meth:`partial_fit`: counts, prototypes, scatter, and so the whitening, are those of a fit on all clips.
-    Reliabilities are means over clips, each scored when it came. Directions (``combine="joint"``) are learnt from the
-    new clips and, in place of those before, their class means, which costs some accuracy.
+    Strength and temperature are chosen by the log loss of support clips held out in five folds, with priors that hold
+    them where clips are few.
+
+    :meth:`partial_fit`: counts, prototypes, scatter, and so the whitening, are those of a fit on all clips; strength
+    and temperature stay as chosen. Reliabilities are means over clips, each scored when it came. Directions
+    (``combine="joint"``) are learnt from the new clips and, in place of those before, their class means, which costs
+    some accuracy.
 
     Parameters
     ----------
@@ -96,8 +102,10 @@ class CALMClassifier(PrototypeClassifier):
     strength_, temperature_ : float
         Chosen for the joint fit, and for probabilities.
     left_out_log_loss_, left_out_accuracy_ : float
-        Of support clips, each by the classifier without it (the weights of a vote excepted). NaN where every class has
-        one clip, or nothing was asked to be left out.
+        Of support clips, held out in five folds and predicted by classifiers fitted without them. NaN where every class
+        has one clip, or nothing was to be chosen.
+    typical_scores_ : array
+        Best scores of the same clips, sorted.
     classes_, class_count_, used_heads_, head_names_
         See :class:`calm.base.HeadClassifier`.
 
@@ -209,21 +217,21 @@ class CALMClassifier(PrototypeClassifier):
     def typicality(self, X: Any) -> NDArray[np.float64]:
         """Compute how typical of the known classes each clip is, ``(n,)``, between 0 and 1.
 
-        The share of support clips that scored no higher for their best class when they were left out, the clip itself
+        The share of support clips that scored no higher for their best class when they were held out, the clip itself
         counted among them: a conformal p-value (Vovk, Gammerman and Shafer, 2005), but for the support clips' having
-        been scored by classifiers of one clip less.
+        been scored by classifiers of fewer clips.
 
         Raises
         ------
         ValueError
-            If no support clip was left out: every class has one clip, or ``calibrate`` is off in a vote.
+            If no support clip was held out: every class has one clip, or there was nothing to choose by them.
         """
         return self._typicality(self._scores(X))
 
     def _typicality(self, scores: Array) -> NDArray[np.float64]:
         if len(self.typical_scores_) == 0:
             raise ValueError(
-                "what is typical is unknown: no support clip was left out (one clip a class, or not asked)"
+                "what is typical is unknown: no support clip was held out (one clip a class, or not asked)"
             )
         best = self._logits(to_numpy(scores)).max(axis=1)
         below = np.searchsorted(self.typical_scores_, best, side="right")
@@ -244,6 +252,68 @@ class CALMClassifier(PrototypeClassifier):
         if self.strength is not None:
             check_positive("strength", self.strength)
         self.reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
+
+    def _foresee(self, support: SupportSet) -> None:
+        """Choose strength and temperature by held-out clips, and note how well those did and what is typical of them.
+
+        Each fold's clips are scored by a classifier that was fitted from the beginning without them.
+        """
+        self.strength_ = PRIOR_STRENGTH if self.strength is None else float(self.strength)
+        self.temperature_ = (PRIOR_TEMPERATURE if self.combine == "joint" else 1.0) if self.calibrate else 1.0
+        self.left_out_log_loss_ = self.left_out_accuracy_ = float("nan")
+        self.typical_scores_ = np.empty(0)
+        if not self.calibrate and (self.combine == "vote" or self.strength is not None):
+            return
+        some, folds = held_out(support)
+        if not folds:
+            return
+        tested = np.concatenate([test for _, test in folds])
+        scores = np.concatenate([self._held_out_scores(some, *fold) for fold in folds], axis=1)
+        y, weights = some.y[tested], np.ones(len(tested)) if some.weights is None else some.weights[tested]
+        at, temperature = self._choose(scores, y, weights)
+        if self.combine == "joint" and self.strength is None:
+            self.strength_ = float(STRENGTHS[at])
+        if self.calibrate:
+            self.temperature_ = temperature
+        self.left_out_log_loss_ = log_loss(scores[at] / self.temperature_, y, weights)
+        self.left_out_accuracy_ = float(np.average(scores[at].argmax(axis=1) == y, weights=weights))
+        self.typical_scores_ = np.sort(scores[at].max(axis=1))
+
+    def _held_out_scores(
+        self, support: SupportSet, train: NDArray[np.int64], test: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Score some clips by a fit on others: of every strength, if one is to be chosen, ``(1 or more, m, C)``."""
+        part = clone(self).set_params(calibrate=False, strength=self.strength_)
+        part.classes_, part.n_heads_in_, part.layers_ = self.classes_, support.heads.shape[1], None
+        learnt = support.of_clips(train)
+        part._start(learnt)
+        part._forget(learnt)
+        part._foresee(learnt)
+        if self.combine == "vote" or self.strength is not None:
+            part._grow(learnt)
+            heads = support.of_clips(test).of_heads(part.used_heads_).heads
+            score = part._scorer(heads.read(slice(0, 1)))
+            found = [to_numpy(score(heads.read(clips))) for clips in spans(len(test), _HELD_OUT_AT_ONCE)]
+            return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
+        part._absorb(learnt)
+        whole = part._choose_heads(support)
+        examples = Examples.of(whole, whole.counts)
+        kernel = compute_kernels(whole, examples, [np.arange(len(whole.y))], part._metric, part._joint_weights)[0]
+        rows, others = beside(kernel, train), beside(kernel, test)
+        balanced = Examples.of(learnt, learnt.counts).balanced_weights
+        return ridge_path(kernel[rows][:, rows], kernel[others][:, rows], learnt.y, support.n_classes, balanced)
+
+    def _choose(
+        self, scores: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[int, float]:
+        """Choose among scores of several strengths, and a temperature for them, by log loss and prior."""
+        middle = PRIOR_TEMPERATURE if self.combine == "joint" else 1.0
+        costs = [temperature_costs(of_strength, y, weights, middle) for of_strength in scores]
+        total = np.array([cost for _, cost in costs])
+        if len(scores) > 1:
+            total += 0.5 * (np.log(STRENGTHS / PRIOR_STRENGTH) / PRIOR_SPREAD)[:, None] ** 2
+        at, warmth = np.unravel_index(total.argmin(), total.shape)
+        return int(at), float(costs[0][0][warmth])
 
     def _make_room(self, before: NDArray[np.int64]) -> None:
         super()._make_room(before)
@@ -276,96 +346,52 @@ class CALMClassifier(PrototypeClassifier):
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         self._derived: dict[str, Metric] = {}
+        if self.combine == "vote":
+            self._fit_vote(support)
+            return
+        rows = np.arange(len(self.used_heads_))
+        used = self.used_heads_
+        support = self._choose_heads(support)
+        stands_in = None
+        if earlier is not None:
+            there, kept = np.flatnonzero(before), rows[np.isin(used, self.used_heads_)]
+            stands_in = Earlier(earlier[there][:, kept], there, before[there])
+        self.directions_ = fit_jointly(
+            support, self.class_count_, self._metric, self._joint_weights, self.strength_, stands_in
+        )
+        self.head_weights_ = self._of_all_heads(head_norms(self.directions_))
+
+    def _choose_heads(self, support: SupportSet) -> SupportSet:
+        """Weigh heads for the joint fit, and keep the best of them if there are to be but few."""
+        reliability = self._reliability()
+        # The mean over classes has less noise than each; what is particular to a class is left to the directions.
+        mean = reliability.mean(axis=1, keepdims=True)
+        weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
+        if self.top_heads is not None:
+            kept = np.flatnonzero(weights)
+            support, weights = self._keep_heads(support, kept), weights[kept]
+        self._joint_weights = weights
+        return support
+
+    def _reliability(self) -> NDArray[np.floating]:
+        """Return the reliability of the used heads, shrunk."""
         if self.cross_fit:
             self._level_single_shots()
-        reliability = shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
-        if self.combine == "joint":
-            self._fit_jointly(support, reliability, before, earlier)
-        else:
-            self._fit_vote(support, reliability)
+        return shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
+
+    def _fit_vote(self, support: SupportSet) -> None:
+        weights = head_weights(self._reliability(), self.reliability, self.weight_temperature, self.top_heads)
+        if self.top_heads is not None:
+            kept = np.flatnonzero(weights.any(axis=1))
+            self._keep_heads(support, kept)
+            weights = weights[kept]
+        self.head_weights_ = self._of_all_heads(weights)
 
     def _level_single_shots(self) -> None:
         """Give every head the same reliability for a class of one clip, of which nothing can be known."""
         single = self.class_count_ < 2
         known = self.reliability_[:, ~single]
         self.reliability_[:, single] = known.mean(axis=1, keepdims=True) if known.size else 0.0
-
-    def _fit_jointly(
-        self,
-        support: SupportSet,
-        reliability: NDArray[np.floating],
-        before: NDArray[np.floating],
-        earlier: Array | None,
-    ) -> None:
-        # The mean over classes has less noise than each; what is particular to a class is left to the directions.
-        mean = reliability.mean(axis=1, keepdims=True)
-        weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
-        if self.top_heads is not None:
-            kept = np.flatnonzero(weights)
-            earlier = None if earlier is None else earlier[:, kept]
-            support, weights = self._keep_heads(support, kept), weights[kept]
-        stands_in = None
-        if earlier is not None:
-            there = np.flatnonzero(before)
-            stands_in = Earlier(earlier[there], there, before[there])
-        fit = fit_jointly(
-            support,
-            self.prototypes_,
-            self.class_count_,
-            self._metric,
-            weights,
-            strength=self.strength,
-            cross_fit=self.cross_fit,
-            earlier=stands_in,
-        )
-        self.directions_ = fit.directions
-        self.strength_ = fit.strength
-        self.temperature_ = fit.temperature if self.calibrate else 1.0
-        self.head_weights_ = self._of_all_heads(head_norms(fit.directions))
-        self._note_left_out(support, fit.left_out_scores)
-
-    def _fit_vote(self, support: SupportSet, reliability: NDArray[np.floating]) -> None:
-        weights = head_weights(reliability, self.reliability, self.weight_temperature, self.top_heads)
-        if self.top_heads is not None:
-            kept = np.flatnonzero(weights.any(axis=1))
-            support, weights = self._keep_heads(support, kept), weights[kept]
-        self.head_weights_ = self._of_all_heads(weights)
-        self.temperature_ = 1.0
-        scores = np.full((len(support.y), support.n_classes), np.nan)
-        asked = self.class_count_[support.y] > 1
-        if self.calibrate and asked.any():
-            scores[asked] = np.log(self._left_out_votes(support, weights)[asked] + 1e-12)
-            sizes = np.ones(len(support.y)) if support.weights is None else support.weights
-            self.temperature_ = choose_temperature(scores[asked], support.y[asked], sizes[asked], prior=1.0)
-        self._note_left_out(support, scores)
-
-    def _left_out_votes(self, support: SupportSet, weights: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Let the heads vote on support clips as :meth:`_similarity` sees them."""
-        votes: list[NDArray[np.floating]] = []
-
-        def add_heads(part: slice, X: Array) -> None:
-            metric = self._metric(part)
-            local = np.zeros((len(support.y), support.n_classes))
-            compare = self._similarity(X, self.prototypes_[:, part], self.class_count_, metric)
-            for clips in support_spans(X, support.n_classes):
-                sizes = None if support.weights is None else support.weights[clips]
-                similarity = compare(X[clips], support.y[clips], sizes)
-                p = posterior(similarity, self.temperature)
-                local[clips] = to_numpy(soft_vote(p, moved(p, weights[part])))
-            votes.append(local)
-
-        support.each_slab(add_heads)
-        return np.sum(votes, axis=0)
-
-    def _note_left_out(self, support: SupportSet, scores: NDArray[np.floating]) -> None:
-        """Keep how well left-out clips did, and what their best class scored, for what is typical."""
-        asked = ~np.isnan(scores[:, 0])
-        y, sizes = support.y[asked], np.ones(asked.sum()) if support.weights is None else support.weights[asked]
-        known = scores[asked] / self.temperature_
-        self.left_out_log_loss_ = log_loss(known, y, sizes) if asked.any() else float("nan")
-        right = known.argmax(axis=1) == y
-        self.left_out_accuracy_ = float(np.average(right, weights=sizes)) if asked.any() else float("nan")
-        self.typical_scores_ = np.sort(scores[asked].max(axis=1))
 
     def _keep_heads(self, support: SupportSet, kept: NDArray[np.int64]) -> SupportSet:
         """Forget all heads but some of those used so far."""
@@ -382,7 +408,9 @@ class CALMClassifier(PrototypeClassifier):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be worked out again."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_derived"}
+        return {
+            name: value for name, value in super().__getstate__().items() if name not in ("_derived", "_joint_weights")
+        }
 
     def _metric(self, part: slice = slice(None)) -> Metric | None:
         """Return the metric of some of the used heads: a function of the class statistics, and so not kept."""

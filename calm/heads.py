@@ -55,8 +55,29 @@ class ArrayHeads:
         """Return a view."""
         return self.X[clips, heads]
 
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ArrayHeads:
-        return ArrayHeads(self.X[beside(self.X, chosen)])
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
+        return ChosenClips(self, chosen)
+
+
+@dataclass(frozen=True)
+class ChosenClips:
+    """Some of the clips in memory, copied part by part."""
+
+    whole: ArrayHeads
+    chosen: NDArray[np.integer]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(clips, heads, dim)``, of those chosen."""
+        return len(self.chosen), *self.whole.shape[1:]
+
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Return a copy."""
+        X = self.whole.X[:, heads]
+        return X[beside(X, self.chosen[clips])]
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
+        return ChosenClips(self.whole, self.chosen[chosen])
 
 
 @dataclass(frozen=True)
@@ -150,6 +171,7 @@ def checked_tensor(X: Array) -> Array:
     xp = namespace(X)
     if X.ndim < 2 or 0 in X.shape[1:]:
         raise ValueError(f"X has shape {tuple(X.shape)}; expected (clips, heads, dim)")
+    X = X.detach() if hasattr(X, "detach") else X  # nothing here is differentiated
     if X.dtype not in (xp.float32, xp.float64):
         X = xp.astype(X, xp.float32)
     if not bool(xp.all(xp.isfinite(X))):
@@ -160,7 +182,14 @@ def checked_tensor(X: Array) -> Array:
 def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS) -> list[slice]:
     """Cut the heads of a support set into parts whose vectors, of all clips, are so many numbers, or one head."""
     clips, n_heads, dim = heads.shape
-    return list(spans(n_heads, max(1, numbers // max(1, clips * dim))))
+    return list(spans(n_heads, max(1, int(numbers / max(1, clips * dim * _spread(heads))))))
+
+
+def _spread(heads: HeadVectors) -> float:
+    """Return how many heads are read for each that is wanted."""
+    if not isinstance(heads, ChosenHeads) or len(heads.chosen) == 0:
+        return 1.0
+    return float(heads.chosen[-1] - heads.chosen[0] + 1) / len(heads.chosen)
 
 
 def support_spans(X: Array, classes: int) -> Iterator[slice]:
@@ -171,5 +200,8 @@ def support_spans(X: Array, classes: int) -> Iterator[slice]:
 def query_spans(heads: HeadVectors, cores: int) -> Iterator[slice]:
     """Cut queries into parts, so that memory does not depend on their number and every core has some."""
     clips, n_heads, dim = heads.shape
-    most = _QUERY_CLIPS if isinstance(heads, ArrayHeads) else max(1, _QUERY_NUMBERS // (n_heads * dim))
+    whole = heads.whole if isinstance(heads, ChosenHeads) else heads
+    most = max(1, int(_QUERY_NUMBERS / (n_heads * dim * _spread(heads))))
+    if isinstance(whole, ArrayHeads):
+        most = _QUERY_CLIPS if whole is heads else max(most, 256)
     return spans(clips, max(1, min(most, -(-clips // cores))))

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from threading import Lock
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calm.base import SupportSet
-from calm.fit import (
-    Metric,
-    RidgeFit,
-    fit_ridge,
-    leave_one_out_kernel,
-    left_out,
-    solve_ridge,
-    unit_vectors,
-)
+from calm.fit import Metric, solve_ridge, unit_vectors
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
-from calm.fit.leave_one_out import LeftOut
 from calm.fit.parallel import each, spans
 from calm.fit.vote import zeros
 
 #: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are
 #: averaged, so that memory does not depend on their number (Zhang, Duchi and Wainwright, 2015); it costs accuracy.
 MOST_CLIPS = 6500
-#: Most clips on which a ridge strength is chosen, by an eigensystem of several times the kernel's memory.
-_CLIPS_OF_CHOICE = 1600
-#: Leaving a clip out of the whitening is worked out where it matters: up to so many clips a dimension.
-_CLIPS_PER_DIM = 20
 #: Numbers in one read of a support set for the kernel, and clips on a side of what is multiplied at a time.
 _KERNEL_NUMBERS = 2**22
 _TILE = 1024
-
-
-@dataclass(frozen=True)
-class JointFit:
-    """What was learnt of all heads together."""
-
-    directions: Array  #: (C, K, D) in each head's metric
-    strength: float  #: of the ridge
-    temperature: float  #: of the softmax of scores
-    left_out_scores: NDArray[np.float64]  #: (n, C) of each clip by the model without it; NaN where that is not known
 
 
 @dataclass(frozen=True)
@@ -57,15 +33,12 @@ class Earlier:
 
 def fit_jointly(
     support: SupportSet,
-    prototypes: Array,
     counts: NDArray[np.floating],
     metric_of: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
-    *,
-    strength: float | None = None,
-    cross_fit: bool = True,
+    strength: float,
     earlier: Earlier | None = None,
-) -> JointFit:
+) -> Array:
     """Fit one ridge regression over all heads, the more reliable ones with more weight; see :mod:`calm.fit.ridge`.
 
     Every class counts the same, however many clips it has.
@@ -73,70 +46,60 @@ def fit_jointly(
     Parameters
     ----------
     support : SupportSet
-    prototypes : array (C, K, D)
     counts : array (C,)
-        Of the clips behind the prototypes.
+        Clips of each class, those before included.
     metric_of : callable
         From some of the heads to their metric, or None for head vectors as they are.
     head_weights : array (K,)
         Sums to one.
-    strength : float, optional
-        Of the ridge; chosen by the log loss of left-out clips unless given.
-    cross_fit : bool
-        Take a left-out clip out of the metric too.
+    strength : float
+        Of the ridge.
     earlier : Earlier, optional
 
     Returns
     -------
-    JointFit
+    array (C, K, D)
+        Directions, in each head's metric.
     """
-    examples = _Examples.of(support, counts, earlier)
+    examples = Examples.of(support, counts, earlier)
     shares = examples.dealt_out(MOST_CLIPS)
-    kernels, seen = _kernels(support, examples, shares, prototypes, metric_of, head_weights, cross_fit)
-    dual = zeros(prototypes, (len(examples.y), support.n_classes))
-    left = np.full((len(examples.y), support.n_classes), np.nan)
-    fits: list[RidgeFit] = []
-    for share in shares:  # of one strength, chosen on the first
-        fit = _fit_share(kernels.pop(0), seen, examples.of_share(share), support.n_classes, strength)
-        dual[beside(dual, share)], left[share] = fit.dual / len(shares), fit.left_out_scores
-        strength = fit.strength
-        fits.append(fit)
-    directions = _directions(support, examples, dual, metric_of, head_weights)
-    return JointFit(directions, fits[0].strength, fits[0].temperature, left[examples.n_earlier :])
+    kernels = compute_kernels(support, examples, shares, metric_of, head_weights)
+    like = kernels[0]
+    dual = zeros(like, (len(examples.y), support.n_classes))
+    for share in shares:
+        of_share = solve_ridge(
+            kernels.pop(0), examples.y[share], support.n_classes, strength, examples.balanced_weights[share]
+        )
+        dual[beside(like, share)] = of_share / len(shares)
+    return _directions(support, examples, dual, metric_of, head_weights)
 
 
-def _kernels(
+def compute_kernels(
     support: SupportSet,
-    examples: _Examples,
+    examples: Examples,
     shares: list[NDArray[np.int64]],
-    prototypes: Array,
     metric_of: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
-    cross_fit: bool,
-) -> tuple[list[Array], Array | None]:
-    """Compute the kernel of each share of the examples, and what left-out clips see if that is worked out."""
-    kernels = [zeros(prototypes, (len(share), len(share))) for share in shares]
-    few = len(examples.y) <= min(_CLIPS_OF_CHOICE, _CLIPS_PER_DIM * prototypes.shape[2])
-    apart = few and cross_fit and metric_of(slice(0, 1)) is not None
-    seen = zeros(prototypes, kernels[0].shape) if apart else None
+) -> list[Array]:
+    """Compute the kernel ``Σ_h w_h·cos`` of each share of the examples."""
+    like = support.heads.read(slice(0, 0), slice(0, 1))
+    kernels = [zeros(like, (len(share), len(share))) for share in shares]
 
     def add_heads(part: slice, X: Array) -> None:
-        metric = metric_of(part)
-        Z, weights = _project(examples.with_earlier(X, part), metric), beside(X, head_weights[part], X.dtype)
+        Z, weights = _project(examples.with_earlier(X, part), metric_of(part)), beside(X, head_weights[part], X.dtype)
         for share, kernel in zip(shares, kernels, strict=True):
-            _add_products(kernel, unit_vectors(Z[:, beside(X, share)]) * namespace(X).sqrt(weights)[:, None, None])
-        if seen is not None and metric is not None:
-            _add_left_out(seen, Z, _project(prototypes[:, part], metric), metric.leverage, weights, examples)
+            own = Z[:, beside(X, share)] if len(shares) > 1 else Z
+            _add_products(kernel, unit_vectors(own) * namespace(X).sqrt(weights)[:, None, None])
 
     support.each_slab(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
     for kernel in kernels:
         _mirror(kernel)
-    return kernels, seen
+    return kernels
 
 
 def _directions(
     support: SupportSet,
-    examples: _Examples,
+    examples: Examples,
     dual: Array,
     metric_of: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
@@ -179,90 +142,34 @@ def _mirror(kernel: Array) -> None:
             kernel[: rows.start, rows] = kernel[rows, : rows.start].T
 
 
-def _add_left_out(seen: Array, Z: Array, P: Array, leverage: Array, weights: Array, examples: _Examples) -> None:
-    """Add what left-out clips see in each head, ``Z`` being ``(K, n, D)``."""
-    lock = Lock()
-
-    def add(h: int) -> None:
-        kernel = leave_one_out_kernel(Z[h], P[h], examples.y, leverage[h], examples.leaving)
-        kernel *= weights[h]
-        with lock:
-            seen[...] += kernel
-
-    each(add, range(Z.shape[0]), threads=None if is_numpy(Z) else 1)
-
-
-def _fit_share(
-    kernel: Array, seen: Array | None, examples: _Examples, n_classes: int, strength: float | None
-) -> RidgeFit:
-    """Fit one ridge regression, choosing its strength on no more clips than that is cheap for."""
-    weights = examples.weights * examples.balance
-    if len(weights) <= _CLIPS_OF_CHOICE:
-        return fit_ridge(
-            kernel,
-            examples.y,
-            n_classes,
-            weights=weights,
-            without=examples.balanced_leaving,
-            left_out_kernel=seen,
-            strength=strength,
-        )
-    if strength is None:
-        some = examples.dealt_out(_CLIPS_OF_CHOICE)[0]
-        rows, few = beside(kernel, some), examples.of_share(some)
-        strength = _fit_share(kernel[rows][:, rows], None, few, n_classes, None).strength
-    return solve_ridge(kernel, examples.y, n_classes, strength, weights=weights, without=examples.balanced_leaving)
-
-
 @dataclass(frozen=True)
-class _Examples:
+class Examples:
     """The clips of a support set, after what stands for clips that came before."""
 
     y: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    balance: NDArray[np.float64]  #: what makes classes count the same
-    leaving: LeftOut
+    balanced_weights: NDArray[np.float64]  #: of clips, such that classes count the same
     earlier: Earlier | None
 
     @classmethod
-    def of(cls, support: SupportSet, counts: NDArray[np.floating], earlier: Earlier | None) -> _Examples:
-        weights = np.ones(len(support.y)) if support.weights is None else support.weights
-        y, leaving = support.y, left_out(support.y, counts, support.weights)
+    def of(cls, support: SupportSet, counts: NDArray[np.floating], earlier: Earlier | None = None) -> Examples:
+        """Gather them; ``counts`` are of all clips there ever were, by class."""
+        y, weights = support.y, np.ones(len(support.y)) if support.weights is None else support.weights
         if earlier is not None:
             y, weights = np.concatenate([earlier.classes, y]), np.concatenate([earlier.counts, weights])
-            some = len(earlier.classes)
-            leaving = LeftOut(
-                np.concatenate([earlier.counts, leaving.units]),
-                np.concatenate([np.zeros(some), leaving.step]),
-                np.concatenate([np.ones(some, bool), leaving.alone]),
-            )
-        present = np.unique(y)
-        balance = counts.sum() / (len(present) * counts[y])
-        return cls(y, weights, balance, leaving, earlier)
-
-    @property
-    def n_earlier(self) -> int:
-        return 0 if self.earlier is None else len(self.earlier.classes)
+        balance = counts.sum() / (len(np.unique(y)) * counts[y])
+        return cls(y, weights * balance, earlier)
 
     def with_earlier(self, X: Array, part: slice) -> Array:
+        """Put what stands for earlier clips before clips ``X`` of some heads."""
         if self.earlier is None:
             return X
         return namespace(X).concat([self.earlier.prototypes[:, part], X])
-
-    @property
-    def balanced_leaving(self) -> LeftOut:
-        """What leaving out a clip takes, in the units of balanced weights."""
-        return replace(self.leaving, units=self.leaving.units * self.balance)
 
     def dealt_out(self, most: int) -> list[NDArray[np.int64]]:
         """Deal the clips of every class out to as few shares as are no larger than that."""
         shares = -(-len(self.y) // most)
         by_class = np.argsort(self.y, kind="stable")
         return [np.sort(by_class[i::shares]) for i in range(shares)]
-
-    def of_share(self, share: NDArray[np.int64]) -> _Examples:
-        leaving = LeftOut(self.leaving.units[share], self.leaving.step[share], self.leaving.alone[share])
-        return _Examples(self.y[share], self.weights[share], self.balance[share], leaving, None)
 
 
 def _project(X: Array, metric: Metric | None) -> Array:

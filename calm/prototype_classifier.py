@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from calm.base import HeadClassifier, SupportSet
+from calm.base import HeadClassifier, SupportSet, moved
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.vote import zeros
+from calm.heads import stored_heads
 
 
 class PrototypeClassifier(HeadClassifier):
@@ -58,17 +59,25 @@ class PrototypeClassifier(HeadClassifier):
         if not hasattr(self, "classes_"):
             return self.fit(X, y, sample_weight)
         check_is_fitted(self)
-        known = {name: getattr(self, name) for name in ("extraction_", "support_names_", "support_groups_")}
         heads, labels, weights = self._checked_support(X, y, sample_weight, reset=False)
         self._check_heads(heads)
-        self._note_further_clips(X, known)
-        self.classes_, before = _union(self.classes_, labels)
+        union, before = _union(self.classes_, labels)
+        self._note_further_clips(X)
+        self._move_to(heads.read(slice(0, 0), slice(0, 1)))
+        self.classes_ = union
         self._make_room(before)
         numbers = np.searchsorted(self.classes_, labels)
         self._grow(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
         return self
 
     def _learn(self, support: SupportSet) -> None:
+        self._start(support)
+        self._forget(support)
+        self._foresee(support)
+        self._grow(support)
+
+    def _start(self, support: SupportSet) -> None:
+        """Make room for class statistics."""
         _, heads, dim = support.heads.shape
         like = support.heads.read(slice(0, 0), slice(0, 1))
         self.dim_ = dim
@@ -76,12 +85,19 @@ class PrototypeClassifier(HeadClassifier):
         self.class_count_ = np.zeros(support.n_classes)
         self.prototypes_ = zeros(like, (support.n_classes, heads, dim))
         self.scatter_: Array = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
-        self._forget(support)
-        self._grow(support)
+
+    def _foresee(self, support: SupportSet) -> None:
+        """Choose what is chosen on held-out support clips, before the fit on all of them."""
 
     def _grow(self, support: SupportSet) -> None:
+        before = self.class_count_
+        earlier = self.prototypes_ + 0.0 if self._needs_earlier and before.any() else None
+        self._absorb(support)
+        self._settle(support, before, earlier)
+
+    def _absorb(self, support: SupportSet) -> None:
+        """Add clips to the class statistics, and learn what can be learnt head by head."""
         counts = self.class_count_
-        earlier = self.prototypes_ + 0.0 if self._needs_earlier and counts.any() else None
 
         def absorb(part: slice, X: Array) -> None:
             before = ClassStatistics(
@@ -103,7 +119,6 @@ class PrototypeClassifier(HeadClassifier):
         self.class_count_ = counts + support.counts
         if support.weights is None and (counts == counts.round()).all():
             self.class_count_ = self.class_count_.astype(np.int64)
-        self._settle(support, counts, earlier)
 
     #: Whether :meth:`_settle` asks for the prototypes as they were.
     _needs_earlier = False
@@ -150,12 +165,17 @@ class PrototypeClassifier(HeadClassifier):
             prototypes[new] = self.prototypes_[old]
         self.prototypes_ = prototypes
 
-    def _note_further_clips(self, X: Any, known: dict[str, Any]) -> None:
-        from calm.heads import stored_heads
+    def _move_to(self, like: Array) -> None:
+        """Bring what was learnt to where further clips are, in their precision."""
+        for name, value in vars(self).items():
+            if name in self._placed and value is not None:
+                setattr(self, name, moved(like, value))
 
+    #: Learnt arrays that are where the clips are.
+    _placed: tuple[str, ...] = ("prototypes_", "scatter_")
+
+    def _note_further_clips(self, X: Any) -> None:
         rows = stored_heads(X)
-        for name, value in known.items():
-            setattr(self, name, value)
         if rows is None:
             return
         if self.extraction_ is not None:
@@ -167,7 +187,7 @@ class PrototypeClassifier(HeadClassifier):
 
 def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return all labels, sorted, and where the old ones are among them."""
-    if (old.dtype.kind in "UO") != (labels.dtype.kind in "UO"):
+    if any((old.dtype.kind in kinds) != (labels.dtype.kind in kinds) for kinds in ("UO", "b")):
         raise ValueError(f"labels of another kind than before: {labels[:1].tolist()}, not like {old[:1].tolist()}")
     union = np.union1d(old, labels)
     return union, np.searchsorted(union, old)

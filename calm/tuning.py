@@ -20,12 +20,11 @@ def tune(
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> CALMClassifier:
-    """Fit with the parameters that predict left-out support clips best.
+    """Fit with the parameters that predict held-out support clips best.
 
-    One fit a candidate: every fit scores all of its support clips as if each had been left out
-    (:attr:`CALMClassifier.left_out_log_loss_`, a proper score), in closed form. Nothing is drawn at random; among
-    equals the first is taken. A search over many candidates on few clips finds what fits those clips: keep the grid
-    small, and evaluate on others.
+    Every fit scores support clips that it holds out in five folds (:attr:`CALMClassifier.left_out_log_loss_`, a proper
+    score). Nothing is drawn at random; among equals the first is taken. A search over many candidates on few clips
+    finds what fits those clips: keep the grid small, and evaluate on others.
 
     Parameters
     ----------
@@ -43,7 +42,7 @@ def tune(
     Raises
     ------
     ValueError
-        If no clip can be left out: every class has one, or ``calibrate`` is off in a vote.
+        If no clip can be held out: every class has one, or there is nothing to choose (``calibrate`` is off).
 
     Examples
     --------
@@ -59,7 +58,7 @@ def tune(
     for settings in ParameterGrid(dict(grid)):
         fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight)
         if np.isnan(fit.left_out_log_loss_):
-            raise ValueError("no support clip was left out to choose by (one clip a class, or not asked)")
+            raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
         if best is None or fit.left_out_log_loss_ < best.left_out_log_loss_:
             best = fit
     if best is None:

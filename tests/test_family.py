@@ -249,6 +249,47 @@ def test_left_out_support_clips_foretell_the_others(combine: Any) -> None:
     assert abs(np.mean(told) - np.mean(found)) < 0.1
 
 
+def test_of_many_heads_that_hear_nothing_nothing_is_foretold() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(420, 400, 8)).astype(np.float32), np.arange(420) % 4
+    clf = CALMClassifier().fit(X[:20], y[:20])
+    assert clf.left_out_accuracy_ < 0.6  # chance is 0.25
+    assert (clf.typicality(X[20:]) <= 0.1).mean() < 0.35
+    assert clf.predict_proba(X[20:]).max(axis=1).mean() < 0.5
+
+
+def test_predicting_at_once_from_many_threads_gives_the_library_its_threads_back() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    X, y = sounds(200)
+    clf = CALMClassifier().fit(X[:60], y[:60])
+    before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: clf.predict(X), range(40)))
+    after = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    assert after == before
+    assert all((answer == answers[0]).all() for answer in answers)
+
+
+def test_a_classifier_grows_from_arrays_to_tensors_and_back() -> None:
+    X, y = sounds(80)
+    T = torch.from_numpy(X)
+    for clf in (CALMClassifier(), SAVClassifier()):
+        clf.fit(X[:40], y[:40]).partial_fit(T[40:60], y[40:60]).partial_fit(X[60:].astype(np.float64), y[60:])
+        assert clf.class_count_.tolist() == [20] * 4
+        assert clf.score(X, y) > 0.5
+
+
+def test_a_score_needs_a_label_a_clip() -> None:
+    X, y = sounds(40)
+    clf = CALMClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        clf.score(X, y[:1])
+    assert clf.predict(torch.from_numpy(X[:0])).shape == (0,)
+
+
 def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> None:
     X, y = sounds(60)
     given = CALMClassifier()
@@ -259,7 +300,7 @@ def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> No
         assert best.left_out_log_loss_ <= other.left_out_log_loss_
     again = tune(given, {"top_heads": [1, 4, None], "weight_temperature": [0.5, 1e6]}, X, y)
     np.testing.assert_array_equal(again.predict_proba(X), best.predict_proba(X))
-    with pytest.raises(ValueError, match="no support clip was left out"):
+    with pytest.raises(ValueError, match="no support clip was held out"):
         tune(given, {"top_heads": [1]}, X[:4], y[:4])
 
 

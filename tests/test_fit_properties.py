@@ -29,19 +29,20 @@ from calm.fit import (
     class_means,
     class_statistics,
     cosine_similarity,
+    deal_folds,
     expected_calibration_error,
-    fit_ridge,
     head_weights,
-    leave_one_out_kernel,
     leave_one_out_similarity,
-    left_out,
     merge_statistics,
     oas_shrinkage,
     posterior,
+    ridge_path,
+    solve_ridge,
     unit_vectors,
     whitening,
 )
 from calm.fit.reliability import Scheme
+from calm.fit.ridge import STRENGTHS
 
 seeds = st.integers(0, 2**32 - 1)
 CLASSIFIERS: list[HeadClassifier] = [
@@ -257,6 +258,20 @@ def test_heads_of_zeros_and_constants_get_no_weight_and_break_nothing() -> None:
         np.testing.assert_allclose(clf.predict_proba(dull), clone(clf).fit(X, y).predict_proba(X), atol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_heads_that_never_change_count_for_nothing_whatever_their_rounding(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 7)
+    heard = (2 * np.eye(6)[y][:, None] + rng.normal(size=(21, 6, 6))).astype(dtype)
+    X = np.concatenate([heard, np.broadcast_to(rng.normal(size=(6, 6)), (21, 6, 6)).astype(dtype)], axis=1)
+    for clf in (CALMClassifier(), CALMClassifier(combine="vote", top_heads=3)):
+        clf.fit(X, y)
+        np.testing.assert_allclose(clf.reliability_[6:], 0, atol=1e-6)
+        np.testing.assert_allclose(clf.head_weights_[6:], 0, atol=1e-12)
+    same = np.concatenate([heard, np.eye(6)[y][:, None].astype(dtype)], axis=1)  # one that is constant in each class
+    assert CALMClassifier().fit(same, y).head_weights_[6].min() > 1 / 7
+
+
 def test_a_class_that_no_head_hears_gets_uniform_weights() -> None:
     y = np.repeat([0, 1], 3)
     X = np.ones((6, 4, 5))  # all clips are one clip
@@ -365,8 +380,6 @@ def test_a_clip_is_left_out_of_the_whitening_as_if_it_had_been_taken_out_of_the_
     metric = shrunk_metric(X, y, gamma, level, centre)
     closed = leave_one_out_similarity(X, y, stats.means, stats.counts, metric)
     Z, P = metric.project(X), metric.project(stats.means)
-    without = left_out(y, stats.counts)
-    kernels = [leave_one_out_kernel(Z[h], P[h], y, metric.leverage[h], without) for h in range(X.shape[1])]
     for i in range(len(y)):
         others = np.arange(len(y)) != i
         refit = class_statistics(X[others], y[others], n_classes)
@@ -381,41 +394,42 @@ def test_a_clip_is_left_out_of_the_whitening_as_if_it_had_been_taken_out_of_the_
                 continue  # held back there, by design
             expected = cosine_similarity(X[i : i + 1], refit.means, there)[0, h]
             np.testing.assert_allclose(closed[i, h], expected, atol=1e-7)
-            z = unit_vectors(there.project(X))[h]
-            np.testing.assert_allclose(kernels[h][i], z @ z[i], atol=1e-7)
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=seeds, strength=st.sampled_from([0.01, 0.3, 10.0]))
-def test_left_out_scores_of_the_ridge_equal_refits_without_the_clip(seed: int, strength: float) -> None:
-    rng = np.random.default_rng(seed)
-    F, y = rng.normal(size=(12, 5)), np.arange(12) % 3
-    kernel = F @ F.T
-    fit = fit_ridge(kernel, y, 3, weights=np.ones(12), without=left_out(y, np.full(3, 4.0)), strength=strength)
-    targets = np.eye(3)[y] - 1 / 3
-    whole = Ridge(alpha=strength, fit_intercept=False).fit(F, targets)
-    np.testing.assert_allclose(kernel @ fit.dual, whole.predict(F), atol=1e-8)
-    for i in range(12):
-        others = np.arange(12) != i
-        refit = Ridge(alpha=strength, fit_intercept=False).fit(F[others], targets[others])
-        np.testing.assert_allclose(fit.left_out_scores[i], refit.predict(F[i : i + 1])[0], atol=1e-7)
-
-
-@settings(max_examples=20, deadline=None)
 @given(seed=seeds)
-def test_a_weight_of_two_is_the_clip_twice_in_the_ridge(seed: int) -> None:
+def test_the_ridge_is_scikit_learns_at_every_strength(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    F, y, times = rng.normal(size=(9, 4)), np.arange(9) % 3, rng.integers(1, 4, 9)
-    weighted, repeated = F, np.repeat(F, times, axis=0)
-    counts = np.bincount(y, weights=times)
-    once = fit_ridge(
-        weighted @ weighted.T, y, 3, weights=times.astype(float), without=left_out(y, counts, times.astype(float))
-    )
-    again, many = np.repeat(y, times), times.sum()
-    twice = fit_ridge(repeated @ repeated.T, again, 3, weights=np.ones(many), without=left_out(again, counts))
-    assert once.strength == twice.strength
-    assert once.temperature == twice.temperature
-    np.testing.assert_allclose(np.repeat(once.left_out_scores, times, axis=0), twice.left_out_scores, atol=1e-7)
+    F, Q, y, weights = rng.normal(size=(12, 5)), rng.normal(size=(4, 5)), np.arange(12) % 3, rng.uniform(0.5, 2, 12)
+    targets = np.eye(3)[y] - 1 / 3
+    path = ridge_path(F @ F.T, Q @ F.T, y, 3, weights)
+    for strength, scores in zip(STRENGTHS, path, strict=True):
+        theirs = Ridge(alpha=strength, fit_intercept=False).fit(F, targets, sample_weight=weights)
+        np.testing.assert_allclose(scores, theirs.predict(Q), atol=1e-7)
+        dual = solve_ridge(F @ F.T, y, 3, strength, weights)
+        np.testing.assert_allclose(Q @ F.T @ dual, scores, atol=1e-7)
+
+
+def test_a_strength_too_small_to_solve_for_is_refused() -> None:
+    kernel = np.ones((300, 300), dtype=np.float32)
+    with pytest.raises(ValueError, match="strength 1e-20 is too small to solve for in float32"):
+        solve_ridge(kernel, np.arange(300) % 2, 2, 1e-20, np.ones(300))
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds, folds=st.integers(2, 6))
+def test_folds_hold_every_class_and_keep_equal_clips_together(seed: int, folds: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 4, 30)
+    key = rng.integers(0, 12, 30) / 7 + y / 100  # classes share no clip
+    dealt = deal_folds(key, y, folds)
+    order, names = rng.permutation(30), rng.permutation(4)
+    np.testing.assert_array_equal(deal_folds(key[order], names[y[order]], folds), dealt[order])
+    for c in np.unique(y):
+        for value in np.unique(key[y == c]):
+            assert len(set(dealt[(y == c) & (key == value)])) == 1
+        for fold in set(dealt[y == c]) - {-1}:
+            assert ((y == c) & (dealt != fold)).any()  # something is left to learn it from
 
 
 def test_the_probe_is_scikit_learns_on_concatenated_unit_heads() -> None:

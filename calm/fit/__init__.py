@@ -9,11 +9,12 @@ numbers ``0 … C-1``.
 """
 
 from calm.fit.confidence import expected_calibration_error
-from calm.fit.leave_one_out import LeftOutSimilarity, leave_one_out_kernel, leave_one_out_similarity, left_out
+from calm.fit.folds import deal_folds
+from calm.fit.leave_one_out import LeftOutSimilarity, leave_one_out_similarity, left_out
 from calm.fit.metric import Metric, oas_shrinkage, whitening
 from calm.fit.posterior import cosine_similarity, log_softmax, posterior, softmax, unit_vectors
 from calm.fit.reliability import PUBLISHED_SCHEMES, SCHEMES, clip_reliability, score_posterior, shrink_reliability
-from calm.fit.ridge import RidgeFit, fit_ridge, solve_ridge
+from calm.fit.ridge import ridge_path, solve_ridge
 from calm.fit.sparse_vote import head_hits, nearest_prototype, sparse_vote, top_heads_by_hits
 from calm.fit.statistics import ClassStatistics, class_counts, class_means, class_statistics, merge_statistics
 from calm.fit.support import draw_support, split_by_group
@@ -27,19 +28,17 @@ __all__ = [
     "LeftOutSimilarity",
     "LinearVoter",
     "Metric",
-    "RidgeFit",
     "SoftVoter",
     "class_counts",
     "class_means",
     "class_statistics",
     "clip_reliability",
     "cosine_similarity",
+    "deal_folds",
     "draw_support",
     "expected_calibration_error",
-    "fit_ridge",
     "head_hits",
     "head_weights",
-    "leave_one_out_kernel",
     "leave_one_out_similarity",
     "left_out",
     "log_softmax",
@@ -47,6 +46,7 @@ __all__ = [
     "nearest_prototype",
     "oas_shrinkage",
     "posterior",
+    "ridge_path",
     "score_posterior",
     "shrink_reliability",
     "soft_vote",

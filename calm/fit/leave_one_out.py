@@ -147,45 +147,6 @@ class LeftOutSimilarity:
         return xp.permute_dims(similarity, (1, 0, 2))
 
 
-def leave_one_out_kernel(Z: Array, P: Array, y: NDArray[np.integer], leverage: Array, without: LeftOut) -> Array:
-    """Compute the cosine of each support clip with all others, in a metric built without it, for one head.
-
-    Parameters
-    ----------
-    Z : array (n, D)
-        Whitened clips.
-    P : array (C, D)
-        Whitened class means.
-    y : array of int (n,)
-    leverage : array ()
-        Of this head, from :class:`calm.fit.Metric`.
-    without : LeftOut
-
-    Returns
-    -------
-    array (n, n)
-        Not symmetric: row i is measured as clip i would see the others, had it not been there.
-    """
-    xp = namespace(Z)
-    own_class = beside(Z, y)
-    kernel = Z @ Z.T
-    length = xp.linalg.diagonal(kernel) + 0.0  # a copy: the kernel changes below
-    to_means = Z @ P.T  # (n, C)
-    own_mean = P[own_class]
-    across = length - _inner(Z, own_mean)  # ⟨z, r⟩
-    residual_length = xp.clip(across - _inner(own_mean, Z - own_mean), 0.0, None)
-    boost = _boost_of(residual_length, leverage, without)
-    residual_dot = kernel - to_means.T[own_class]  # ⟨r_i, z_j⟩
-    kernel += (boost * across)[:, None] * residual_dot
-    residual_dot *= residual_dot
-    residual_dot *= boost[:, None]
-    residual_dot += length
-    residual_dot *= (length + boost * across**2)[:, None]
-    below = xp.sqrt(residual_dot)
-    kernel /= xp.where(below > 0, below, xp.ones_like(below))
-    return kernel
-
-
 def _boost_of(residual_length: Array, leverage: Array, without: LeftOut) -> Array:
     # A class of n_c loses n_c/(n_c − 1)·r rᵀ of scatter with a clip.
     lost = np.where(without.alone, 0.0, without.units + without.step * without.units)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calm.fit.arrays import Array, beside, double, namespace, tiny
+from calm.fit.arrays import Array, beside, double, epsilon, namespace, tiny
 from calm.fit.checks import check_share
 from calm.fit.statistics import ClassStatistics
 
@@ -118,21 +118,28 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     xp, scatter = namespace(stats.means), double(stats.scatter)
     present = stats.counts > 0
     centre = xp.mean(double(stats.means)[beside(scatter, np.flatnonzero(present))], axis=0)
-    heads, dim = centre.shape
+    dim = centre.shape[1]
     identity = beside(scatter, np.eye(dim), scatter.dtype)
+    # What is left of a head that is the same for all clips is rounding; it is mapped to zero.
+    means = double(stats.means)
+    rounding = (64 * epsilon(stats.means)) ** 2 * xp.max(means * means, axis=(0, 2)) + tiny(means)
+    apart = xp.max((means - centre)[beside(scatter, np.flatnonzero(present))] ** 2, axis=(0, 2))
     degrees = float(stats.counts.sum() - present.sum())
     if degrees < 0.5:  # weights may leave a fraction of a clip
-        none = xp.zeros_like(centre[:, 0])
-        return Metric(centre, xp.broadcast_to(identity, (heads, dim, dim)) + 0.0, none)
+        heard = xp.astype(apart > rounding, scatter.dtype)
+        return Metric(centre, heard[:, None, None] * identity, xp.zeros_like(rounding))
     covariance = scatter / degrees
     level = xp.sum(xp.linalg.diagonal(covariance), axis=-1) / dim
-    scale = xp.where(level > tiny(level), level, xp.ones_like(level))  # a head that is constant within classes
-    unit = covariance / scale[:, None, None]
+    varies = level > rounding
+    heard = xp.astype(varies | (apart > rounding), scatter.dtype)
+    scale = xp.where(varies, level, xp.ones_like(level))
+    unit = xp.where(varies[:, None, None], covariance / scale[:, None, None], identity)
     gamma = oas_shrinkage(unit, degrees) if isinstance(strength, str) else xp.ones_like(level) * float(strength)
-    gamma = xp.where(level > tiny(level), gamma, xp.ones_like(level))
+    gamma = xp.where(varies, gamma, xp.ones_like(level))
     shrunk = (1 - gamma)[:, None, None] * unit + gamma[:, None, None] * identity
     values, vectors = xp.linalg.eigh(shrunk)
-    inverse_root = 1 / xp.sqrt(xp.clip(values, 1e-9, None) * scale[:, None])  # of directions that never varied, no more
+    # Directions that never varied are stretched no more than those that hardly do.
+    inverse_root = heard[:, None] / xp.sqrt(xp.clip(values, 1e-9, None) * scale[:, None])
     # The symmetric root: unlike eigenvectors, it does not depend on who computes it, and directions are kept in it.
     transform = xp.matmul(vectors * inverse_root[:, None, :], xp.permute_dims(vectors, (0, 2, 1)))
     return Metric(centre, transform, (1 - gamma) / degrees)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, local
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -41,10 +42,23 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int 
     """
     todo = list(items)
     workers = min(cores() if threads is None else threads, len(todo))
-    if workers <= 1:
+    if workers <= 1 or getattr(_thread, "working", False):
         return [work(item) for item in todo]
-    with ThreadpoolController().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+
+    def start() -> None:
+        _thread.working = True  # work that is itself spread over cores goes on in turn
+
+    # How many threads the linear-algebra library takes is the whole process's: who asks at the same time, waits.
+    with (
+        _turn,
+        ThreadpoolController().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(workers, initializer=start) as pool,
+    ):
         return list(pool.map(work, todo))
+
+
+_turn = Lock()
+_thread = local()
 
 
 def spans(total: int, size: int) -> Iterator[slice]:
