@@ -86,7 +86,7 @@ class CALMClassifier(PrototypeClassifier):
     strength : float, optional
         λ of the ridge, where a kernel's diagonal is 1; chosen on the support set unless given.
     calibrate : bool
-        Choose the temperature of :meth:`predict_proba` by the log loss of left-out support clips. Else it is 1.
+        Choose the temperature of :meth:`predict_proba` by the log loss of held-out support clips. Else it is 1.
     n_heads : int, optional
         How many heads lie side by side in a flat ``X``.
 
@@ -101,7 +101,7 @@ class CALMClassifier(PrototypeClassifier):
         Of the joint fit, in the whitened heads.
     strength_, temperature_ : float
         Chosen for the joint fit, and for probabilities.
-    left_out_log_loss_, left_out_accuracy_ : float
+    held_out_log_loss_, held_out_accuracy_ : float
         Of support clips, held out in five folds and predicted by classifiers fitted without them. NaN where every class
         has one clip, or nothing was to be chosen.
     typical_scores_ : array
@@ -260,7 +260,7 @@ class CALMClassifier(PrototypeClassifier):
         """
         self.strength_ = PRIOR_STRENGTH if self.strength is None else float(self.strength)
         self.temperature_ = (PRIOR_TEMPERATURE if self.combine == "joint" else 1.0) if self.calibrate else 1.0
-        self.left_out_log_loss_ = self.left_out_accuracy_ = float("nan")
+        self.held_out_log_loss_ = self.held_out_accuracy_ = float("nan")
         self.typical_scores_ = np.empty(0)
         if not self.calibrate and (self.combine == "vote" or self.strength is not None):
             return
@@ -275,8 +275,8 @@ class CALMClassifier(PrototypeClassifier):
             self.strength_ = float(STRENGTHS[at])
         if self.calibrate:
             self.temperature_ = temperature
-        self.left_out_log_loss_ = log_loss(scores[at] / self.temperature_, y, weights)
-        self.left_out_accuracy_ = float(np.average(scores[at].argmax(axis=1) == y, weights=weights))
+        self.held_out_log_loss_ = log_loss(scores[at] / self.temperature_, y, weights)
+        self.held_out_accuracy_ = float(np.average(scores[at].argmax(axis=1) == y, weights=weights))
         self.typical_scores_ = np.sort(scores[at].max(axis=1))
 
     def _held_out_scores(

@@ -22,7 +22,7 @@ def tune(
 ) -> CALMClassifier:
     """Fit with the parameters that predict held-out support clips best.
 
-    Every fit scores support clips that it holds out in five folds (:attr:`CALMClassifier.left_out_log_loss_`, a proper
+    Every fit scores support clips that it holds out in five folds (:attr:`CALMClassifier.held_out_log_loss_`, a proper
     score). Nothing is drawn at random; among equals the first is taken. A search over many candidates on few clips
     finds what fits those clips: keep the grid small, and evaluate on others.
 
@@ -57,9 +57,9 @@ def tune(
     best: CALMClassifier | None = None
     for settings in ParameterGrid(dict(grid)):
         fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight)
-        if np.isnan(fit.left_out_log_loss_):
+        if np.isnan(fit.held_out_log_loss_):
             raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
-        if best is None or fit.left_out_log_loss_ < best.left_out_log_loss_:
+        if best is None or fit.held_out_log_loss_ < best.held_out_log_loss_:
             best = fit
     if best is None:
         raise ValueError("the grid holds no candidate")

@@ -125,7 +125,7 @@ def test_many_clips_are_fitted_in_shares(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(calm.joint_fit, "MOST_CLIPS", 70)
     clf = CALMClassifier().fit(X, y)
     assert len(clf.typical_scores_) == 40
-    assert clf.score(X, y) > 0.95 and clf.left_out_accuracy_ > 0.8
+    assert clf.score(X, y) > 0.95 and clf.held_out_accuracy_ > 0.8
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [2.0, -1.0, 3.0], [True, False, True], ["a", "ß", "c"]])

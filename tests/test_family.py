@@ -241,11 +241,11 @@ def test_left_out_support_clips_foretell_the_others(combine: Any) -> None:
     for seed in range(6):
         X, y = sounds(400, seed=seed)
         clf = CALMClassifier(combine=combine).fit(X[:60], y[:60])
-        told.append(clf.left_out_accuracy_)
+        told.append(clf.held_out_accuracy_)
         found.append(clf.score(X[60:], y[60:]))
         p = clf.predict_proba(X[60:])
         own = p[np.arange(340), np.searchsorted(clf.classes_, y[60:])]
-        assert -np.log(own).mean() < clf.left_out_log_loss_ + 0.35
+        assert -np.log(own).mean() < clf.held_out_log_loss_ + 0.35
     assert abs(np.mean(told) - np.mean(found)) < 0.1
 
 
@@ -253,7 +253,7 @@ def test_of_many_heads_that_hear_nothing_nothing_is_foretold() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(420, 400, 8)).astype(np.float32), np.arange(420) % 4
     clf = CALMClassifier().fit(X[:20], y[:20])
-    assert clf.left_out_accuracy_ < 0.6  # chance is 0.25
+    assert clf.held_out_accuracy_ < 0.6  # chance is 0.25
     assert (clf.typicality(X[20:]) <= 0.1).mean() < 0.35
     assert clf.predict_proba(X[20:]).max(axis=1).mean() < 0.5
 
@@ -297,7 +297,7 @@ def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> No
     assert not hasattr(given, "classes_")
     for top in (1, 4, None):
         other = CALMClassifier(top_heads=top).fit(X, y)
-        assert best.left_out_log_loss_ <= other.left_out_log_loss_
+        assert best.held_out_log_loss_ <= other.held_out_log_loss_
     again = tune(given, {"top_heads": [1, 4, None], "weight_temperature": [0.5, 1e6]}, X, y)
     np.testing.assert_array_equal(again.predict_proba(X), best.predict_proba(X))
     with pytest.raises(ValueError, match="no support clip was held out"):
@@ -307,6 +307,6 @@ def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> No
 def test_one_shot_is_not_whitened_and_counts_all_heads_the_same() -> None:
     X, y = sounds(104)
     clf = CALMClassifier().fit(X[:4], y[:4])
-    assert np.isnan(clf.left_out_log_loss_)
+    assert np.isnan(clf.held_out_log_loss_)
     assert clf.score(X[4:], y[4:]) > 0.3
     assert clf.scatter_.max() == 0

@@ -125,8 +125,8 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
         weights = classifier.head_weights_.mean(axis=1)
         best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
         typer.echo(f"weights   {', '.join(best)}")
-    if not math.isnan(getattr(classifier, "left_out_accuracy_", math.nan)):
-        typer.echo(f"left out  {100 * classifier.left_out_accuracy_:.1f} % of support clips right, each without itself")
+    if not math.isnan(getattr(classifier, "held_out_accuracy_", math.nan)):
+        typer.echo(f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, in five folds")
     extraction = classifier.extraction_
     if extraction is None:
         typer.echo("model     unknown: it was fitted on arrays")
