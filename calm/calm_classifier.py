@@ -231,7 +231,7 @@ class CALMClassifier(PrototypeClassifier):
     def _typicality(self, scores: Array) -> NDArray[np.float64]:
         if len(self.typical_scores_) == 0:
             raise ValueError(
-                "what is typical is unknown: no support clip was held out (one clip a class, or not asked)"
+                "what is typical is unknown: no support clip was held out (one clip a class, or calibrate=False)"
             )
         best = self._logits(to_numpy(scores)).max(axis=1)
         below = np.searchsorted(self.typical_scores_, best, side="right")
