@@ -61,7 +61,7 @@ def test_calm_beats_the_published_setting_where_few_heads_hear() -> None:
 def test_a_clip_of_weight_two_is_the_clip_twice_and_of_weight_zero_is_not_there(method: HeadClassifier) -> None:
     if isinstance(method, LinearProbeClassifier):  # its folds are of clips, not of weights
         with pytest.raises(TypeError, match="sample_weight"):
-            method.fit(*sounds(20), sample_weight=np.ones(20))
+            method.fit(*sounds(20), sample_weight=np.ones(20))  # type: ignore[call-arg]
         return
     X, y = (a.astype(np.float64) if a.dtype.kind == "f" else a for a in sounds(40))
     times = np.random.default_rng(0).integers(0, 4, 40)
