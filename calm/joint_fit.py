@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import get_blas_funcs
 
 from calm.base import SupportSet
 from calm.fit import Metric, solve_ridge, unit_vectors
@@ -17,9 +18,8 @@ from calm.fit.vote import zeros
 #: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are
 #: averaged, so that memory does not depend on their number (Zhang, Duchi and Wainwright, 2015); it costs accuracy.
 MOST_CLIPS = 6500
-#: Numbers in one read of a support set for the kernel, and clips on a side of what is multiplied at a time.
+#: Numbers in one read of a support set for the kernel: products of many are faster, and held beside it.
 _KERNEL_NUMBERS = 2**22
-_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def fit_jointly(
     examples = Examples.of(support, counts, earlier)
     shares = examples.dealt_out(MOST_CLIPS)
     kernels = compute_kernels(support, examples, shares, metric_of, head_weights)
-    like = kernels[0]
-    dual = zeros(like, (len(examples.y), support.n_classes))
+    dual = zeros(kernels[0], (len(examples.y), support.n_classes))
     for share in shares:
+        # Each kernel is given up as soon as it is solved for: it is as large as the directions.
         of_share = solve_ridge(
             kernels.pop(0), examples.y[share], support.n_classes, strength, examples.balanced_weights[share]
         )
-        dual[beside(like, share)] = of_share / len(shares)
+        dual[beside(dual, share)] = of_share / len(shares)
     return _directions(support, examples, dual, metric_of, head_weights)
 
 
@@ -86,10 +86,19 @@ def compute_kernels(
     kernels = [zeros(like, (len(share), len(share))) for share in shares]
 
     def add_heads(part: slice, X: Array) -> None:
-        Z, weights = _project(examples.with_earlier(X, part), metric_of(part)), beside(X, head_weights[part], X.dtype)
+        X = examples.with_earlier(X, part)
+        vectors = zeros(X, X.shape)
+
+        def lay_out(few: slice) -> None:
+            own = slice(part.start + few.start, part.start + few.stop)
+            unit = unit_vectors(_project(X[:, few], metric_of(own)))
+            scale = beside(X, np.sqrt(head_weights[own]), X.dtype)[:, None]
+            vectors[:, few] = namespace(X).permute_dims(unit, (1, 0, 2)) * scale
+
+        each(lay_out, spans(X.shape[1], 1 if is_numpy(X) else X.shape[1]))
+        flat = namespace(X).reshape(vectors, (X.shape[0], -1))
         for share, kernel in zip(shares, kernels, strict=True):
-            own = Z[:, beside(X, share)] if len(shares) > 1 else Z
-            _add_products(kernel, unit_vectors(own) * namespace(X).sqrt(weights)[:, None, None])
+            _add_products(kernel, flat[beside(X, share)] if len(shares) > 1 else flat)
 
     support.each_slab(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
     for kernel in kernels:
@@ -119,27 +128,19 @@ def _directions(
 
 
 def _add_products(kernel: Array, vectors: Array) -> None:
-    """Add the inner products of ``(K, n, D)``, summed over heads, to the lower triangle of a kernel, tile by tile."""
-    xp, n = namespace(vectors), vectors.shape[1]
-    flat = xp.reshape(xp.permute_dims(vectors, (1, 0, 2)), (n, -1))
-    if not is_numpy(flat):
-        kernel += flat @ flat.T
+    """Add the inner products of vectors ``(n, F)`` to a kernel; in numpy, to its lower triangle only."""
+    if not is_numpy(kernel):
+        kernel += vectors @ vectors.T
         return
-    tiles = [(rows, columns) for rows in spans(n, _TILE) for columns in spans(n, _TILE) if columns.start <= rows.start]
-
-    def add(tile: tuple[slice, slice]) -> None:
-        rows, columns = tile
-        product = flat[rows] @ flat[columns].T
-        kernel[rows, columns] += product
-
-    each(add, tiles)
+    # In place: seen as LAPACK sees arrays, rows are columns.
+    get_blas_funcs("syrk", (kernel,))(1.0, vectors.T, beta=1.0, c=kernel.T, trans=1, overwrite_c=1)
 
 
 def _mirror(kernel: Array) -> None:
-    """Fill the upper triangle of tiles from the lower one."""
+    """Fill the upper triangle from the lower one, row by row."""
     if is_numpy(kernel):
-        for rows in spans(len(kernel), _TILE):
-            kernel[: rows.start, rows] = kernel[rows, : rows.start].T
+        for row in range(len(kernel)):
+            kernel[row, row + 1 :] = kernel[row + 1 :, row]
 
 
 @dataclass(frozen=True)

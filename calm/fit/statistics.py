@@ -60,18 +60,16 @@ def class_means(X: Array, y: NDArray[np.integer], n_classes: int, weights: NDArr
     array([[[2.],
             [3.]]])
     """
-    xp, wide = namespace(X), double(X)
-    sorted_clips = np.argsort(y, kind="stable")
-    wide = wide[beside(X, sorted_clips)]
+    xp, order = namespace(X), np.argsort(y, kind="stable")
+    in_a_row = double(X[beside(X, order)])
     if weights is not None:
-        wide *= xp.reshape(beside(wide, weights[sorted_clips], wide.dtype), (-1, *[1] * (X.ndim - 1)))
-    # Classes lie in a row: the sum of each is what a running sum gains over it.
-    running = xp.cumulative_sum(wide, axis=0, include_initial=True)
-    ends = np.cumsum(np.bincount(y, minlength=n_classes))
-    sums = running[beside(X, ends)] - running[beside(X, np.concatenate([[0], ends[:-1]]))]
+        of_clips = beside(in_a_row, weights[order], in_a_row.dtype)
+        in_a_row *= xp.reshape(of_clips, (-1, *[1] * (X.ndim - 1)))
+    ends = np.cumsum(np.bincount(y, minlength=n_classes)).tolist()
+    sums = [xp.sum(in_a_row[start:end], axis=0) for start, end in zip([0, *ends], ends, strict=False)]
     counts = class_counts(y, n_classes, weights)
-    share = beside(sums, 1 / np.where(counts > 0, counts, 1.0), sums.dtype)
-    return sums * xp.reshape(share, (-1, *[1] * (X.ndim - 1)))
+    share = beside(in_a_row, 1 / np.where(counts > 0, counts, 1.0), in_a_row.dtype)
+    return xp.stack(sums) * xp.reshape(share, (-1, *[1] * (X.ndim - 1)))
 
 
 def class_statistics(
