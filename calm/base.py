@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +49,7 @@ class SupportSet:
     y: NDArray[np.int64]  #: (n,) class numbers
     weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
     n_classes: int
+    groups: NDArray[np.int64] | None = None  #: (n,) number of the group that a clip belongs to
 
     @property
     def counts(self) -> NDArray[np.float64]:
@@ -69,13 +70,14 @@ class SupportSet:
     def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return only some of the clips."""
         weights = None if self.weights is None else self.weights[chosen]
-        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes)
+        groups = None if self.groups is None else self.groups[chosen]
+        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes, groups)
 
     def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return the same clips with only some of the heads."""
         if len(chosen) == self.heads.shape[1]:
             return self
-        return SupportSet(ChosenHeads(self.heads, chosen), self.y, self.weights, self.n_classes)
+        return replace(self, heads=ChosenHeads(self.heads, chosen))
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):
@@ -127,12 +129,17 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
             range.
         """
-        heads, labels, weights = self._checked_support(X, y, sample_weight, reset=True)
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
             raise ValueError(f"at least two classes are needed{only}")
-        self._learn(SupportSet(heads, numbers, weights, len(self.classes_)))
+        self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -226,11 +233,13 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
 
     def _checked_support(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool
-    ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None]:
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
+    ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
         """Check a support set and note where it comes from; clips of no weight are left out."""
         rows = stored_heads(X)
         y = to_numpy(y) if is_foreign(y) else y
+        if reset:
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
         heads: HeadVectors
         layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
         if rows is not None:
@@ -258,11 +267,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             self.extraction_: Extraction | None = None if rows is None else rows.extraction
             self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
             self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+        numbers: NDArray[np.int64] | None = None
+        if groups is not None:
+            check_consistent_length(labels, groups)
+            numbers = np.unique(column_or_1d(groups), return_inverse=True)[1]
         if sample_weight is None:
-            return heads, labels, None
+            return heads, labels, None, numbers
         weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
         kept = np.flatnonzero(weights > 0)
-        return heads[kept], labels[kept], weights[kept]
+        return heads[kept], labels[kept], weights[kept], None if numbers is None else numbers[kept]
 
     def _checked_queries(self, X: Any) -> HeadVectors:
         """Check queries, and choose the heads that are used."""

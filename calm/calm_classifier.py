@@ -6,18 +6,15 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from calm.base import SupportSet, moved
 from calm.fit import (
     ClassStatistics,
-    LeftOutSimilarity,
     LinearVoter,
     Metric,
     SoftVoter,
-    clip_reliability,
-    cosine_similarity,
     head_weights,
     shrink_reliability,
     softmax,
@@ -25,15 +22,13 @@ from calm.fit import (
 )
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
-from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.metric import check_whitening
 from calm.fit.parallel import spans
-from calm.fit.reliability import SCHEMES, Scheme
-from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
-from calm.heads import support_spans
-from calm.held_out import held_out
+from calm.fit.reliability import Scheme
+from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
+from calm.held_out import HeldOutScores, hold_out
 from calm.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
-from calm.prototype_classifier import PrototypeClassifier
+from calm.reliability_classifier import ReliabilityClassifier
 
 _HELD_OUT_AT_ONCE = 64
 #: Heads whose metric is worked out together.
@@ -42,7 +37,7 @@ _HEADS_AT_ONCE = 64
 Combination = Literal["joint", "vote"]
 
 
-class CALMClassifier(PrototypeClassifier):
+class CALMClassifier(ReliabilityClassifier):
     """Few-shot classifier that learns how far to trust each attention head for each class (after arXiv 2602.07077).
 
     Three steps, each of which can be had as published (:meth:`published`):
@@ -178,6 +173,25 @@ class CALMClassifier(PrototypeClassifier):
         }
         return cls(**settings | changes)
 
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        """Learn from a support set.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for every method: :meth:`calm.base.HeadClassifier.fit`.
+        groups : array-like (n,), optional
+            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
+            out together when strength and temperature are chosen, so that those are right for groups not heard before.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, groups)
+
     @property
     def _needs_scatter(self) -> bool:  # type: ignore[override]
         return self.whitening is not None
@@ -237,13 +251,11 @@ class CALMClassifier(PrototypeClassifier):
         below = np.searchsorted(self.typical_scores_, best, side="right")
         return (below + 1) / (len(self.typical_scores_) + 1)
 
-    def _forget(self, support: SupportSet) -> None:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("combine", self.combine, ("joint", "vote"))
-        check_choice("reliability", self.reliability, SCHEMES)
-        check_positive("temperature", self.temperature)
         check_positive("weight_temperature", self.weight_temperature)
         check_not_negative("shrinkage", self.shrinkage)
-        check_flag("cross_fit", self.cross_fit)
         check_flag("calibrate", self.calibrate)
         if self.whitening is not None:
             check_whitening(self.whitening)
@@ -251,7 +263,20 @@ class CALMClassifier(PrototypeClassifier):
             check_count("top_heads", self.top_heads)
         if self.strength is not None:
             check_positive("strength", self.strength)
-        self.reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
+
+    @property
+    def reliability_(self) -> NDArray[np.float64]:
+        """Reliability of each head for each class, ``(K, C)``, before shrinkage.
+
+        Of a class that heads could not be judged by, that of the other classes: every head counts the same for it then,
+        as far as it alone is concerned.
+        """
+        judged = self.judged_count_ > 0
+        if judged.all():
+            return self.class_reliability_
+        known = self.class_reliability_[:, judged]
+        others = known.mean(axis=1, keepdims=True) if known.size else 0.0
+        return np.where(judged, self.class_reliability_, others)
 
     def _foresee(self, support: SupportSet) -> None:
         """Choose strength and temperature by held-out clips, and note how well those did and what is typical of them.
@@ -259,25 +284,29 @@ class CALMClassifier(PrototypeClassifier):
         Each fold's clips are scored by a classifier that was fitted from the beginning without them.
         """
         self.strength_ = PRIOR_STRENGTH if self.strength is None else float(self.strength)
-        self.temperature_ = (PRIOR_TEMPERATURE if self.combine == "joint" else 1.0) if self.calibrate else 1.0
+        self.temperature_ = self._prior_temperature if self.calibrate else 1.0
         self.held_out_log_loss_ = self.held_out_accuracy_ = float("nan")
         self.typical_scores_ = np.empty(0)
         if not self.calibrate and (self.combine == "vote" or self.strength is not None):
             return
-        some, folds = held_out(support)
+        some, folds = hold_out(support)
         if not folds:
             return
         tested = np.concatenate([test for _, test in folds])
         scores = np.concatenate([self._held_out_scores(some, *fold) for fold in folds], axis=1)
-        y, weights = some.y[tested], np.ones(len(tested)) if some.weights is None else some.weights[tested]
-        at, temperature = self._choose(scores, y, weights)
+        weights = np.ones(len(tested)) if some.weights is None else some.weights[tested]
+        found = HeldOutScores(scores, some.y[tested], weights)
+        at, temperature = found.choose(self._prior_temperature)
         if self.combine == "joint" and self.strength is None:
             self.strength_ = float(STRENGTHS[at])
         if self.calibrate:
             self.temperature_ = temperature
-        self.held_out_log_loss_ = log_loss(scores[at] / self.temperature_, y, weights)
-        self.held_out_accuracy_ = float(np.average(scores[at].argmax(axis=1) == y, weights=weights))
-        self.typical_scores_ = np.sort(scores[at].max(axis=1))
+        self.held_out_log_loss_, self.held_out_accuracy_ = found.log_loss(at, self.temperature_), found.accuracy(at)
+        self.typical_scores_ = found.best(at)
+
+    @property
+    def _prior_temperature(self) -> float:
+        return PRIOR_TEMPERATURE if self.combine == "joint" else 1.0
 
     def _held_out_scores(
         self, support: SupportSet, train: NDArray[np.int64], test: NDArray[np.int64]
@@ -303,46 +332,8 @@ class CALMClassifier(PrototypeClassifier):
         balanced = Examples.of(learnt, learnt.counts).balanced_weights
         return ridge_path(kernel[rows][:, rows], kernel[others][:, rows], learnt.y, support.n_classes, balanced)
 
-    def _choose(
-        self, scores: NDArray[np.float64], y: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> tuple[int, float]:
-        """Choose among scores of several strengths, and a temperature for them, by log loss and prior."""
-        middle = PRIOR_TEMPERATURE if self.combine == "joint" else 1.0
-        costs = [temperature_costs(of_strength, y, weights, middle) for of_strength in scores]
-        total = np.array([cost for _, cost in costs])
-        if len(scores) > 1:
-            total += 0.5 * (np.log(STRENGTHS / PRIOR_STRENGTH) / PRIOR_SPREAD)[:, None] ** 2
-        at, warmth = np.unravel_index(total.argmin(), total.shape)
-        return int(at), float(costs[0][0][warmth])
-
-    def _make_room(self, before: NDArray[np.int64]) -> None:
-        super()._make_room(before)
-        reliability = np.zeros((len(self.reliability_), len(self.classes_)))
-        reliability[:, before] = self.reliability_
-        self.reliability_ = reliability
-
-    def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
-    ) -> None:
-        metric = None if self.whitening is None else whitening(stats, self.whitening).astype(X.dtype)
-        sums = np.zeros((support.n_classes, X.shape[1]))
-        compare = self._similarity(X, stats.means, stats.counts, metric)
-        for clips in support_spans(X, support.n_classes):
-            y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            similarity = compare(X[clips], y, weights)
-            scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
-            np.add.at(sums, y, scores if weights is None else scores * weights[:, None])
-        rows = self.used_heads_[part]
-        earlier = self.reliability_[rows] * before
-        self.reliability_[rows] = (earlier + sums.T) / np.where(stats.counts > 0, stats.counts, 1.0)
-
-    def _similarity(
-        self, X: Array, prototypes: Array, counts: NDArray[np.floating], metric: Metric | None
-    ) -> Callable[[Array, NDArray[np.int64], NDArray[np.floating] | None], Array]:
-        """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
-        if self.cross_fit:
-            return LeftOutSimilarity.of(X, prototypes, counts, metric)
-        return lambda block, y, weights: cosine_similarity(block, prototypes, metric)
+    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
+        return None if self.whitening is None else whitening(stats, self.whitening).astype(like.dtype)
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         self._derived: dict[str, Metric] = {}
@@ -363,7 +354,7 @@ class CALMClassifier(PrototypeClassifier):
 
     def _choose_heads(self, support: SupportSet) -> SupportSet:
         """Weigh heads for the joint fit, and keep the best of them if there are to be but few."""
-        reliability = self._reliability()
+        reliability = self._shrunk()
         # The mean over classes has less noise than each; what is particular to a class is left to the directions.
         mean = reliability.mean(axis=1, keepdims=True)
         weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
@@ -373,25 +364,17 @@ class CALMClassifier(PrototypeClassifier):
         self._joint_weights = weights
         return support
 
-    def _reliability(self) -> NDArray[np.floating]:
+    def _shrunk(self) -> NDArray[np.floating]:
         """Return the reliability of the used heads, shrunk."""
-        if self.cross_fit:
-            self._level_single_shots()
         return shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
 
     def _fit_vote(self, support: SupportSet) -> None:
-        weights = head_weights(self._reliability(), self.reliability, self.weight_temperature, self.top_heads)
+        weights = head_weights(self._shrunk(), self.reliability, self.weight_temperature, self.top_heads)
         if self.top_heads is not None:
             kept = np.flatnonzero(weights.any(axis=1))
             self._keep_heads(support, kept)
             weights = weights[kept]
         self.head_weights_ = self._of_all_heads(weights)
-
-    def _level_single_shots(self) -> None:
-        """Give every head the same reliability for a class of one clip, of which nothing can be known."""
-        single = self.class_count_ < 2
-        known = self.reliability_[:, ~single]
-        self.reliability_[:, single] = known.mean(axis=1, keepdims=True) if known.size else 0.0
 
     def _keep_heads(self, support: SupportSet, kept: NDArray[np.int64]) -> SupportSet:
         """Forget all heads but some of those used so far."""
@@ -414,10 +397,9 @@ class CALMClassifier(PrototypeClassifier):
 
     def _metric(self, part: slice = slice(None)) -> Metric | None:
         """Return the metric of some of the used heads: a function of the class statistics, and so not kept."""
-        if self.whitening is None:
-            return None
-        stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, part], self.scatter_[part])
-        return whitening(stats, self.whitening).astype(self.prototypes_.dtype)
+        scatter = None if self.scatter_ is None else self.scatter_[part]
+        stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, part], scatter)
+        return self._metric_from(stats, self.prototypes_)
 
     def _whole_metric(self) -> Metric | None:
         """Return the metric of all used heads, kept between predictions."""

@@ -22,12 +22,12 @@ class Explanation:
     >>> X[5:, 2, 1] += 9
     >>> why = CALMClassifier().fit(X, y).explain(X[:1])
     >>> why.labels, why.runners_up, why.top_heads(0, 1)[0][:2]
-    (array(['dog'], dtype='<U4'), array(['rain'], dtype='<U4'), ('head 2', np.str_('dog')))
+    (array(['dog'], dtype='<U4'), array(['rain'], dtype='<U4'), ('head 2', 'dog'))
     """
 
     labels: NDArray[Any]  #: predicted, (n,)
     runners_up: NDArray[Any]  #: the second best label, (n,)
-    votes: NDArray[Any]  #: the label that each head alone favours, (n, heads)
+    votes: NDArray[Any]  #: the label that each head alone favours, None where it tells none apart, (n, heads)
     parts: NDArray[np.floating]  #: what each head adds to the score of each class, (n, heads, C)
     #: (n, heads) what each head adds to the lead over the runner-up: above zero where it spoke for the prediction.
     #: Summed over heads, it is the lead itself (less what a class scores for any clip, where a method has such a term).
@@ -44,11 +44,13 @@ class Explanation:
     ) -> Explanation:
         """Explain scores ``(n, C)`` by what heads added to them, ``(n, heads, C)``."""
         rows = np.arange(len(scores))
+        votes = classes[parts.argmax(axis=2)].astype(object)
+        votes[parts.max(axis=2) == parts.min(axis=2)] = None
         first, second = np.argsort(-scores, axis=1, kind="stable")[:, :2].T
         return cls(
             labels=classes[first],
             runners_up=classes[second],
-            votes=classes[parts.argmax(axis=2)],
+            votes=votes,
             parts=parts,
             importance=parts[rows, :, first] - parts[rows, :, second],
             head_names=head_names,

@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.base import SupportSet, moved
-from calm.fit import ClassStatistics, LeftOutSimilarity, SoftVoter, clip_reliability, cosine_similarity, head_weights
-from calm.fit.arrays import Array, to_numpy
-from calm.fit.checks import check_choice, check_flag, check_positive
-from calm.fit.reliability import SCHEMES, Scheme
-from calm.heads import support_spans
-from calm.prototype_classifier import PrototypeClassifier
+from calm.fit import SoftVoter, head_weights
+from calm.fit.arrays import Array
+from calm.fit.checks import check_positive
+from calm.fit.reliability import Scheme
+from calm.reliability_classifier import ReliabilityClassifier
 
 
-class GlobalWeightClassifier(PrototypeClassifier):
+class GlobalWeightClassifier(ReliabilityClassifier):
     """Few-shot classifier with one weight a head, shared by all classes (the GRW baseline of arXiv 2602.07077).
 
     A head's reliability is the mean over all support clips of its score on them; the weights are
@@ -34,7 +33,7 @@ class GlobalWeightClassifier(PrototypeClassifier):
     weight_temperature : float
         τ_w.
     cross_fit : bool
-        Score each support clip against prototypes built without it.
+        Score each support clip against prototypes built without it. A clip that is alone in its class is not scored.
     n_heads : int, optional
         How many heads lie side by side in a flat ``X``.
 
@@ -73,27 +72,14 @@ class GlobalWeightClassifier(PrototypeClassifier):
         self.cross_fit = cross_fit
         self.n_heads = n_heads
 
-    def _forget(self, support: SupportSet) -> None:
-        check_choice("reliability", self.reliability, SCHEMES)
-        check_positive("temperature", self.temperature)
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_positive("weight_temperature", self.weight_temperature)
-        check_flag("cross_fit", self.cross_fit)
-        self.reliability_ = np.zeros(support.heads.shape[1])
 
-    def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
-    ) -> None:
-        total = np.zeros(X.shape[1])
-        left_out = LeftOutSimilarity.of(X, stats.means, stats.counts, None) if self.cross_fit else None
-        for clips in support_spans(X, support.n_classes):
-            y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            if left_out is None:
-                similarity = cosine_similarity(X[clips], stats.means)
-            else:
-                similarity = left_out(X[clips], y, weights)
-            scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
-            total += scores.sum(axis=0) if weights is None else weights @ scores
-        self.reliability_[part] = (self.reliability_[part] * before.sum() + total) / stats.counts.sum()
+    @property
+    def reliability_(self) -> NDArray[np.float64]:
+        """Mean score of each head over all clips, ``(K,)``."""
+        return self.class_reliability_ @ self.judged_count_ / max(self.judged_count_.sum(), 1e-12)
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         # One weight for all classes is a softmax whatever the score, as published.

@@ -122,6 +122,8 @@ def join_layers(X: Any) -> Any:
 
     Whatever has another shape stays as it is.
     """
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
     if getattr(X, "ndim", None) != 4:
         return X
     return rearrange(X, "clips layers heads dim -> clips (layers heads) dim")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 from calm.base import SupportSet
 from calm.fit import deal_folds, unit_vectors
 from calm.fit.arrays import Array, double, namespace, to_numpy
+from calm.fit.confidence import log_loss, temperature_costs
+from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, STRENGTHS
 
 FOLDS = 5
 #: Most clips that are dealt into folds.
@@ -15,12 +21,14 @@ MOST_CLIPS = 1600
 #: Folds are made until so many clips are held out: enough to choose two numbers by.
 ENOUGH_HELD_OUT = 500
 
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-def held_out(support: SupportSet) -> tuple[SupportSet, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+
+def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     """Deal support clips into folds, each class over all of them.
 
-    Equal clips stay together, and neither the order of clips nor that of heads matters: clips are told apart by what
-    all of their unit head vectors add up to.
+    Equal clips stay together, and so do clips of one group where there are groups. Neither the order of clips nor that
+    of heads matters: clips are told apart by what all of their unit head vectors add up to.
 
     Parameters
     ----------
@@ -38,12 +46,41 @@ def held_out(support: SupportSet) -> tuple[SupportSet, list[tuple[NDArray[np.int
     shares = -(-len(key) // MOST_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
     some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    fold = deal_folds(key, some.y, FOLDS)
-    sizes = np.bincount(fold[fold >= 0], minlength=FOLDS)
-    needed = np.cumsum(sizes) - sizes < ENOUGH_HELD_OUT
-    return some, [
-        (np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.flatnonzero(needed & (sizes > 0)).tolist()
-    ]
+    fold = deal_folds(key, some.y, FOLDS) if some.groups is None else deal_groups(some.groups, some.y, FOLDS)
+    folds = splits(fold)
+    before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
+    return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
+
+
+def deal_groups(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
+    """Deal whole groups of clips over folds, each class over as many as can be.
+
+    Returns
+    -------
+    array of int (n,)
+        Number of the fold; −1 for clips that cannot be tested, because no clip of their class is in another fold.
+
+    Examples
+    --------
+    >>> deal_groups(np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 2]), 3)
+    array([ 0,  0,  1,  1,  2, -1])
+    """
+    n_folds = min(n_folds, len(np.unique(groups)), int(np.bincount(y).max()))
+    fold = np.full(len(y), -1)
+    if n_folds < 2:
+        return fold
+    with warnings.catch_warnings():  # of classes with fewer clips than folds: they are tested in fewer
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for number, (train, test) in enumerate(StratifiedGroupKFold(n_folds).split(y, y, groups)):
+            known = np.unique(y[train])
+            if len(known) > 1:
+                fold[test] = np.where(np.isin(y[test], known), number, -1)
+    return fold
+
+
+def splits(fold: NDArray[np.int64]) -> list[Fold]:
+    """Return what is trained on and what is tested, fold by fold; clips of fold −1 are always trained on."""
+    return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
 
 
 def _content(support: SupportSet) -> NDArray[np.float64]:
@@ -54,3 +91,33 @@ def _content(support: SupportSet) -> NDArray[np.float64]:
 
     support.each_slab(add)
     return np.round(np.sum(parts, axis=0), 6)  # copies that were stored alike stay alike
+
+
+@dataclass(frozen=True)
+class HeldOutScores:
+    """How clips that were held out scored, by candidates for the strength of the ridge, or by a single one."""
+
+    scores: NDArray[np.float64]  #: (candidates, n, C)
+    y: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def choose(self, middle: float) -> tuple[int, float]:
+        """Choose a candidate and a temperature by log loss and prior, the temperature's being around ``middle``."""
+        costs = [temperature_costs(scores, self.y, self.weights, middle) for scores in self.scores]
+        total = np.array([cost for _, cost in costs])
+        if len(self.scores) > 1:
+            total += 0.5 * (np.log(STRENGTHS / PRIOR_STRENGTH) / PRIOR_SPREAD)[:, None] ** 2
+        at, warmth = np.unravel_index(total.argmin(), total.shape)
+        return int(at), float(costs[0][0][warmth])
+
+    def log_loss(self, at: int, temperature: float) -> float:
+        """Return the mean log loss of one candidate."""
+        return log_loss(self.scores[at] / temperature, self.y, self.weights)
+
+    def accuracy(self, at: int) -> float:
+        """Return the share of clips that one candidate labels rightly."""
+        return float(np.average(self.scores[at].argmax(axis=1) == self.y, weights=self.weights))
+
+    def best(self, at: int) -> NDArray[np.float64]:
+        """Return the scores of the labels that one candidate gives, sorted."""
+        return np.sort(self.scores[at].max(axis=1))

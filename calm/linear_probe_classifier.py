@@ -16,6 +16,7 @@ from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive
 from calm.fit.vote import zeros
+from calm.held_out import Fold, deal_groups, splits
 
 #: Candidates for C, and how many folds choose among them.
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -59,9 +60,23 @@ class LinearProbeClassifier(HeadClassifier):
         self.C = C
         self.n_heads = n_heads
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:  # type: ignore[override] # folds are of clips, not of weights
-        """Learn from a support set; see :meth:`calm.base.HeadClassifier.fit`."""
-        return super().fit(X, y)
+    def fit(  # folds are of clips, not of weights: it takes none
+        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None
+    ) -> Self:
+        """Learn from a support set.
+
+        Parameters
+        ----------
+        X, y
+            As for every method: :meth:`calm.base.HeadClassifier.fit`.
+        groups : array-like (n,), optional
+            Clips of one group stay in one fold when C is chosen.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, groups=groups)
 
     def _learn(self, support: SupportSet) -> None:
         if self.C is not None:
@@ -72,8 +87,9 @@ class LinearProbeClassifier(HeadClassifier):
         kernel = self._kernel(support)
         values, vectors = np.linalg.eigh(to_numpy(kernel).astype(np.float64))
         axes = values > values.max() * 1e-7
-        scale, vectors = np.sqrt(values[axes]), vectors[:, axes]
-        regression = self._regression(vectors * scale, support.y)
+        axes[-1] = True  # of vectors that are all zero too
+        scale, vectors = np.sqrt(np.maximum(values[axes], np.finfo(np.float64).tiny)), vectors[:, axes]
+        regression = self._regression(vectors * scale, support)
         coefficients, self.intercept_ = regression.coef_, regression.intercept_
         if support.n_classes == 2:  # scikit-learn keeps one of two rows that differ in sign only
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
@@ -94,15 +110,21 @@ class LinearProbeClassifier(HeadClassifier):
         support.each_slab(add_heads)
         return kernel
 
-    def _regression(self, features: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
+    def _regression(self, features: NDArray[np.float64], support: SupportSet) -> Any:
         regression = LogisticRegression(max_iter=10_000, tol=1e-5)
-        folds = min(_FOLDS, int(self.class_count_.min()))
-        if self.C is None and folds > 1:
-            search = GridSearchCV(regression, {"C": _STRENGTHS}, cv=StratifiedKFold(folds))
-            self.C_ = float(search.fit(features, y).best_params_["C"])
+        folds = self._folds(support) if self.C is None else []
+        if folds:
+            search = GridSearchCV(regression, {"C": _STRENGTHS}, cv=folds)
+            self.C_ = float(search.fit(features, support.y).best_params_["C"])
         else:
             self.C_ = _ONE_SHOT_C if self.C is None else float(self.C)
-        return regression.set_params(C=self.C_).fit(features, y)
+        return regression.set_params(C=self.C_).fit(features, support.y)
+
+    def _folds(self, support: SupportSet) -> list[Fold]:
+        if support.groups is not None:
+            return splits(deal_groups(support.groups, support.y, _FOLDS))
+        n_folds = min(_FOLDS, int(self.class_count_.min()))
+        return list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
 
     def _fold(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
         """Turn coefficients of clips ``(n, C)`` into directions of heads."""

@@ -46,9 +46,6 @@ class NearestMeanClassifier(PrototypeClassifier):
     def _vectors(self, X: Array) -> Array:
         return unit_vectors(X)
 
-    def _forget(self, support: SupportSet) -> None:
-        """There are no parameters to check."""
-
     def _learn_heads(
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:

@@ -54,12 +54,14 @@ class PrototypeClassifier(HeadClassifier):
         Raises
         ------
         ValueError
-            As :meth:`fit` does; and if head vectors come from another extraction than before.
+            As :meth:`fit` does, the first clips being of two classes at least; and if head vectors come from another
+            extraction than before.
         """
         if not hasattr(self, "classes_"):
             return self.fit(X, y, sample_weight)
         check_is_fitted(self)
-        heads, labels, weights = self._checked_support(X, y, sample_weight, reset=False)
+        self._check_parameters()
+        heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
         self._check_heads(heads)
         union, before = _union(self.classes_, labels)
         self._note_further_clips(X)
@@ -71,6 +73,7 @@ class PrototypeClassifier(HeadClassifier):
         return self
 
     def _learn(self, support: SupportSet) -> None:
+        self._check_parameters()
         self._start(support)
         self._forget(support)
         self._foresee(support)
@@ -109,6 +112,12 @@ class PrototypeClassifier(HeadClassifier):
             both = merge_statistics(before, new)
             self.prototypes_[:, part] = _as(self.prototypes_, both.means)
             if self.scatter_ is not None:
+                xp = namespace(X)
+                if not float(xp.max(both.scatter)) < float(xp.finfo(X.dtype).max):
+                    raise ValueError(
+                        f"X is too large for {X.dtype}, in which squares of its numbers are kept: divide it, "
+                        "which changes nothing else"
+                    )
                 self.scatter_[part] = _as(self.scatter_, both.scatter)
             # In the precision that is kept, so that what is learnt can be worked out again from it.
             scatter = None if self.scatter_ is None else self.scatter_[part]
@@ -127,9 +136,11 @@ class PrototypeClassifier(HeadClassifier):
         """Return what prototypes are the means of."""
         return X
 
-    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range."""
+
     def _forget(self, support: SupportSet) -> None:
-        """Check parameters, and make room for what is learnt of each head."""
+        """Make room for what is learnt of each head."""
 
     @abstractmethod
     def _learn_heads(

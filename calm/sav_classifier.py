@@ -61,8 +61,10 @@ class SAVClassifier(PrototypeClassifier):
         self.top_heads = top_heads
         self.n_heads = n_heads
 
-    def _forget(self, support: SupportSet) -> None:
+    def _check_parameters(self) -> None:
         check_count("top_heads", self.top_heads)
+
+    def _forget(self, support: SupportSet) -> None:
         self.hits_ = np.zeros(support.heads.shape[1])
 
     def _learn_heads(

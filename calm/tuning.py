@@ -19,6 +19,7 @@ def tune(
     X: Any,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> CALMClassifier:
     """Fit with the parameters that predict held-out support clips best.
 
@@ -31,7 +32,7 @@ def tune(
     classifier : CALMClassifier
     grid : mapping of str to sequences
         Values to try, as scikit-learn's grid searches take them.
-    X, y, sample_weight
+    X, y, sample_weight, groups
         As :meth:`CALMClassifier.fit` takes them.
 
     Returns
@@ -56,7 +57,7 @@ def tune(
     """
     best: CALMClassifier | None = None
     for settings in ParameterGrid(dict(grid)):
-        fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight)
+        fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups)
         if np.isnan(fit.held_out_log_loss_):
             raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
         if best is None or fit.held_out_log_loss_ < best.held_out_log_loss_:

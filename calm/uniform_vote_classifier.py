@@ -55,7 +55,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         self.temperature = temperature
         self.n_heads = n_heads
 
-    def _forget(self, support: SupportSet) -> None:
+    def _check_parameters(self) -> None:
         check_choice("voting", self.voting, ("soft", "hard"))
         check_positive("temperature", self.temperature)
 

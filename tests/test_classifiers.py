@@ -101,6 +101,8 @@ def test_every_shape_of_x_gives_the_same_answer(classifier: HeadClassifier, tmp_
     np.testing.assert_allclose(classifier.fit(layered, y).predict_proba(layered), expected, rtol=1e-6)
     flat = clone(classifier).set_params(n_heads=6)
     np.testing.assert_allclose(flat.fit(X.reshape(24, 48), y).predict_proba(X.reshape(24, 48)), expected, rtol=1e-6)
+    lists = clone(classifier).fit(layered.tolist(), y.tolist())
+    np.testing.assert_allclose(lists.predict_proba(layered.tolist()), expected, atol=1e-4)  # in double precision
     with cache_of(tmp_path / "heads.h5", X, y) as cache:
         np.testing.assert_allclose(classifier.fit(cache, y).predict_proba(cache), expected, rtol=1e-6)
         np.testing.assert_allclose(classifier.predict_proba(X), expected, rtol=1e-6)
@@ -115,7 +117,7 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
     monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
     assert len(calm.heads.slabs(calm.heads.ArrayHeads(X), 24 * 8 * 2)) == 3
     monkeypatch.setattr(calm.base, "slabs", lambda heads, _: calm.heads.slabs(heads, 24 * 8 * 2))
-    monkeypatch.setattr(calm.joint_fit, "_TILE", 7)
+    monkeypatch.setattr(calm.joint_fit, "_KERNEL_NUMBERS", 24 * 8 * 3)
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
 
 
@@ -165,6 +167,20 @@ def test_it_works_in_the_tools_of_scikit_learn(classifier: HeadClassifier) -> No
 def test_bad_support_sets_are_refused(classifier: HeadClassifier, X: NDArray, y: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classifier.fit(X, y)
+
+
+def test_a_later_fit_forgets_the_columns_of_an_earlier_one(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    frame = pd.DataFrame(X.reshape(24, 48)).rename(columns="feature {}".format)
+    assert len(classifier.fit(frame, y).feature_names_in_) == 48
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        assert not hasattr(classifier.fit(cache, y), "feature_names_in_")
+
+
+def test_vectors_of_zeros_are_fitted_by_every_method(classifier: HeadClassifier) -> None:
+    p = classifier.fit(np.zeros((8, 3, 4)), [0, 1] * 4).predict_proba(np.zeros((2, 3, 4)))
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
 
 
 def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) -> None:

@@ -86,6 +86,36 @@ def test_weights_are_routed_through_pipelines_and_searches() -> None:
     assert search.best_score_ > 0.5 and scores.mean() > 0.5
 
 
+def test_weights_of_less_than_a_clip_tell_heads_apart_as_whole_ones_do() -> None:
+    X, y = sounds(40)
+    fractions = CALMClassifier().fit(X, y, sample_weight=np.full(40, 0.15))  # 1.5 clips a class
+    assert (fractions.judged_count_ > 0).all()
+    whole = CALMClassifier().fit(X, y)
+    assert np.corrcoef(fractions.reliability_.ravel(), whole.reliability_.ravel())[0, 1] > 0.8
+
+
+def test_groups_are_held_out_together_and_routed() -> None:
+    """Clips come in near copies, three of each recording: held out one by one, each is known by its copies."""
+    X, y = sounds(60, seed=3)
+    rng = np.random.default_rng(0)
+    X = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)  # nothing to hear but the recording
+    X, y, recording = np.repeat(X, 3, axis=0), np.repeat(y, 3), np.repeat(np.arange(60), 3)
+    X = X + 0.01 * rng.normal(size=X.shape).astype(np.float32)
+    assert CALMClassifier().fit(X, y).held_out_accuracy_ > 0.9
+    honest = CALMClassifier().fit(X, y, groups=recording)
+    assert honest.held_out_accuracy_ < 0.5
+    for clf in (CALMClassifier(), LinearProbeClassifier()):
+        with config_context(enable_metadata_routing=True):
+            pipe = make_pipeline(FunctionTransformer(), clf.set_fit_request(groups=True)).fit(X, y, groups=recording)
+        grouped = clone(clf).fit(X, y, groups=[f"r{r:02}" for r in recording])
+        np.testing.assert_allclose(pipe.predict_proba(X), grouped.predict_proba(X), atol=1e-5)
+    with pytest.raises(ValueError, match="inconsistent"):
+        CALMClassifier().fit(X, y, groups=recording[1:])
+    alone = CALMClassifier().fit(X, y, groups=np.zeros(180))
+    assert np.isnan(alone.held_out_accuracy_)  # nothing could be held out
+    assert tune(CALMClassifier(), {"top_heads": [2, 12]}, X, y, groups=recording).held_out_accuracy_ < 0.5
+
+
 def test_weights_below_zero_or_all_zero_are_refused() -> None:
     X, y = sounds(20)
     with pytest.raises(ValueError, match="[Nn]egative"):
@@ -216,7 +246,9 @@ def test_an_explanation_names_the_heads_that_hear() -> None:
     assert why.parts.shape == (20, 12, 4)
     hearing = sum(name.startswith("layer 0") for i in range(20) for name, _, _ in why.top_heads(i, 4))
     assert hearing > 60  # of 80: the first layer is the third of the heads that hear
-    assert set(why.votes.ravel()) <= set(NAMES)
+    deaf = np.ptp(why.parts, axis=2) == 0  # a head of no weight favours no class
+    assert deaf.any() and [vote is None for vote in why.votes.ravel()] == deaf.ravel().tolist()
+    assert set(why.votes[~deaf]) <= set(NAMES)
 
 
 def test_clips_of_no_class_are_rejected_and_few_of_the_others() -> None:

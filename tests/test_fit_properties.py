@@ -284,6 +284,21 @@ def test_unit_vectors_survive_the_ends_of_float32() -> None:
     np.testing.assert_allclose(np.linalg.norm(unit_vectors(tiny).astype(float), axis=1), 1, rtol=1e-5)
 
 
+def test_vectors_whose_squares_overflow_are_refused_where_squares_are_needed() -> None:
+    X, y, _ = few_shot_task(0)
+    large = (X / np.abs(X).max() * 1e25).astype(np.float32)
+    with pytest.raises(ValueError, match="too large for float32"):
+        CALMClassifier().fit(large, y)
+    assert CALMClassifier.published().fit(large, y).score(large, y) > 0.5
+
+
+def test_growing_checks_parameters_as_a_fit_does() -> None:
+    X, y, _ = few_shot_task(0)
+    clf = CALMClassifier().fit(X, y).set_params(temperature=0.0)
+    with pytest.raises(ValueError, match="temperature"):
+        clf.partial_fit(X, y)
+
+
 def test_whole_numbers_are_vectors_too() -> None:
     np.testing.assert_allclose(unit_vectors(np.array([[3, 4]])), [[0.6, 0.8]])
 
