@@ -179,6 +179,8 @@ def _project(X: Array, metric: Metric | None) -> Array:
 
 def head_norms(directions: Array) -> NDArray[np.float64]:
     """Return the length of each head's direction for each class, ``(K, C)``, as shares that sum to one over heads."""
-    lengths = to_numpy(namespace(directions).sqrt(namespace(directions).sum(directions**2, axis=-1))).T
+    xp = namespace(directions)
+    squares = [xp.sum(of_class**2, axis=-1) for of_class in directions]  # one by one: directions are large
+    lengths = to_numpy(xp.sqrt(xp.stack(squares, axis=1)))
     total = lengths.sum(axis=0, keepdims=True, dtype=np.float64)
     return np.where(total > 0, lengths / np.where(total > 0, total, 1.0), 1 / len(lengths))

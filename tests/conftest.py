@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from sklearn.base import clone
 
+from calm.base import HeadClassifier
 from calm.extract import LALM, load_lalm
+from tests.tasks import CLASSIFIERS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -40,6 +43,11 @@ def golden() -> dict[str, NDArray]:
 @pytest.fixture(scope="session")
 def tiny() -> LALM:
     return load_lalm("tiny", device="cpu")
+
+
+@pytest.fixture(params=CLASSIFIERS, ids=lambda clf: type(clf).__name__)
+def classifier(request: pytest.FixtureRequest) -> HeadClassifier:
+    return clone(request.param)
 
 
 def noise(seconds: float, seed: int = 0, rate: int = 16000) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from calm import CALMClassifier, LinearProbeClassifier, SAVClassifier, load, mak
 from calm.base import HeadClassifier
 from calm.fit import draw_support
 from calm.methods import METHODS, TITLES
-from tests.test_classifiers import cache_of
+from tests.tasks import cache_of
 
 NAMES = np.array(["dog", "rain", "rooster", "wind"])
 
