@@ -63,9 +63,9 @@ class SupportSet:
 
         As many cores as there are work side by side, unless told otherwise or on an accelerator.
         """
-        parts = slabs(self.heads, numbers)
-        in_numpy = is_numpy(self.heads.read(slice(0, 0)))
-        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads if in_numpy else 1)
+        threads = (cores() if threads is None else threads) if is_numpy(self.heads.read(slice(0, 0))) else 1
+        parts = slabs(self.heads, numbers, threads)
+        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
 
     def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return only some of the clips."""

@@ -20,10 +20,10 @@ from calm.fit import (
     softmax,
     whitening,
 )
-from calm.fit.arrays import Array, beside, namespace, to_numpy
+from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
 from calm.fit.metric import check_whitening
-from calm.fit.parallel import spans
+from calm.fit.parallel import cores, each, spans
 from calm.fit.reliability import Scheme
 from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
 from calm.held_out import HeldOutScores, hold_out
@@ -32,7 +32,7 @@ from calm.reliability_classifier import ReliabilityClassifier
 
 _HELD_OUT_AT_ONCE = 64
 #: Heads whose metric is worked out together.
-_HEADS_AT_ONCE = 64
+_HEADS_AT_ONCE = 16
 
 Combination = Literal["joint", "vote"]
 
@@ -407,8 +407,10 @@ class CALMClassifier(ReliabilityClassifier):
             return None
         derived: dict[str, Metric] = self.__dict__.setdefault("_derived", {})
         if "metric" not in derived:
-            parts = [self._metric(part) for part in spans(len(self.used_heads_), _HEADS_AT_ONCE)]
-            xp = namespace(self.prototypes_)
+            xp, heads = namespace(self.prototypes_), len(self.used_heads_)
+            in_turn = None if is_numpy(self.prototypes_) else 1
+            few = max(1, min(_HEADS_AT_ONCE, -(-heads // cores())))
+            parts = each(self._metric, spans(heads, few), threads=in_turn)
             derived["metric"] = Metric(*(xp.concat(some) for some in zip(*(m.parts for m in parts if m), strict=True)))
         return derived["metric"]
 

@@ -181,10 +181,15 @@ def checked_tensor(X: Array) -> Array:
     return X
 
 
-def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS) -> list[slice]:
-    """Cut the heads of a support set into parts whose vectors, of all clips, are so many numbers, or one head."""
+def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS, least: int = 1) -> list[slice]:
+    """Cut the heads of a support set into parts whose vectors, of all clips, are so many numbers, or one head.
+
+    Where clips are few, a head's covariance is what takes the room. There are as many parts as ``least``, if there are
+    as many heads.
+    """
     clips, n_heads, dim = heads.shape
-    return list(spans(n_heads, max(1, int(numbers / max(1, clips * dim * _spread(heads))))))
+    most = int(numbers / max(1, max(clips, 4 * dim) * dim * _spread(heads)))
+    return list(spans(n_heads, max(1, min(most, -(-n_heads // least)))))
 
 
 def _spread(heads: HeadVectors) -> float:

@@ -12,7 +12,7 @@ from scipy.linalg.blas import get_blas_funcs
 from calm.base import SupportSet
 from calm.fit import Metric, solve_ridge, unit_vectors
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
-from calm.fit.parallel import each, spans
+from calm.fit.parallel import cores, each, spans
 from calm.fit.vote import zeros
 
 #: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are
@@ -20,6 +20,8 @@ from calm.fit.vote import zeros
 MOST_CLIPS = 6500
 #: Numbers in one read of a support set for the kernel: products of many are faster, and held beside it.
 _KERNEL_NUMBERS = 2**22
+#: Heads that a core lays out together.
+_HEADS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def compute_kernels(
             scale = beside(X, np.sqrt(head_weights[own]), X.dtype)[:, None]
             vectors[:, few] = namespace(X).permute_dims(unit, (1, 0, 2)) * scale
 
-        each(lay_out, spans(X.shape[1], 1 if is_numpy(X) else X.shape[1]))
+        few = min(_HEADS_AT_ONCE, -(-X.shape[1] // cores())) if is_numpy(X) else X.shape[1]
+        each(lay_out, spans(X.shape[1], few))
         flat = namespace(X).reshape(vectors, (X.shape[0], -1))
         for share, kernel in zip(shares, kernels, strict=True):
             _add_products(kernel, flat[beside(X, share)] if len(shares) > 1 else flat)

@@ -56,8 +56,8 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
     for name, size in (("_CACHED_NUMBERS", 5 * 8), ("_QUERY_CLIPS", 5)):
         monkeypatch.setattr(calm.heads, name, size)
     monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
-    assert len(calm.heads.slabs(calm.heads.ArrayHeads(X), 24 * 8 * 2)) == 3
-    monkeypatch.setattr(calm.base, "slabs", lambda heads, _: calm.heads.slabs(heads, 24 * 8 * 2))
+    assert len(calm.heads.slabs(calm.heads.ArrayHeads(X), 32 * 8 * 2)) == 3
+    monkeypatch.setattr(calm.base, "slabs", lambda heads, *_: calm.heads.slabs(heads, 32 * 8 * 2))
     monkeypatch.setattr(calm.joint_fit, "_KERNEL_NUMBERS", 24 * 8 * 3)
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import get_lapack_funcs
 
-from calm.fit.arrays import Array, beside, double, epsilon, namespace, tiny
+from calm.fit.arrays import Array, beside, double, epsilon, is_numpy, namespace, tiny
 from calm.fit.checks import check_share
 from calm.fit.statistics import ClassStatistics
 
@@ -128,21 +129,36 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     if degrees < 0.5:  # weights may leave a fraction of a clip
         heard = xp.astype(apart > rounding, scatter.dtype)
         return Metric(centre, heard[:, None, None] * identity, xp.zeros_like(rounding))
-    covariance = scatter / degrees
-    level = xp.sum(xp.linalg.diagonal(covariance), axis=-1) / dim
+    level = xp.sum(xp.linalg.diagonal(scatter), axis=-1) / (dim * degrees)
     varies = level > rounding
     heard = xp.astype(varies | (apart > rounding), scatter.dtype)
     scale = xp.where(varies, level, xp.ones_like(level))
-    unit = xp.where(varies[:, None, None], covariance / scale[:, None, None], identity)
-    gamma = oas_shrinkage(unit, degrees) if isinstance(strength, str) else xp.ones_like(level) * float(strength)
+    share = xp.astype(varies, scatter.dtype) / (scale * degrees)
+    covariance = scatter * share[:, None, None]  # at a level of one; zero for heads that do not vary
+    gamma = oas_shrinkage(covariance, degrees) if isinstance(strength, str) else xp.ones_like(level) * float(strength)
     gamma = xp.where(varies, gamma, xp.ones_like(level))
-    shrunk = (1 - gamma)[:, None, None] * unit + gamma[:, None, None] * identity
-    values, vectors = xp.linalg.eigh(shrunk)
-    # Directions that never varied are stretched no more than those that hardly do.
-    inverse_root = heard[:, None] / xp.sqrt(xp.clip(values, 1e-9, None) * scale[:, None])
-    # The symmetric root: unlike eigenvectors, it does not depend on who computes it, and directions are kept in it.
-    transform = xp.matmul(vectors * inverse_root[:, None, :], xp.permute_dims(vectors, (0, 2, 1)))
-    return Metric(centre, transform, (1 - gamma) / degrees)
+    covariance *= (1 - gamma)[:, None, None]
+    # Never less than a little, which keeps directions that never varied from being stretched without end.
+    covariance += xp.clip(gamma, 1e-10, None)[:, None, None] * identity
+    stretch = heard / xp.sqrt(scale)
+    return Metric(centre, _inverse_root(covariance) * stretch[:, None, None], (1 - gamma) / degrees)
+
+
+def _inverse_root(covariance: Array) -> Array:
+    """Return ``U⁻¹`` for ``Σ = UᵀU`` with upper triangles ``U``, so that ``x·U⁻¹`` has the identity for covariance.
+
+    Of all roots the cheapest, and the same whoever computes it, which directions that are kept in it need.
+    """
+    xp = namespace(covariance)
+    if not is_numpy(covariance):
+        return xp.permute_dims(xp.linalg.inv(xp.linalg.cholesky(covariance)), (0, 2, 1))
+    factorize: Any
+    invert: Any
+    factorize, invert = get_lapack_funcs(("potrf", "trtri"), (covariance,))  # type: ignore[misc]
+    roots = np.empty_like(covariance)
+    for root, of_head in zip(roots, covariance, strict=True):
+        root[:] = invert(factorize(of_head.T, overwrite_a=True)[0], overwrite_c=True)[0]
+    return roots
 
 
 def check_whitening(strength: float | str) -> None:
