@@ -126,7 +126,9 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
         best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
         typer.echo(f"weights   {', '.join(best)}")
     if not math.isnan(getattr(classifier, "held_out_accuracy_", math.nan)):
-        typer.echo(f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, in five folds")
+        typer.echo(
+            f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, predicted without them"
+        )
     extraction = classifier.extraction_
     if extraction is None:
         typer.echo("model     unknown: it was fitted on arrays")
