@@ -51,8 +51,8 @@ class CALMClassifier(ReliabilityClassifier):
     The defaults are what won on held-out clips of many kinds; see ``benchmarks/README.md``. With one clip a class
     nothing is left when it is taken out: heads are centred but not whitened, and count the same.
 
-    Strength and temperature are chosen by the log loss of support clips held out in five folds (of many clips, in fewer),
-    with priors that hold them where clips are few.
+    Strength and temperature are chosen by the log loss of support clips held out in five folds (of many clips, in
+    fewer), with priors that hold them where clips are few.
 
     :meth:`partial_fit`: counts, prototypes, scatter, and so the whitening, are those of a fit on all clips; strength
     and temperature stay as chosen. Reliabilities are means over clips, each scored when it came. Directions
