@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from calm.sav_classifier import SAVClassifier
     from calm.tuning import tune
     from calm.uniform_vote_classifier import UniformVoteClassifier
+    from calm.zero_shot import ZeroShot, zero_shot
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _HOME = {
     "Request": "calm.extract",
     "SAVClassifier": "calm.sav_classifier",
     "UniformVoteClassifier": "calm.uniform_vote_classifier",
+    "ZeroShot": "calm.zero_shot",
     "draw_episode": "calm.episode",
     "evaluate": "calm.evaluation",
     "extract_to_cache": "calm.extract",
@@ -52,6 +54,7 @@ _HOME = {
     "make_method": "calm.methods",
     "predict_audio": "calm.audio_prediction",
     "tune": "calm.tuning",
+    "zero_shot": "calm.zero_shot",
 }
 
 __all__ = [
@@ -68,6 +71,7 @@ __all__ = [
     "Request",
     "SAVClassifier",
     "UniformVoteClassifier",
+    "ZeroShot",
     "draw_episode",
     "evaluate",
     "extract_to_cache",
@@ -77,6 +81,7 @@ __all__ = [
     "make_method",
     "predict_audio",
     "tune",
+    "zero_shot",
 ]
 
 

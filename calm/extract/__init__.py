@@ -24,6 +24,7 @@ from calm.extract.request import Extraction, Fingerprint, Request
 from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
 
 if TYPE_CHECKING:
+    from calm.extract.answers import answer_log_likelihoods
     from calm.extract.recorder import record_heads
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Prompt",
     "Request",
     "Waveform",
+    "answer_log_likelihoods",
     "checkpoint_of",
     "create_cache",
     "extend_cache",
@@ -63,8 +65,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "record_heads":  # the one module here that needs torch to be imported
+    # The two modules here that need torch to be imported.
+    if name == "record_heads":
         from calm.extract.recorder import record_heads
 
         return record_heads
+    if name == "answer_log_likelihoods":
+        from calm.extract.answers import answer_log_likelihoods
+
+        return answer_log_likelihoods
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

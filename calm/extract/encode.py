@@ -83,14 +83,9 @@ def head_vectors(
 
     from calm.extract.recorder import record_heads
 
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
-    limit = min((s for s in (max_seconds, lalm.window_seconds) if s is not None), default=None)
     chats = {text: lalm.chat(text) for text in set(texts)}
 
-    for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
-        failed = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, FailedClip)}
-        heard = {first + i: wave for i, wave in enumerate(decoded) if isinstance(wave, Waveform)}
+    for heard, failed in read_batches(lalm, clips, max_seconds=max_seconds, batch_size=batch_size, workers=workers):
         n_layers, n_heads, dim = lalm.heads.shape
         vectors = np.empty((0, n_layers if layers is None else len(layers), n_heads, dim), dtype=np.float32)
         if heard:
@@ -114,6 +109,32 @@ def head_vectors(
             peak=np.asarray([wave.peak for wave in kept]),
             failed=failed,
         )
+
+
+def read_batches(
+    lalm: LALM,
+    clips: Sequence[Clip],
+    *,
+    max_seconds: float | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+) -> Iterator[tuple[dict[int, Waveform], dict[int, FailedClip]]]:
+    """Read clips as a model hears them, in batches, by threads that decode ahead while the model works.
+
+    Yields
+    ------
+    heard : dict of int to Waveform
+        By number of the clip; cut at ``max_seconds`` or the model's window.
+    failed : dict of int to FailedClip
+        Clips that cannot be read, and why.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
+    limit = min((s for s in (max_seconds, lalm.window_seconds) if s is not None), default=None)
+    for first, decoded in _decode_ahead(clips, lalm.sampling_rate, limit, batch_size, workers):
+        numbered = list(enumerate(decoded, first))
+        heard = {row: wave for row, wave in numbered if isinstance(wave, Waveform)}
+        yield heard, {row: clip for row, clip in numbered if isinstance(clip, FailedClip)}
 
 
 def _decode_ahead(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from calm.extract.decoder import DecoderHeads, find_heads
 
@@ -102,11 +102,17 @@ class LALM:
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
 
-    def inputs(self, waveforms: Sequence[NDArray[np.float32]], prompts: Sequence[str]) -> Mapping[str, torch.Tensor]:
+    def inputs(
+        self,
+        waveforms: Sequence[NDArray[np.float32]],
+        prompts: Sequence[str],
+        *,
+        padding_side: Literal["left", "right"] = "right",
+    ) -> Mapping[str, torch.Tensor]:
         """Turn waveforms and rendered prompts into the model's inputs, on its device.
 
         Padding goes on the right, where causal attention cannot see it: a prompt keeps the positions that it has
-        alone.
+        alone. On the left, it leaves room for an answer to follow.
 
         Parameters
         ----------
@@ -114,13 +120,14 @@ class LALM:
             Mono, at :attr:`sampling_rate`.
         prompts : sequence of str
             From :meth:`chat`, one a waveform.
+        padding_side : {"right", "left"}
         """
         batch = self.processor(
             text=list(prompts),
             audio=list(waveforms),
             sampling_rate=self.sampling_rate,
             padding=True,
-            padding_side="right",
+            padding_side=padding_side,
             return_tensors="pt",
         )
         return batch.to(self.device, dtype=self.model.dtype)

@@ -1,0 +1,82 @@
+"""How likely a model is to answer with each of some texts: what zero-shot classification rests on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from calm.extract.models import LALM
+
+
+@torch.inference_mode()
+def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Sequence[str]) -> torch.Tensor:
+    """Compute the mean log likelihood of each answer's tokens after each prompt.
+
+    The prompts, with their clips, go through the model once; answers are continued from what it keeps of them. An
+    answer of one token costs nothing more. The mean over tokens keeps long answers from being unlikely for their
+    length.
+
+    Parameters
+    ----------
+    lalm : LALM
+    inputs : mapping
+        What :meth:`calm.extract.LALM.inputs` made of clips and rendered prompts, **padded on the left**, so that
+        answers follow right after the prompt.
+    answers : sequence of str
+
+    Returns
+    -------
+    float32 tensor (clips, answers), on the CPU
+        In nats a token; ``exp`` of it is the geometric mean of the tokens' probabilities.
+
+    Raises
+    ------
+    ValueError
+        If there is no answer, or one that has no tokens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from calm.extract import load_lalm
+    >>> lalm = load_lalm("tiny")
+    >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [lalm.chat("What is this?")], padding_side="left")
+    >>> answer_log_likelihoods(lalm, inputs, ["dog", "rain"]).shape
+    torch.Size([1, 2])
+    """
+    tokens = [_tokens_of(lalm, answer) for answer in answers]
+    if not tokens:
+        raise ValueError("there are no answers to choose from")
+    mask = inputs["attention_mask"]
+    with lalm.heads.lock:  # threads take turns on one model
+        prefix = lalm.model(**inputs, use_cache=True, logits_to_keep=1)
+        first = prefix.logits[:, -1].float().log_softmax(dim=-1)
+        found = [_continued(lalm, first, prefix.past_key_values, mask, answer) for answer in tokens]
+    return torch.stack(found, dim=1).cpu()
+
+
+def _continued(lalm: LALM, first: torch.Tensor, past: Any, mask: torch.Tensor, answer: list[int]) -> torch.Tensor:
+    """Return the mean log likelihood of one answer's tokens after every prompt, ``(clips,)``."""
+    total = first[:, answer[0]]
+    if len(answer) > 1:
+        ids = torch.tensor([answer[:-1]], device=mask.device).expand(len(mask), -1)
+        whole = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
+        out = lalm.model(
+            input_ids=ids,
+            attention_mask=whole,
+            past_key_values=copy.deepcopy(past),  # a pass writes into what it continues from
+            use_cache=True,
+        )
+        later = out.logits.float().log_softmax(dim=-1)
+        wanted = torch.tensor(answer[1:], device=mask.device).expand(len(mask), -1)
+        total = total + later.gather(-1, wanted[..., None])[..., 0].sum(dim=1)
+    return total / len(answer)
+
+
+def _tokens_of(lalm: LALM, answer: str) -> list[int]:
+    tokens = lalm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    if not tokens:
+        raise ValueError(f"the answer {answer!r} has no tokens")
+    return list(tokens)

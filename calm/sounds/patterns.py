@@ -1,0 +1,86 @@
+"""Patterns: when a source sounds and how loud, over the length of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from calm.sounds.parts import RATE, Wave, phase, seconds, wander
+from calm.sounds.sources import SOURCES, STRUCK
+
+#: From a generator, a rate in events a second and a number of samples to a loudness over time, between 0 and 1.
+_Envelope = Callable[[np.random.Generator, float, int], Wave]
+
+#: How lasting sources go on; struck ones are struck at the beginning of every event.
+PATTERNS = (
+    "steady", "swelling", "fading", "once", "pulsing", "trembling", "stuttering", "hastening", "slowing", "paired",
+)  # fmt: skip
+
+
+def play(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
+    """Let a source sound in a pattern of ``rate`` events a second, for ``n`` samples."""
+    make = SOURCES[source]
+    if source in STRUCK:
+        return _strike(rng, source, pattern, pitch, rate, n)
+    return make(rng, pitch, n) * _envelope(rng, pattern, rate, n)
+
+
+def _strike(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
+    wave = np.zeros(n)
+    for start, level in _events(rng, pattern, rate, n / RATE):
+        at = int(start * RATE)
+        if at < n:
+            wave[at:] += level * SOURCES[source](rng, pitch * 2 ** rng.uniform(-0.03, 0.03), n - at)
+    return wave
+
+
+def _events(rng: np.random.Generator, pattern: str, rate: float, length: float) -> list[tuple[float, float]]:
+    """Return when strokes fall, in seconds, and how loud."""
+    if pattern == "once":
+        return [(rng.uniform(0, 0.5) * length, 1.0)]
+    if pattern == "trembling":
+        rate = 3 * rate
+    gaps = np.full(int(2 * rate * length) + 8, 1 / rate)
+    if pattern == "stuttering":
+        gaps = rng.exponential(1 / rate, len(gaps)) + 0.03
+    elif pattern == "hastening":
+        gaps = 1.8 / rate * 0.82 ** np.arange(len(gaps)) + 0.04
+    elif pattern == "slowing":
+        gaps = 0.35 / rate * 1.25 ** np.arange(len(gaps))
+    elif pattern == "paired":
+        gaps = np.where(np.arange(len(gaps)) % 2 == 0, 0.25, 1.75) / rate
+    times = rng.uniform(0, 0.15) + np.concatenate([[0], np.cumsum(gaps * rng.uniform(0.97, 1.03, len(gaps)))])
+    times = times[times < length]
+    share = times / length
+    levels = {"swelling": 0.1 + share, "fading": 1.1 - share}.get(pattern, np.ones(len(times)))
+    return list(zip(times.tolist(), levels.tolist(), strict=True))[:60]
+
+
+def _envelope(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wave:
+    time = seconds(n)
+    length = n / RATE
+    if pattern == "steady":
+        return wander(rng, n, 2, 0.1)
+    if pattern == "swelling":
+        return (time / length) ** rng.uniform(1, 2.5)
+    if pattern == "fading":
+        return np.exp(-time / length * rng.uniform(2.5, 5))
+    if pattern == "once":
+        width = rng.uniform(0.04, 0.12) * length
+        return np.exp(-(((time - rng.uniform(0.2, 0.8) * length) / width) ** 2))
+    if pattern == "trembling":
+        return 0.5 + 0.5 * np.sin(phase(3 * rate, n) + rng.uniform(0, 6))
+    if pattern in ("stuttering", "hastening", "slowing", "paired"):
+        gate = np.zeros(n)
+        width = 0.12 / rate if pattern == "paired" else rng.uniform(0.05, 0.1)
+        for start, level in _events(rng, pattern, rate, length):
+            gate[int(start * RATE) : int((start + width) * RATE)] = level
+        return _soft(gate)
+    return _soft(((time * rate + rng.random()) % 1 < rng.uniform(0.35, 0.6)).astype(float))
+
+
+def _soft(gate: Wave) -> Wave:
+    """Round the edges of a gate, so that they do not click."""
+    width = int(0.008 * RATE)
+    return np.convolve(gate, np.hanning(width) / np.hanning(width).sum(), "same")

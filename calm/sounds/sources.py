@@ -1,0 +1,18 @@
+"""Sources of sound, each drawn anew at every call: what vibrates, hisses, clicks, turns over or speaks."""
+
+from __future__ import annotations
+
+from calm.sounds.engines import ENGINES
+from calm.sounds.noises import NOISES
+from calm.sounds.parts import Source
+from calm.sounds.strokes import STROKES
+from calm.sounds.tones import TONES
+from calm.sounds.voices import VOICES
+
+SOURCES: dict[str, Source] = TONES | STROKES | NOISES | ENGINES | VOICES
+#: Those that are one stroke that dies away; the others last.
+STRUCK = frozenset(STROKES)
+
+#: Sources that ``tiny`` was never trained on, and those that it was.
+UNHEARD = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
+HEARD = tuple(name for name in SOURCES if name not in UNHEARD)

@@ -1,0 +1,86 @@
+"""Zero-shot: each label is scored by the likelihood that the model gives it, token by token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from calm import zero_shot
+from calm.extract import LALM, Prompt, answer_log_likelihoods
+from tests.conftest import noise, tone
+
+ANSWERS = ["rain", "a dog that barks", "x", "Options: Choose", "rain and wind"]
+
+
+def alone(lalm: LALM, wave: np.ndarray, chat: str, answer: str) -> float:
+    """Run the whole prompt with its answer through the model, and add up what every token of the answer gets."""
+    inputs = lalm.inputs([wave], [chat + answer])
+    tokens = lalm.processor.tokenizer(answer)["input_ids"]
+    assert inputs["input_ids"][0, -len(tokens) :].tolist() == tokens
+    with torch.inference_mode():
+        logits = lalm.model(**inputs).logits[0].float().log_softmax(-1)
+    before = range(len(logits) - len(tokens) - 1, len(logits) - 1)
+    return float(np.mean([logits[at, token].item() for at, token in zip(before, tokens, strict=True)]))
+
+
+def test_one_prefix_pass_gives_what_whole_passes_give(tiny: LALM) -> None:
+    waves = [noise(0.7), tone(900, 3.0), noise(5.0, seed=2)]  # of different length: padded
+    chats = [tiny.chat(text) for text in ("What is this?", "What do you hear in it, then?", "Hm?")]
+    inputs = tiny.inputs(waves, chats, padding_side="left")
+    found = answer_log_likelihoods(tiny, inputs, ANSWERS)
+    expected = [
+        [alone(tiny, wave, chat, answer) for answer in ANSWERS] for wave, chat in zip(waves, chats, strict=True)
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+
+
+def test_likelihoods_are_of_probabilities_and_do_not_depend_on_the_other_answers(tiny: LALM) -> None:
+    inputs = tiny.inputs([noise(1.0)], [tiny.chat("Hm?")], padding_side="left")
+    every = list(range(len(tiny.processor.tokenizer)))
+    first = [tiny.processor.tokenizer.decode([token]) for token in every[300:340]]
+    found = answer_log_likelihoods(tiny, inputs, [*first, *ANSWERS])
+    assert (found < 0).all()
+    torch.testing.assert_close(found[:, -5:], answer_log_likelihoods(tiny, inputs, ANSWERS))
+    with pytest.raises(ValueError, match="no answers"):
+        answer_log_likelihoods(tiny, inputs, [])
+    with pytest.raises(ValueError, match="'' has no tokens"):
+        answer_log_likelihoods(tiny, inputs, ["rain", ""])
+
+
+def test_clips_are_labelled_in_batches_as_alone_and_bad_ones_are_named(tiny: LALM, tmp_path: Path) -> None:
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", tone(400 * (i + 1), 0.5 + i), 16000)
+    (tmp_path / "bad.wav").write_text("no sound")
+    paths = [tmp_path / name for name in ("0.wav", "bad.wav", "1.wav", "2.wav")]
+    together = zero_shot(tiny, paths, ["low", "very high"], batch_size=4)
+    one_by_one = zero_shot(tiny, paths, ["low", "very high"], batch_size=1)
+    assert [clip.name for clip in together.clips] == [str(paths[i]) for i in (0, 2, 3)]
+    assert list(together.failures) == [str(paths[1])]
+    np.testing.assert_allclose(together.scores, one_by_one.scores, atol=2e-4)
+    assert set(together.labels) <= {"low", "very high"} and together.labels.shape == (3,)
+    other = zero_shot(tiny, paths, ["low", "very high"], question="Which?", template="{question}")
+    assert not np.allclose(other.scores, together.scores)  # the question is asked
+    waves, _ = soundfile.read(paths[0], dtype="float32")
+    np.testing.assert_allclose(zero_shot("tiny", [waves], ["low", "very high"]).scores, together.scores[:1], atol=2e-4)
+
+
+def test_a_template_without_options_scores_labels_whatever_the_others_are(tiny: LALM) -> None:
+    clips = [noise(1.0)]
+    two = zero_shot(tiny, clips, ["a", "b"], template="{question}")
+    three = zero_shot(tiny, clips, ["b", "a", "c"], template="{question}")
+    np.testing.assert_allclose(two.scores[0], three.scores[0, [1, 0]], atol=1e-5)
+    assert Prompt("{question}").text() in tiny.chat(Prompt("{question}").text())
+
+
+@pytest.mark.parametrize("labels", [[], ["dog"], ["dog", "dog"]])
+def test_labels_must_be_different_and_two_at_least(tiny: LALM, labels: list[str]) -> None:
+    with pytest.raises(ValueError, match="at least two labels, all different"):
+        zero_shot(tiny, [noise(0.5)], labels)
+
+
+def test_no_clips_get_no_labels(tiny: LALM) -> None:
+    assert zero_shot(tiny, [], ["a", "b"]).scores.shape == (0, 2)
