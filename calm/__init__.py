@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from calm.audio_prediction import AudioPrediction, predict_audio
     from calm.calm_classifier import CALMClassifier
+    from calm.comparison import Comparison, compare
     from calm.episode import Episode, draw_episode
     from calm.evaluation import Evaluation, evaluate
     from calm.explanation import Explanation
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _HOME = {
     "AudioPrediction": "calm.audio_prediction",
     "CALMClassifier": "calm.calm_classifier",
+    "Comparison": "calm.comparison",
     "Episode": "calm.episode",
     "Evaluation": "calm.evaluation",
     "Explanation": "calm.explanation",
@@ -45,6 +47,7 @@ _HOME = {
     "SAVClassifier": "calm.sav_classifier",
     "UniformVoteClassifier": "calm.uniform_vote_classifier",
     "ZeroShot": "calm.zero_shot",
+    "compare": "calm.comparison",
     "draw_episode": "calm.episode",
     "evaluate": "calm.evaluation",
     "extract_to_cache": "calm.extract",
@@ -60,6 +63,7 @@ _HOME = {
 __all__ = [
     "AudioPrediction",
     "CALMClassifier",
+    "Comparison",
     "Episode",
     "Evaluation",
     "Explanation",
@@ -72,6 +76,7 @@ __all__ = [
     "SAVClassifier",
     "UniformVoteClassifier",
     "ZeroShot",
+    "compare",
     "draw_episode",
     "evaluate",
     "extract_to_cache",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from calm.cli.demo import demo
 from calm.cli.evaluate import evaluate
 from calm.cli.extract import extract
 from calm.cli.fit import fit
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, fit, predict, evaluate, info, models):
+for command in (extract, fit, predict, evaluate, info, models, demo):
     app.command()(command)
 
 
