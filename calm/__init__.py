@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from calm.loading import load
     from calm.methods import make_method
     from calm.nearest_mean_classifier import NearestMeanClassifier
+    from calm.prompting import ZeroShot, zero_shot
     from calm.sav_classifier import SAVClassifier
     from calm.tuning import tune
     from calm.uniform_vote_classifier import UniformVoteClassifier
-    from calm.zero_shot import ZeroShot, zero_shot
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,7 @@ _HOME = {
     "Request": "calm.extract",
     "SAVClassifier": "calm.sav_classifier",
     "UniformVoteClassifier": "calm.uniform_vote_classifier",
-    "ZeroShot": "calm.zero_shot",
+    "ZeroShot": "calm.prompting",
     "compare": "calm.comparison",
     "draw_episode": "calm.episode",
     "evaluate": "calm.evaluation",
@@ -57,7 +57,7 @@ _HOME = {
     "make_method": "calm.methods",
     "predict_audio": "calm.audio_prediction",
     "tune": "calm.tuning",
-    "zero_shot": "calm.zero_shot",
+    "zero_shot": "calm.prompting",
 }
 
 __all__ = [

@@ -270,7 +270,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         numbers: NDArray[np.int64] | None = None
         if groups is not None:
             check_consistent_length(labels, groups)
-            numbers = np.unique(column_or_1d(groups), return_inverse=True)[1]
+            numbers = _numbered(groups)
         if sample_weight is None:
             return heads, labels, None, numbers
         weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
@@ -351,6 +351,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
         )
         return classifier
+
+
+def _numbered(groups: ArrayLike) -> NDArray[np.int64]:
+    """Give every group a number; an empty text or None is a group of its own, as in a cache."""
+    listed = np.asarray(groups, dtype=object).tolist()
+    keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
+    first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([first[key] for key in keys], dtype=np.int64)
 
 
 def moved(like: Array, values: Any) -> Array:

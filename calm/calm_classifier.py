@@ -174,7 +174,7 @@ class CALMClassifier(ReliabilityClassifier):
         return cls(**settings | changes)
 
     def fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
     ) -> Self:
         """Learn from a support set.
 
@@ -185,6 +185,7 @@ class CALMClassifier(ReliabilityClassifier):
         groups : array-like (n,), optional
             What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
             out together when strength and temperature are chosen, so that those are right for groups not heard before.
+            None, or an empty text, is a group of its own.
 
         Returns
         -------

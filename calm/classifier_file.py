@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "calm classifier"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -89,8 +89,9 @@ def read_classifier_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[
         version = int(header["format_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} has a damaged header: {error}") from error
-    if version > FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version}; this calm reads up to {FORMAT_VERSION}: update calm")
+    if version != FORMAT_VERSION:
+        what_to_do = "update calm" if version > FORMAT_VERSION else "fit it again"
+        raise ValueError(f"{path} has format version {version}; this calm reads {FORMAT_VERSION}: {what_to_do}")
     return header, tensors
 
 

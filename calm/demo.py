@@ -17,8 +17,8 @@ from calm.evaluation import Evaluation, evaluate
 from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
 from calm.methods import TITLES
 from calm.plots import new_figure, plot_bars, plot_head_weights
+from calm.prompting import zero_shot
 from calm.sounds import RATE, make_sounds
-from calm.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -70,7 +70,7 @@ def run_demo(
 ) -> Demo:
     """Make sounds, extract their head vectors, and compare few-shot methods and zero-shot prompting on them.
 
-    The sounds are of kinds that ``tiny`` has never heard. Nothing is downloaded for ``tiny``.
+    Nothing is downloaded for ``tiny``.
 
     Parameters
     ----------
@@ -108,6 +108,8 @@ def run_demo(
     >>> sorted(demo.accuracy)
     ['CALM', 'SAV', 'linear probe', 'nearest class mean', 'uniform vote, soft', 'zero-shot prompting']
     """
+    if n_classes < 2 or support_sets < 1:
+        raise ValueError(f"there must be two classes and one support set at least, got {n_classes} and {support_sets}")
     if n_per_class <= shots:
         raise ValueError(f"with {n_per_class} clips a class and {shots} shots no clip is left to score on")
     out = Path(out)

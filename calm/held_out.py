@@ -27,8 +27,8 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     """Deal support clips into folds, each class over all of them.
 
-    Equal clips stay together, and so do clips of one group where there are groups. Neither the order of clips nor that
-    of heads matters: clips are told apart by what all of their unit head vectors add up to.
+    Equal clips stay together; where there are groups, those do instead. Neither the order of clips nor that of heads
+    matters: clips are told apart by what all of their unit head vectors add up to.
 
     Parameters
     ----------
@@ -46,41 +46,43 @@ def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     shares = -(-len(key) // MOST_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
     some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    fold = deal_folds(key, some.y, FOLDS) if some.groups is None else deal_groups(some.groups, some.y, FOLDS)
-    folds = splits(fold)
+    if some.groups is None:
+        fold = deal_folds(key, some.y, FOLDS)
+        folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
+    else:
+        folds = group_folds(some.groups, some.y, FOLDS)
     before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
     return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
 
 
-def deal_groups(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
-    """Deal whole groups of clips over folds, each class over as many as can be.
+def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:
+    """Hold out whole groups of clips, fold by fold, each class over as many folds as can be.
 
     Returns
     -------
-    array of int (n,)
-        Number of the fold; −1 for clips that cannot be tested, because no clip of their class is in another fold.
+    list of (train, test) arrays of int
+        No group is on both sides. Clips are tested only where their class, and another, is trained on.
 
     Examples
     --------
-    >>> deal_groups(np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 2]), 3)
-    array([ 0,  0,  1,  1,  2, -1])
+    >>> for train, test in group_folds(np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 2]), 3):
+    ...     print(train, test)
+    [2 3 4 5] [0 1]
+    [0 1 4 5] [2 3]
+    [0 1 2 3] [4]
     """
     n_folds = min(n_folds, len(np.unique(groups)), int(np.bincount(y).max()))
-    fold = np.full(len(y), -1)
     if n_folds < 2:
-        return fold
+        return []
+    folds = []
     with warnings.catch_warnings():  # of classes with fewer clips than folds: they are tested in fewer
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for number, (train, test) in enumerate(StratifiedGroupKFold(n_folds).split(y, y, groups)):
+        for train, test in StratifiedGroupKFold(n_folds).split(y, y, groups):
             known = np.unique(y[train])
-            if len(known) > 1:
-                fold[test] = np.where(np.isin(y[test], known), number, -1)
-    return fold
-
-
-def splits(fold: NDArray[np.int64]) -> list[Fold]:
-    """Return what is trained on and what is tested, fold by fold; clips of fold −1 are always trained on."""
-    return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
+            tested = test[np.isin(y[test], known)]
+            if len(known) > 1 and len(tested):
+                folds.append((train, tested))
+    return folds
 
 
 def _content(support: SupportSet) -> NDArray[np.float64]:

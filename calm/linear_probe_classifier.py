@@ -16,7 +16,7 @@ from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive
 from calm.fit.vote import zeros
-from calm.held_out import Fold, deal_groups, splits
+from calm.held_out import Fold, group_folds
 
 #: Candidates for C, and how many folds choose among them.
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -60,8 +60,8 @@ class LinearProbeClassifier(HeadClassifier):
         self.C = C
         self.n_heads = n_heads
 
-    def fit(  # folds are of clips, not of weights: it takes none
-        self, X: Any, y: ArrayLike, groups: ArrayLike | None = None
+    def fit(  # type: ignore[override] # folds are of clips, not of weights: it takes none
+        self, X: Any, y: ArrayLike, *, groups: ArrayLike | None = None
     ) -> Self:
         """Learn from a support set.
 
@@ -70,7 +70,7 @@ class LinearProbeClassifier(HeadClassifier):
         X, y
             As for every method: :meth:`calm.base.HeadClassifier.fit`.
         groups : array-like (n,), optional
-            Clips of one group stay in one fold when C is chosen.
+            Clips of one group are held out together when C is chosen.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class LinearProbeClassifier(HeadClassifier):
 
     def _folds(self, support: SupportSet) -> list[Fold]:
         if support.groups is not None:
-            return splits(deal_groups(support.groups, support.y, _FOLDS))
+            return group_folds(support.groups, support.y, _FOLDS)
         n_folds = min(_FOLDS, int(self.class_count_.min()))
         return list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
 

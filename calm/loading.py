@@ -54,5 +54,5 @@ def load(path: str | Path) -> HeadClassifier:
     header, tensors = read_classifier_file(Path(path))
     try:
         return CLASSIFIERS[header["classifier"]].from_description(header, tensors)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged, or of another version of calm: {error}") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from calm.base import HeadClassifier
 from calm.comparison import Comparison
@@ -63,6 +64,7 @@ def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
     ValueError
         If the method has no head weights.
     """
+    check_is_fitted(classifier)
     if not hasattr(classifier, "head_weights_"):
         raise ValueError(f"{type(classifier).__name__} has no head weights to plot")
     weights = np.asarray(classifier.head_weights_).T * classifier.n_heads_in_

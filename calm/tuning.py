@@ -57,7 +57,7 @@ def tune(
     """
     best: CALMClassifier | None = None
     for settings in ParameterGrid(dict(grid)):
-        fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups)
+        fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups=groups)
         if np.isnan(fit.held_out_log_loss_):
             raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
         if best is None or fit.held_out_log_loss_ < best.held_out_log_loss_:

@@ -98,8 +98,11 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": "{}"})
     with pytest.raises(ValueError, match="has a damaged header"):
         load(bare)
-    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 1})})
+    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 2})})
     with pytest.raises(ValueError, match="is damaged, or of another version of calm"):
+        load(bare)
+    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 1})})
+    with pytest.raises(ValueError, match="format version 1; this calm reads 2: fit it again"):
         load(bare)
     safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 9})})
     with pytest.raises(ValueError, match="format version 9.*update calm"):

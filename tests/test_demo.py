@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.exceptions import NotFittedError
 
 from calm import CALMClassifier, LinearProbeClassifier, compare, draw_episode, load, make_method
 from calm.demo import run_demo
@@ -65,6 +66,8 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
     np.testing.assert_allclose(shown, fitted.head_weights_.T * fitted.n_heads_in_)
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+    with pytest.raises(NotFittedError):
+        plot_head_weights(axes[2], CALMClassifier())
     with pytest.raises(ValueError, match="LinearProbeClassifier has no head weights"):
         plot_head_weights(axes[2], LinearProbeClassifier().fit(*task()))
 
@@ -108,4 +111,6 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
 def test_a_demo_without_clips_to_score_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no clip is left to score on"):
         run_demo(tmp_path / "demo", n_per_class=5, shots=5)
+    with pytest.raises(ValueError, match="two classes and one support set"):
+        run_demo(tmp_path / "demo", n_classes=1)
     assert not (tmp_path / "demo").exists()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from calm import (
-    LinearProbeClassifier,
-)
+from calm import CALMClassifier, LinearProbeClassifier
 from calm.fit import (
     Metric,
     class_statistics,
@@ -58,6 +59,22 @@ def test_whitening_makes_the_shrunk_within_class_covariance_the_identity(seed: i
         shrunk = (1 - strength) * covariance + strength * np.trace(covariance) / len(covariance) * np.eye(X.shape[2])
         whitened = metric.transform[h].T @ shrunk @ metric.transform[h]
         np.testing.assert_allclose(whitened, np.eye(X.shape[2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whitening_without_shrinkage_is_safe_where_clips_are_fewer_than_dimensions(library: Any, dtype: type) -> None:
+    rng, y = np.random.default_rng(0), np.arange(30) % 3
+    X: NDArray = (rng.normal(size=(30, 6, 64)) + 2 * rng.normal(size=(3, 6, 64))[y]).astype(dtype)
+    clf = CALMClassifier(whitening=0.0).fit(library(X), y)
+    metric = clf._metric()
+    assert metric is not None
+    # Directions that clips vary in have variance one, the others are stretched by no more than rounding asks for.
+    transform = np.asarray(metric.transform, dtype=np.float64)
+    scatter = np.asarray(clf.scatter_, dtype=np.float64) / 27
+    variances = np.linalg.eigvalsh(transform.transpose(0, 2, 1) @ scatter @ transform)
+    assert variances.max() < 1.1 and (variances > 0.9).sum(axis=1).min() >= 26
+    assert clf.score(library(X), y) == 1.0
 
 
 def test_oas_is_the_formula_of_its_paper_and_shrinks_less_the_more_is_known() -> None:

@@ -65,6 +65,8 @@ def test_every_kind_is_audible_whole_and_the_same_for_a_seed(kind: Kind, seed: i
     assert 0.05 < np.abs(wave).max() <= 1
     np.testing.assert_array_equal(synthesize(np.random.default_rng(seed), kind, seconds), wave)
     assert not np.array_equal(synthesize(np.random.default_rng(seed + 1), kind, seconds), wave)
+    bare = sound(np.random.default_rng(seed), kind, int(RATE * seconds))
+    assert np.abs(bare).max() > 0.01  # before a room and a background are added
 
 
 #: Whose spectrum is that of a mouth, or of what is below or beside the pitch.
@@ -138,6 +140,26 @@ def test_a_data_set_has_its_classes_and_they_can_be_told_apart() -> None:
     assert NearestMeanClassifier().fit(X[support], labels[support]).score(X[query], labels[query]) > 0.5
 
 
+@pytest.mark.parametrize("source", ["gong", "hiss"])
+def test_kinds_of_different_names_sound_different(source: str) -> None:
+    waves: dict[str, NDArray] = {}
+    for pattern in PATTERNS:
+        for speed in SPEEDS:
+            kind = Kind(source, "low", pattern, speed, "clean")
+            wave = sound(np.random.default_rng(1), kind, RATE)
+            if str(kind) in waves:  # a speed that the name leaves out makes no difference
+                np.testing.assert_array_equal(wave, waves[str(kind)])
+            waves[str(kind)] = wave
+    assert len({wave.tobytes() for wave in waves.values()}) == len(waves)
+
+
+@pytest.mark.parametrize("pattern", ["trembling", "steady", "stuttering", "pulsing"])
+@pytest.mark.parametrize("source", ["knock", "hiss"])
+def test_long_clips_sound_to_their_end(source: str, pattern: str) -> None:
+    level = loudness(sound(np.random.default_rng(0), Kind(source, "middle", pattern, "fast", "clean"), 20 * RATE))
+    assert level[-300:].max() > 0.1 * level.max()
+
+
 def test_some_sources_are_kept_from_training() -> None:
     assert not set(HEARD) & set(UNHEARD) and {*HEARD, *UNHEARD} == set(SOURCES) and set(SOURCES) >= STRUCK
     assert all(label.split()[-1] in UNHEARD for label in make_sounds(5, 1, seconds=0.3)[1])
@@ -149,6 +171,10 @@ def test_what_cannot_be_made_is_refused() -> None:
         make_sounds(2, 2, sources=["trombone"])
     with pytest.raises(ValueError, match="above zero"):
         make_sounds(0, 2)
+    with pytest.raises(ValueError, match="at least 0.25"):
+        make_sounds(2, 2, seconds=0.005)
+    with pytest.raises(ValueError, match="no sources"):
+        make_sounds(2, 2, sources=())
     with pytest.raises(ValueError, match="there are hardly 100000 kinds"):
         make_sounds(100000, 1, sources=["bell"])
 

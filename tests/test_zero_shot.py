@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import soundfile
 import torch
 
 from calm import zero_shot
-from calm.extract import LALM, Prompt, answer_log_likelihoods
+from calm.extract import LALM, answer_log_likelihoods
 from tests.conftest import noise, tone
 
 ANSWERS = ["rain", "a dog that barks", "x", "Options: Choose", "rain and wind"]
@@ -73,11 +75,30 @@ def test_a_template_without_options_scores_labels_whatever_the_others_are(tiny: 
     two = zero_shot(tiny, clips, ["a", "b"], template="{question}")
     three = zero_shot(tiny, clips, ["b", "a", "c"], template="{question}")
     np.testing.assert_allclose(two.scores[0], three.scores[0, [1, 0]], atol=1e-5)
-    assert Prompt("{question}").text() in tiny.chat(Prompt("{question}").text())
 
 
-@pytest.mark.parametrize("labels", [[], ["dog"], ["dog", "dog"]])
-def test_labels_must_be_different_and_two_at_least(tiny: LALM, labels: list[str]) -> None:
+def test_a_folder_is_taken_and_clips_ask_their_own_questions(tiny: LALM, class_folder: Callable[..., Path]) -> None:
+    folder = class_folder(2)
+    asked = zero_shot(tiny, folder, ["high", "low"])
+    assert [clip.label for clip in asked.clips] == ["high", "high", "low", "low"]
+    np.testing.assert_array_equal(zero_shot(tiny, str(folder), ["high", "low"]).scores, asked.scores)
+    clips = [replace(clip, question="Hm?") for clip in asked.clips]
+    own = zero_shot(tiny, clips, ["high", "low"])
+    np.testing.assert_allclose(own.scores, zero_shot(tiny, folder, ["high", "low"], question="Hm?").scores, atol=1e-5)
+    with pytest.raises(ValueError, match="all of one kind"):
+        zero_shot(tiny, [clips[0], str(folder / "high" / "0.wav")], ["high", "low"])
+
+
+def test_the_vocabulary_is_scored_at_one_position_only(tiny: LALM) -> None:
+    seen = []
+    hook = tiny.model.get_output_embeddings().register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
+    answer_log_likelihoods(tiny, tiny.inputs([noise(2.0)], [tiny.chat("Hm?")], padding_side="left"), ["x"])
+    hook.remove()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("labels", [[], ["dog"], ["dog", "dog"], "dog"])
+def test_labels_must_be_different_and_two_at_least(tiny: LALM, labels: list[str] | str) -> None:
     with pytest.raises(ValueError, match="at least two labels, all different"):
         zero_shot(tiny, [noise(0.5)], labels)
 

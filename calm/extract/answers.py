@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
         raise ValueError("there are no answers to choose from")
     mask = inputs["attention_mask"]
     with lalm.heads.lock:  # threads take turns on one model
-        prefix = lalm.model(**inputs, use_cache=True, logits_to_keep=1)
+        with _last_position_only(lalm.model):
+            prefix = lalm.model(**inputs, use_cache=True)
         first = prefix.logits[:, -1].float().log_softmax(dim=-1)
         found = [_continued(lalm, first, prefix.past_key_values, mask, answer) for answer in tokens]
     return torch.stack(found, dim=1).cpu()
@@ -73,6 +75,16 @@ def _continued(lalm: LALM, first: torch.Tensor, past: Any, mask: torch.Tensor, a
         wanted = torch.tensor(answer[1:], device=mask.device).expand(len(mask), -1)
         total = total + later.gather(-1, wanted[..., None])[..., 0].sum(dim=1)
     return total / len(answer)
+
+
+@contextlib.contextmanager
+def _last_position_only(model: Any) -> Iterator[None]:
+    """Let the language-model head see the last position only: scores of a vocabulary at every one would fill a GPU."""
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _tokens_of(lalm: LALM, answer: str) -> list[int]:

@@ -138,8 +138,9 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     gamma = oas_shrinkage(covariance, degrees) if isinstance(strength, str) else xp.ones_like(level) * float(strength)
     gamma = xp.where(varies, gamma, xp.ones_like(level))
     covariance *= (1 - gamma)[:, None, None]
-    # Never less than a little, which keeps directions that never varied from being stretched without end.
-    covariance += xp.clip(gamma, 1e-10, None)[:, None, None] * identity
+    # Never less than rounding: directions that never varied must not be stretched without end.
+    least = max(1e-10, dim * epsilon(stats.scatter))
+    covariance += xp.clip(gamma, least, None)[:, None, None] * identity
     stretch = heard / xp.sqrt(scale)
     return Metric(centre, _inverse_root(covariance) * stretch[:, None, None], (1 - gamma) / degrees)
 
@@ -157,7 +158,10 @@ def _inverse_root(covariance: Array) -> Array:
     factorize, invert = get_lapack_funcs(("potrf", "trtri"), (covariance,))  # type: ignore[misc]
     roots = np.empty_like(covariance)
     for root, of_head in zip(roots, covariance, strict=True):
-        root[:] = invert(factorize(of_head.T, overwrite_a=True)[0], overwrite_c=True)[0]
+        upper, failed = factorize(of_head.T, overwrite_a=True)
+        if failed:
+            raise ValueError("head vectors vary too unevenly to be whitened: give whitening a strength above zero")
+        root[:] = invert(upper, overwrite_c=True)[0]
     return roots
 
 

@@ -34,7 +34,7 @@ def make_sounds(
     seconds : float
         Length of each clip.
     sources : sequence of str
-        Which of :data:`calm.sounds.SOURCES` kinds are drawn from; those that ``tiny`` has never heard unless given.
+        Which of :data:`calm.sounds.SOURCES` kinds are drawn from; those that are kept out of training unless given.
     seed : int
 
     Returns
@@ -46,7 +46,7 @@ def make_sounds(
     Raises
     ------
     ValueError
-        If a number is below one, or a source is unknown.
+        If a number is below one, clips are shorter than 0.25 s, or a source is unknown.
 
     Examples
     --------
@@ -56,10 +56,12 @@ def make_sounds(
     >>> labels[0] == labels[1], len(set(labels))
     (True, 3)
     """
-    if n_classes < 1 or n_per_class < 1 or not seconds > 0:
-        raise ValueError(
-            f"n_classes, n_per_class and seconds must be above zero, got {n_classes}, {n_per_class}, {seconds}"
-        )
+    if n_classes < 1 or n_per_class < 1:
+        raise ValueError(f"n_classes and n_per_class must be above zero, got {n_classes} and {n_per_class}")
+    if not seconds >= 0.25:
+        raise ValueError(f"seconds must be at least 0.25, or patterns cannot be heard; got {seconds}")
+    if not sources:
+        raise ValueError("there are no sources to draw kinds from")
     if unknown := sorted(set(sources) - set(SOURCES)):
         raise ValueError(f"unknown sources {unknown}; known are {sorted(SOURCES)}")
     rng = np.random.default_rng(seed)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from calm.sounds.parts import RATE, Wave, phase, seconds, wander
 from calm.sounds.sources import SOURCES, STRUCK
 
-#: From a generator, a rate in events a second and a number of samples to a loudness over time, between 0 and 1.
-_Envelope = Callable[[np.random.Generator, float, int], Wave]
-
 #: How lasting sources go on; struck ones are struck at the beginning of every event.
 PATTERNS = (
     "steady", "swelling", "fading", "once", "pulsing", "trembling", "stuttering", "hastening", "slowing", "paired",
 )  # fmt: skip
+
+#: Strokes of what is struck, in patterns that have no speed: a roll, and rows that grow or fade.
+_STROKES_A_SECOND = {"steady": 14.0, "swelling": 5.0, "fading": 5.0}
+_LONGEST_STROKE = 4 * RATE  #: samples; what is struck has died away by then
 
 
 def play(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
@@ -31,7 +30,8 @@ def _strike(rng: np.random.Generator, source: str, pattern: str, pitch: float, r
     for start, level in _events(rng, pattern, rate, n / RATE):
         at = int(start * RATE)
         if at < n:
-            wave[at:] += level * SOURCES[source](rng, pitch * 2 ** rng.uniform(-0.03, 0.03), n - at)
+            stroke = SOURCES[source](rng, pitch * 2 ** rng.uniform(-0.03, 0.03), min(n - at, _LONGEST_STROKE))
+            wave[at : at + len(stroke)] += level * stroke
     return wave
 
 
@@ -41,6 +41,8 @@ def _events(rng: np.random.Generator, pattern: str, rate: float, length: float) 
         return [(rng.uniform(0, 0.5) * length, 1.0)]
     if pattern == "trembling":
         rate = 3 * rate
+    elif pattern in _STROKES_A_SECOND:
+        rate = _STROKES_A_SECOND[pattern]
     gaps = np.full(int(2 * rate * length) + 8, 1 / rate)
     if pattern == "stuttering":
         gaps = rng.exponential(1 / rate, len(gaps)) + 0.03
@@ -50,11 +52,13 @@ def _events(rng: np.random.Generator, pattern: str, rate: float, length: float) 
         gaps = 0.35 / rate * 1.25 ** np.arange(len(gaps))
     elif pattern == "paired":
         gaps = np.where(np.arange(len(gaps)) % 2 == 0, 0.25, 1.75) / rate
-    times = rng.uniform(0, 0.15) + np.concatenate([[0], np.cumsum(gaps * rng.uniform(0.97, 1.03, len(gaps)))])
+    times = rng.uniform(0, min(0.15, 0.3 * length)) + np.concatenate(
+        [[0], np.cumsum(gaps * rng.uniform(0.97, 1.03, len(gaps)))]
+    )
     times = times[times < length]
     share = times / length
     levels = {"swelling": 0.1 + share, "fading": 1.1 - share}.get(pattern, np.ones(len(times)))
-    return list(zip(times.tolist(), levels.tolist(), strict=True))[:60]
+    return list(zip(times.tolist(), levels.tolist(), strict=True))
 
 
 def _envelope(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wave:
@@ -82,5 +86,5 @@ def _envelope(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wa
 
 def _soft(gate: Wave) -> Wave:
     """Round the edges of a gate, so that they do not click."""
-    width = int(0.008 * RATE)
+    width = min(int(0.008 * RATE), len(gate))
     return np.convolve(gate, np.hanning(width) / np.hanning(width).sum(), "same")

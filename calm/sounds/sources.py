@@ -13,6 +13,6 @@ SOURCES: dict[str, Source] = TONES | STROKES | NOISES | ENGINES | VOICES
 #: Those that are one stroke that dies away; the others last.
 STRUCK = frozenset(STROKES)
 
-#: Sources that ``tiny`` was never trained on, and those that it was.
+#: Sources that are kept out of training, so that few-shot methods can be tried on them, and those that are not.
 UNHEARD = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
 HEARD = tuple(name for name in SOURCES if name not in UNHEARD)

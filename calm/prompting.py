@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract import DEFAULT_QUESTION, Clip, Prompt, load_lalm, progress_bar
+from calm.extract import DEFAULT_QUESTION, Clip, Prompt, find_clips, load_lalm, progress_bar
 from calm.extract.encode import read_batches
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ZeroShot:
 
 def zero_shot(
     model: str | LALM,
-    clips: Sequence[Any],
+    clips: str | Path | Sequence[Any],
     labels: Sequence[str],
     *,
     question: str = DEFAULT_QUESTION,
@@ -53,8 +54,9 @@ def zero_shot(
     ----------
     model : str or LALM
         As :func:`calm.extract.load_lalm` takes it, or loaded already.
-    clips : sequence
-        Paths, arrays or :class:`calm.extract.Clip`, as :func:`calm.find_clips` takes them.
+    clips : path or sequence
+        A folder, a manifest, or paths, arrays or :class:`calm.extract.Clip` one by one: what :func:`calm.find_clips`
+        takes or gives. A clip's own question is asked in place of ``question``.
     labels : sequence of str
         Names of the classes, as the model would say them.
     question, template : str
@@ -81,24 +83,34 @@ def zero_shot(
     (2, 3)
     """
     from calm.extract.answers import answer_log_likelihoods
-    from calm.extract.clips import find_clips
 
-    names = [str(label) for label in labels]
+    names = [] if isinstance(labels, str) else [str(label) for label in labels]
     if len(set(names)) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"zero_shot needs at least two labels, all different; got {names}")
-    found = list(clips) if all(isinstance(clip, Clip) for clip in clips) else find_clips(list(clips))
+        raise ValueError(f"zero_shot needs at least two labels, all different; got {labels!r}")
+    found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    text = Prompt(template, question).text(options=names)
-    chat = lalm.chat(text)
+    prompt = Prompt(template, question)
+    chats = [lalm.chat(prompt.text(clip.question, names)) for clip in found]
     scores, heard = [np.empty((0, len(names)))], list[Clip]()
     failures: dict[str, str] = {}
     with progress_bar(lalm, len(found), shown=progress) as bar:
         for waves, failed in read_batches(lalm, found, batch_size=batch_size):
             if waves:
-                prompts = [chat] * len(waves)
+                prompts = [chats[row] for row in waves]
                 inputs = lalm.inputs([wave.samples for wave in waves.values()], prompts, padding_side="left")
                 scores.append(answer_log_likelihoods(lalm, inputs, names).double().numpy())
             heard += [found[row] for row in waves]
             failures |= {found[row].name: clip.reason for row, clip in failed.items()}
             bar.update(len(waves) + len(failed))
     return ZeroShot(tuple(heard), np.array(names), np.concatenate(scores), failures)
+
+
+def _clips_of(clips: str | Path | Sequence[Any]) -> list[Clip]:
+    if isinstance(clips, str | Path):
+        return find_clips(clips)
+    clips = list(clips)
+    if all(isinstance(clip, Clip) for clip in clips):
+        return clips
+    if any(isinstance(clip, Clip) for clip in clips):
+        raise ValueError("clips must be all of one kind: found by find_clips, or paths and arrays")
+    return find_clips(clips)

@@ -1,0 +1,122 @@
+"""Examples made by several processes, and batches of lessons about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+from lessons import Example, Lesson, levels_of, make_example, make_lesson, measure
+from numpy.typing import NDArray
+from transformers import WhisperFeatureExtractor
+
+Edges = list[NDArray[np.float64]]
+_AT_ONCE = 64  #: examples that a process makes before it reports
+_LEAST = 1024  #: examples to begin with
+
+
+def make_examples(job: tuple[tuple[int, ...], int, Edges]) -> tuple[NDArray[np.float16], list[Example]]:
+    """Make some examples: their features ``(n, mel bins, frames)``, and what is true of them."""
+    seed, seconds, edges = job
+    torch.set_num_threads(1)
+    extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=seconds)
+    rng = np.random.default_rng(seed)
+    examples = [make_example(rng, seconds) for _ in range(_AT_ONCE)]
+    mel = extractor([e.wave.astype(np.float32) for e in examples], sampling_rate=16000, return_tensors="np")
+    for example in examples:
+        example.levels = levels_of(measure(example.wave), edges)
+        example.wave = np.empty(0)  # what has been heard need not be kept
+    return mel["input_features"].astype(np.float16), examples
+
+
+class Examples:
+    """The latest examples; each is used about three times, under different questions, before newer ones come.
+
+    They are made while the model waits: two cores that do both at once are slower than in turn.
+    """
+
+    def __init__(self, seed: tuple[int, ...], seconds: int, edges: Edges, most: int = 12288) -> None:
+        self.seed, self.seconds, self.edges, self.most = seed, seconds, edges, most
+        self.features: list[NDArray[np.float16]] = []
+        self.examples: list[Example] = []
+        self.made = self.used = 0
+        self.makers = mp.get_context("spawn").Pool(os.cpu_count())
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float16], list[Example]]:
+        """Draw ``n`` of them."""
+        if self.made == 0 or self.used > 3 * self.made:
+            self._make(max(_LEAST, 24 * n) if self.made else _LEAST)
+        self.used += n
+        chosen = rng.choice(len(self.examples), n, replace=False)
+        return np.stack([self.features[i] for i in chosen]), [self.examples[i] for i in chosen]
+
+    def _make(self, n: int) -> None:
+        jobs = [((*self.seed, self.made + i), self.seconds, self.edges) for i in range(0, n, _AT_ONCE)]
+        for features, examples in self.makers.map(make_examples, jobs):
+            self.features += list(features)
+            self.examples += examples
+        self.made += len(jobs) * _AT_ONCE
+        self.features, self.examples = self.features[-self.most :], self.examples[-self.most :]
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self.makers.terminate()
+
+
+class Batches:
+    """Turns examples into what the model takes, and what it should say."""
+
+    def __init__(self, tokenizer: Any, chat: Callable[[str], str], device: str) -> None:
+        self.tokenizer, self.chat, self.device = tokenizer, chat, device
+        self.audio = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+        self.known: dict[str, list[int]] = {}
+
+    def of(
+        self, rng: np.random.Generator, features: NDArray[np.float16], examples: list[Example]
+    ) -> dict[str, torch.Tensor]:
+        """Ask something about each example.
+
+        Returns
+        -------
+        dict
+            ``ids``, ``mask`` and ``labels`` (n, length), padded on the right; ``starts`` (n,), where the question ends;
+            ``first`` (n, vocabulary), how likely each token should be to come then; ``features`` (n, mel bins, frames).
+        """
+        lessons = [make_lesson(rng, example) for example in examples]
+        rows = [(self._prompt(lesson.question, features.shape[2] // 4), self._answer(lesson)) for lesson in lessons]
+        longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+        ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        first = torch.zeros(len(rows), len(self.tokenizer))
+        for i, (prompt, answer) in enumerate(rows):
+            end = len(prompt) + len(answer)
+            ids[i, :end] = torch.tensor(prompt + answer)
+            mask[i, :end] = 1
+            labels[i, len(prompt) + 1 : end] = torch.tensor(answer[1:])
+            for word, share in lessons[i].first.items():
+                first[i, self.token(word)] += share
+        starts = torch.tensor([len(prompt) - 1 for prompt, _ in rows])
+        batch = {"ids": ids, "mask": mask, "labels": labels, "starts": starts, "first": first}
+        batch["features"] = torch.from_numpy(features).float()
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def token(self, word: str) -> int:
+        """Return the one token that begins an answer with this word."""
+        (token,) = self._tokens(word)
+        return token
+
+    def _prompt(self, question: str, audio_tokens: int) -> list[int]:
+        before, after = self.chat(question).split("<|AUDIO|>")
+        return [*self._tokens(before), *[self.audio] * audio_tokens, *self._tokens(after)]
+
+    def _answer(self, lesson: Lesson) -> list[int]:
+        later = [token for word in lesson.answer[1:] for token in self._tokens(" " + word)]
+        return [self.token(lesson.answer[0]), *later, self.tokenizer.eos_token_id]
+
+    def _tokens(self, text: str) -> list[int]:
+        if text not in self.known:
+            self.known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.known[text]

@@ -1,0 +1,18 @@
+"""What the package offers is what it says, however its modules have been imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import calm
+
+
+def test_no_public_name_is_hidden_by_a_module_of_the_same_name() -> None:
+    assert [name for name in calm._HOME if importlib.util.find_spec(f"calm.{name}")] == []
+
+
+def test_functions_are_functions_whatever_was_imported_before() -> None:
+    check = "import calm.demo; from calm import *; zero_shot.__call__; compare.__call__"
+    subprocess.run([sys.executable, "-c", check], check=True)

@@ -1,0 +1,160 @@
+"""The training script teaches what is true of its sounds, goes on where it stopped, and leaves a model that loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from calm.extract import load_lalm
+from calm.prompting import zero_shot
+from calm.sounds import HEARD, UNHEARD
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "examples" / "train_tiny"
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Any:
+    """The modules of the training script, which import each other by plain names."""
+    sys.path.insert(0, str(SCRIPTS))
+    import batches
+    import lessons
+    import model
+    import train
+
+    yield {"batches": batches, "lessons": lessons, "model": model, "train": train}
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def examples(scripts: Any) -> list[Any]:
+    make, measure = scripts["lessons"].make_example, scripts["lessons"].measure
+    made = [make(np.random.default_rng(i), 1.0) for i in range(40)]
+    edges = scripts["lessons"].level_edges([example.wave for example in made])
+    for example in made:
+        example.levels = scripts["lessons"].levels_of(measure(example.wave), edges)
+    return made
+
+
+def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts: Any, examples: list[Any]) -> None:
+    rng, asked = np.random.default_rng(0), set()
+    words = set(scripts["lessons"].all_words())
+    assert not words & set(UNHEARD) and set(HEARD) <= words
+    for example in examples * 10:
+        lesson = scripts["lessons"].make_lesson(rng, example)
+        assert set(lesson.answer) <= set(lesson.first) <= words
+        assert sum(lesson.first.values()) == pytest.approx(1)
+        if "Choose from" in lesson.question:
+            options = lesson.question.split(": ")[1].rstrip(".").split(", ")
+            assert [option for option in options if option in example.sources] == lesson.answer
+        elif lesson.question.startswith("Is there a"):
+            there = lesson.question.removeprefix("Is there a ").rstrip("?") in example.sources
+            assert lesson.answer == ["yes" if there else "no"]
+        elif len(lesson.first) > 1:
+            true = {*example.sources, *example.levels, *(w for said in example.said.values() for w in said)}
+            assert set(lesson.first) == true
+        asked.add(lesson.question.split(" Choose")[0].split("Is there a")[0])
+    assert len(asked) > 8
+
+
+def test_levels_have_as_many_clips_each(scripts: Any, examples: list[Any]) -> None:
+    bright = [level for example in examples for level in example.levels if level.startswith("bright")]
+    assert sorted(np.unique(bright, return_counts=True)[1]) == [5] * 8
+    quiet = scripts["lessons"].measure(np.sin(np.arange(16000) * 0.05))
+    shrill = scripts["lessons"].measure(np.sin(np.arange(16000) * 2.0))
+    assert shrill[0] > quiet[0]
+
+
+def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
+    scripts: Any, examples: list[Any]
+) -> None:
+    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text())
+    for word in scripts["lessons"].all_words():
+        assert [len(tokenizer(form)["input_ids"]) for form in (word, " " + word)] == [1, 1]
+    batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
+    features = np.zeros((40, 128, 100), dtype=np.float16)
+    batch = batches.of(np.random.default_rng(0), features, examples)
+    assert (batch["ids"] == batches.audio).sum(dim=1).tolist() == [25] * 40
+    torch.testing.assert_close(batch["first"].sum(dim=1), torch.ones(40))
+    for ids, labels, start, first in zip(batch["ids"], batch["labels"], batch["starts"], batch["first"], strict=True):
+        assert first[ids[start + 1]] > 0  # the answer begins with a word that is true
+        assert ids[start].item() == tokenizer("\n")["input_ids"][0]
+        asked = labels != -100
+        assert asked.nonzero()[0].item() == start + 2 and (labels[asked] == ids[asked]).all()
+        assert ids[asked][-1] == tokenizer.eos_token_id
+
+
+def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
+    tokenizer = scripts["model"].learn_tokenizer(["a b"])
+    short, _ = scripts["model"].build(tokenizer, 2)
+    scripts["model"].set_window(short, 5)
+    long, _ = scripts["model"].build(tokenizer, 5)
+    ours, theirs = (m.model.audio_tower.embed_positions.weight for m in (short, long))
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(ours[:, :64] ** 2 + ours[:, 64:] ** 2, torch.ones(250, 64))
+    assert not ours.requires_grad
+
+
+def test_the_first_word_is_learnt_from_the_sound(scripts: Any, examples: list[Any]) -> None:
+    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text())
+    torch.manual_seed(0)
+    model, _ = scripts["model"].build(tokenizer, 1)
+    scripts["model"].initialize(model)
+    batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
+    features = np.random.default_rng(0).normal(size=(8, 128, 100)).astype(np.float16)
+    batch = batches.of(np.random.default_rng(1), features, examples[:8])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    found = []
+    for _ in range(25):
+        first, later = scripts["train"].losses(model, batch)
+        optimizer.zero_grad()
+        (first + 0.5 * later).backward()
+        optimizer.step()
+        found.append(first.item())
+    assert 0 <= found[-1] < 0.3 * found[0]
+    batch["features"] = batch["features"].roll(1, dims=0)  # each question about another's sound
+    assert scripts["train"].losses(model, batch)[0].item() > found[-1]
+
+
+def test_training_learns_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
+    def run(steps: int) -> list[dict[str, Any]]:
+        few = f"import train, batches; {FEW} train.main()"
+        command = [
+            sys.executable,
+            "-c",
+            few,
+            str(tmp_path / "out"),
+            "--steps",
+            str(steps),
+            "--batch",
+            "8",
+            "--long-from",
+            "0.5",
+        ]
+        subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True)
+        return [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+
+    assert [line["step"] for line in run(4)] == [2, 4]
+    log = run(8)
+    assert [line["step"] for line in log] == [2, 4, 6, 8]
+    assert log[-1]["window"] == 5
+    lalm = load_lalm(str(tmp_path / "out" / "model"), device="cpu")
+    assert lalm.heads.shape == (6, 8, 32) and lalm.window_seconds == 5
+    assert zero_shot(lalm, [np.zeros(8000, dtype=np.float32)], ["bell", "wind"]).scores.shape == (1, 2)
+
+
+#: Small enough for a test: few examples to find levels by, to begin with, and between lines of the log.
+FEW = """
+import lessons
+levels = train.level_edges
+train.level_edges = lambda waves: levels(waves[:20])
+train._EVERY = train._SAVED = 2
+batches._AT_ONCE, batches._LEAST = 8, 16
+if __name__ == "__main__":
+   """
