@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.exceptions import NotFittedError
+from typer.testing import CliRunner
 
 from calm import CALMClassifier, LinearProbeClassifier, compare, draw_episode, load, make_method
+from calm.cli import app
 from calm.demo import run_demo
 from calm.extract import HeadCache
 from calm.plots import new_figure, plot_bars, plot_curves, plot_head_weights
@@ -100,12 +102,15 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
     with HeadCache(out / "heads.h5") as cache:
         assert len(cache.done) == 18
         assert load(out / "calm.safetensors").predict(cache).shape == (18,)
-    again = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True)
-    assert again.returncode == 1
-    assert again.stderr == "error: calm-demo is there already: remove it, or name another folder\n"
-    as_json = [*command, "--json", "--out", "other"]
-    found = json.loads(subprocess.run(as_json, cwd=tmp_path, env=offline, capture_output=True, check=True).stdout)
-    assert set(found["accuracy"]) == set(found["half_width"]) and found["chance"] == pytest.approx(1 / 3)
+
+
+def test_the_demo_tells_machines_too_and_overwrites_nothing(tmp_path: Path) -> None:
+    command = ["demo", "--kinds", "2", "--clips", "3", "--shots", "2", "--out", str(tmp_path / "out")]
+    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert set(found["accuracy"]) == set(found["half_width"]) and found["chance"] == 0.5
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 1
+    assert again.stderr == f"error: {tmp_path / 'out'} is there already: remove it, or name another folder\n"
 
 
 def test_a_demo_without_clips_to_score_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -151,10 +151,7 @@ def test_training_learns_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path:
 
 #: Small enough for a test: few examples to find levels by, to begin with, and between lines of the log.
 FEW = """
-import lessons
-levels = train.level_edges
-train.level_edges = lambda waves: levels(waves[:20])
-train._EVERY = train._SAVED = 2
+train._LEVEL_CLIPS, train._EVERY, train._SAVED = 20, 2, 2
 batches._AT_ONCE, batches._LEAST = 8, 16
 if __name__ == "__main__":
    """

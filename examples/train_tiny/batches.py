@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 from lessons import Example, Lesson, levels_of, make_example, make_lesson, measure
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
@@ -38,12 +36,11 @@ class Examples:
     They are made while the model waits: two cores that do both at once are slower than in turn.
     """
 
-    def __init__(self, seed: tuple[int, ...], seconds: int, edges: Edges, most: int = 12288) -> None:
-        self.seed, self.seconds, self.edges, self.most = seed, seconds, edges, most
+    def __init__(self, makers: Any, seed: tuple[int, ...], seconds: int, edges: Edges, most: int = 12288) -> None:
+        self.makers, self.seed, self.seconds, self.edges, self.most = makers, seed, seconds, edges, most
         self.features: list[NDArray[np.float16]] = []
         self.examples: list[Example] = []
         self.made = self.used = 0
-        self.makers = mp.get_context("spawn").Pool(os.cpu_count())
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float16], list[Example]]:
         """Draw ``n`` of them."""
@@ -60,10 +57,6 @@ class Examples:
             self.examples += examples
         self.made += len(jobs) * _AT_ONCE
         self.features, self.examples = self.features[-self.most :], self.examples[-self.most :]
-
-    def close(self) -> None:
-        """Stop the processes."""
-        self.makers.terminate()
 
 
 class Batches:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from model import SHORT, WINDOW, build, initialize, learn_tokenizer, save, set_w
 
 from calm.extract import LALM
 
+_LEVEL_CLIPS = 600  #: clips by which levels are told apart
 _WARM_UP = 200
 _LATER = 0.5  #: weight of the words after the first
 _EVERY = 50  #: steps between lines of the log
@@ -53,7 +55,7 @@ def rate_at(step: int, steps: int, most: float) -> float:
     return most * min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
 
 
-def train(args: argparse.Namespace, edges: Edges) -> None:
+def train(args: argparse.Namespace, edges: Edges, makers: Any) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
     tokenizer = learn_tokenizer(all_text())
@@ -82,10 +84,8 @@ def train(args: argparse.Namespace, edges: Edges) -> None:
     while step < args.steps:
         seconds = WINDOW if step >= args.long_from * args.steps else SHORT
         if examples is None or examples.seconds != seconds:
-            if examples is not None:
-                examples.close()
             set_window(model, seconds)
-            examples = Examples((args.seed, seconds, step), seconds, edges)
+            examples = Examples(makers, (args.seed, seconds, step), seconds, edges)
         batch = batches.of(rng, *examples.draw(rng, args.batch))
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, args.steps, args.rate)
@@ -108,8 +108,6 @@ def train(args: argparse.Namespace, edges: Edges) -> None:
             kept = {"model": without_positions(model.state_dict()), "optimizer": optimizer.state_dict()}
             torch.save(kept | {"step": step, "rng": rng}, part)
             part.replace(state)
-    if examples is not None:
-        examples.close()
     save(model, tokenizer, args.out / "model")
 
 
@@ -125,7 +123,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True, parents=True)
-    train(args, level_edges([make_example(np.random.default_rng((7, i)), SHORT).wave for i in range(600)]))
+    waves = [make_example(np.random.default_rng((7, i)), SHORT).wave for i in range(_LEVEL_CLIPS)]
+    with torch.multiprocessing.get_context("spawn").Pool(os.cpu_count()) as makers:
+        train(args, level_edges(waves), makers)
 
 
 if __name__ == "__main__":
