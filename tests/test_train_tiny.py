@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from calm.extract import load_lalm
+from calm.extract.tiny import learn_tokenizer
 from calm.prompting import zero_shot
 from calm.sounds import HEARD, UNHEARD
 
@@ -74,7 +75,7 @@ def test_levels_have_as_many_clips_each(scripts: Any, examples: list[Any]) -> No
 def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
     scripts: Any, examples: list[Any]
 ) -> None:
-    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text())
+    tokenizer = learn_tokenizer(scripts["lessons"].all_text(), 2048)
     for word in scripts["lessons"].all_words():
         assert [len(tokenizer(form)["input_ids"]) for form in (word, " " + word)] == [1, 1]
     batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
@@ -91,7 +92,7 @@ def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
 
 
 def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
-    tokenizer = scripts["model"].learn_tokenizer(["a b"])
+    tokenizer = learn_tokenizer(["a b"], 300)
     short, _ = scripts["model"].build(tokenizer, 2)
     scripts["model"].set_window(short, 5)
     long, _ = scripts["model"].build(tokenizer, 5)
@@ -102,7 +103,7 @@ def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
 
 
 def test_the_first_word_is_learnt_from_the_sound(scripts: Any, examples: list[Any]) -> None:
-    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text())
+    tokenizer = learn_tokenizer(scripts["lessons"].all_text(), 2048)
     torch.manual_seed(0)
     model, _ = scripts["model"].build(tokenizer, 1)
     scripts["model"].initialize(model)

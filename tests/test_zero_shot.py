@@ -49,6 +49,9 @@ def test_likelihoods_are_of_probabilities_and_do_not_depend_on_the_other_answers
     torch.testing.assert_close(found[:, -5:], answer_log_likelihoods(tiny, inputs, ANSWERS))
     with pytest.raises(ValueError, match="no answers"):
         answer_log_likelihoods(tiny, inputs, [])
+    right = tiny.inputs([noise(1.0)] * 2, [tiny.chat("Hm?"), tiny.chat("Which of these is it?")])
+    with pytest.raises(ValueError, match="padded on the right"):
+        answer_log_likelihoods(tiny, right, ANSWERS)
     with pytest.raises(ValueError, match="'' has no tokens"):
         answer_log_likelihoods(tiny, inputs, ["rain", ""])
 

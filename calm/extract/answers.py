@@ -36,7 +36,7 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     Raises
     ------
     ValueError
-        If there is no answer, or one that has no tokens.
+        If there is no answer, or one that has no tokens, or prompts are padded on the right.
 
     Examples
     --------
@@ -51,6 +51,8 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     if not tokens:
         raise ValueError("there are no answers to choose from")
     mask = inputs["attention_mask"]
+    if not bool(mask[:, -1].all()):
+        raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
     with lalm.heads.lock:  # threads take turns on one model
         with _last_position_only(lalm.model):
             prefix = lalm.model(**inputs, use_cache=True)

@@ -6,6 +6,7 @@ tells apart, a random projection of the sound tells apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,28 +77,51 @@ def build_tiny() -> tuple[Any, Any]:
     return model.eval(), processor
 
 
-def _build_processor() -> Any:
+def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
+    """Learn a byte-level BPE tokenizer with the special tokens of Qwen2-Audio.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What merges are learnt from; other text falls back to shorter pieces.
+    size : int
+        Most tokens, bytes and special ones included.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerFast
+
+    Examples
+    --------
+    >>> learn_tokenizer(["a bell", "bell"], 300).tokenize("bell")
+    ['bell']
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen2AudioProcessor, WhisperFeatureExtractor
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=512,
+        vocab_size=size,
         special_tokens=list(_SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(_TOKENIZER_TEXT, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<|endoftext|>",
         eos_token="<|im_end|>",
         additional_special_tokens=list(_SPECIAL_TOKENS[1:]),
     )
+
+
+def _build_processor() -> Any:
+    from transformers import Qwen2AudioProcessor, WhisperFeatureExtractor
+
     extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=WINDOW_SECONDS)
-    return Qwen2AudioProcessor(extractor, tokenizer)
+    return Qwen2AudioProcessor(extractor, learn_tokenizer(_TOKENIZER_TEXT, 512))
 
 
 def _fill(model: torch.nn.Module) -> None:

@@ -1,15 +1,12 @@
-"""The model that is trained: Qwen2-Audio's own classes, small, and a tokenizer of the words of its lessons."""
+"""The model that is trained: Qwen2-Audio's own classes, small."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
-    PreTrainedTokenizerFast,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
@@ -18,27 +15,6 @@ from transformers import (
 
 #: Length of what the trained model hears, and of most clips that it is trained on, in seconds.
 WINDOW, SHORT = 5, 2
-_SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
-
-
-def learn_tokenizer(texts: Iterable[str]) -> Any:
-    """Learn a byte-level BPE tokenizer in which every word of the texts is one token."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2048,
-        special_tokens=list(_SPECIAL_TOKENS),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        additional_special_tokens=list(_SPECIAL_TOKENS[1:]),
-    )
 
 
 def build(tokenizer: Any, seconds: int) -> tuple[Any, Any]:

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from batches import Batches, Edges, Examples
 from lessons import all_text, level_edges, make_example
-from model import SHORT, WINDOW, build, initialize, learn_tokenizer, save, set_window, without_positions
+from model import SHORT, WINDOW, build, initialize, save, set_window, without_positions
 
 from calm.extract import LALM
+from calm.extract.tiny import learn_tokenizer
 
+_MOST_TOKENS = 2048
 _LEVEL_CLIPS = 600  #: clips by which levels are told apart
 _WARM_UP = 200
 _LATER = 0.5  #: weight of the words after the first
@@ -58,7 +60,7 @@ def rate_at(step: int, steps: int, most: float) -> float:
 def train(args: argparse.Namespace, edges: Edges, makers: Any) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(args.seed)
-    tokenizer = learn_tokenizer(all_text())
+    tokenizer = learn_tokenizer(all_text(), _MOST_TOKENS)
     model, processor = build(tokenizer, SHORT)
     initialize(model)
     model.to(device).train()
