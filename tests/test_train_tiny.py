@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,6 @@ import pytest
 import torch
 
 from calm.extract import load_lalm
-from calm.extract.tiny import learn_tokenizer
 from calm.prompting import zero_shot
 from calm.sounds import HEARD, UNHEARD
 
@@ -26,10 +27,11 @@ def scripts() -> Any:
     sys.path.insert(0, str(SCRIPTS))
     import batches
     import lessons
+    import losses
     import model
     import train
 
-    yield {"batches": batches, "lessons": lessons, "model": model, "train": train}
+    yield {"batches": batches, "lessons": lessons, "losses": losses, "model": model, "train": train}
     sys.path.remove(str(SCRIPTS))
 
 
@@ -75,14 +77,17 @@ def test_levels_have_as_many_clips_each(scripts: Any, examples: list[Any]) -> No
 def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
     scripts: Any, examples: list[Any]
 ) -> None:
-    tokenizer = learn_tokenizer(scripts["lessons"].all_text(), 2048)
+    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text(), 2048)
     for word in scripts["lessons"].all_words():
         assert [len(tokenizer(form)["input_ids"]) for form in (word, " " + word)] == [1, 1]
     batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
     features = np.zeros((40, 128, 100), dtype=np.float16)
     batch = batches.of(np.random.default_rng(0), features, examples)
     assert (batch["ids"] == batches.audio).sum(dim=1).tolist() == [25] * 40
-    torch.testing.assert_close(batch["first"].sum(dim=1), torch.ones(40))
+    for shares in (batch["first"], batch["heard"]):
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(40))
+    described = (batch["first"] > 0).sum(dim=1) > 1
+    torch.testing.assert_close(batch["first"][described], batch["heard"][described])
     for ids, labels, start, first in zip(batch["ids"], batch["labels"], batch["starts"], batch["first"], strict=True):
         assert first[ids[start + 1]] > 0  # the answer begins with a word that is true
         assert ids[start].item() == tokenizer("\n")["input_ids"][0]
@@ -92,7 +97,7 @@ def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
 
 
 def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
-    tokenizer = learn_tokenizer(["a b"], 300)
+    tokenizer = scripts["model"].learn_tokenizer(["a b"], 300)
     short, _ = scripts["model"].build(tokenizer, 2)
     scripts["model"].set_window(short, 5)
     long, _ = scripts["model"].build(tokenizer, 5)
@@ -102,50 +107,89 @@ def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
     assert not ours.requires_grad
 
 
-def test_the_first_word_is_learnt_from_the_sound(scripts: Any, examples: list[Any]) -> None:
-    tokenizer = learn_tokenizer(scripts["lessons"].all_text(), 2048)
+@pytest.fixture
+def lesson(scripts: Any, examples: list[Any]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """An untrained listener, and a batch of eight questions about sounds of noise."""
     torch.manual_seed(0)
-    model, _ = scripts["model"].build(tokenizer, 1)
-    scripts["model"].initialize(model)
+    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text(), 2048)
+    listener = scripts["model"].Listener(tokenizer, 1)
+    scripts["model"].initialize(listener)
     batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
     features = np.random.default_rng(0).normal(size=(8, 128, 100)).astype(np.float16)
-    batch = batches.of(np.random.default_rng(1), features, examples[:8])
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    return listener, batches.of(np.random.default_rng(1), features, examples[:8])
+
+
+def learn(listener: Any, loss: Any, steps: int) -> list[float]:
+    optimizer = torch.optim.AdamW([p for p in listener.parameters() if p.requires_grad], lr=1e-3)
     found = []
-    for _ in range(25):
-        first, later = scripts["train"].losses(model, batch)
+    for _ in range(steps):
         optimizer.zero_grad()
-        (first + 0.5 * later).backward()
+        value = loss()
+        value.backward()
         optimizer.step()
-        found.append(first.item())
-    assert 0 <= found[-1] < 0.3 * found[0]
+        found.append(value.item())
+    return found
+
+
+def test_the_first_word_is_learnt_from_the_sound(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
+    listener, batch = lesson
+    spoken = scripts["losses"].spoken_losses
+    found = learn(listener, lambda: sum(spoken(listener, batch).values()), 25)
+    assert found[-1] < 0.4 * found[0]
+    learnt = spoken(listener, batch)["first"].item()
     batch["features"] = batch["features"].roll(1, dims=0)  # each question about another's sound
-    assert scripts["train"].losses(model, batch)[0].item() > found[-1]
+    assert 0 <= learnt < spoken(listener, batch)["first"].item()
 
 
-def test_training_learns_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
-    def run(steps: int) -> list[dict[str, Any]]:
-        few = f"import train, batches; {FEW} train.main()"
-        command = [
-            sys.executable,
-            "-c",
-            few,
-            str(tmp_path / "out"),
-            "--steps",
-            str(steps),
-            "--batch",
-            "8",
-            "--long-from",
-            "0.5",
-        ]
-        subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True)
-        return [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+def test_the_encoder_learns_alone(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
+    listener, batch = lesson
+    before = {name: p.detach().clone() for name, p in listener.named_parameters()}
+    found = learn(listener, lambda: scripts["losses"].heard_loss(listener, batch), 25)
+    assert 0 <= found[-1] < 0.4 * found[0]
+    changed = {name for name, p in listener.named_parameters() if not torch.equal(p, before[name])}
+    assert changed and all(listener.hears(name) for name in changed)
 
-    assert [line["step"] for line in run(4)] == [2, 4]
-    log = run(8)
-    assert [line["step"] for line in log] == [2, 4, 6, 8]
-    assert log[-1]["window"] == 5
-    lalm = load_lalm(str(tmp_path / "out" / "model"), device="cpu")
+
+def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
+    listener, batch = lesson
+    losses, model = scripts["losses"], listener.lalm
+    found = losses.spoken_losses(listener, batch)
+    decoder, said = model.model.language_model, []
+    with torch.no_grad():
+        for depth in range(1, 6):
+            kept, decoder.layers = decoder.layers, decoder.layers[:depth]
+            out = model(
+                input_ids=batch["ids"],
+                attention_mask=batch["mask"],
+                input_features=batch["features"],
+                feature_attention_mask=torch.ones(8, 100, dtype=torch.long),
+            ).logits
+            decoder.layers = kept
+            logits = out[torch.arange(8), batch["starts"]].log_softmax(-1)
+            said.append(torch.nn.functional.kl_div(logits, batch["first"], reduction="batchmean"))
+    torch.testing.assert_close(found["each"], losses._EACH_LAYER * torch.stack(said).mean())
+
+
+def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = f"import train, batches; {FEW} train.main()"
+    sizes = ("--hear-steps", "4", "--steps", "6", "--batch", "8", "--long-from", "0.5")
+    command = [sys.executable, "-c", script, str(out), *sizes]
+    first = subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.startswith('{"step": 6'):  # the state of step 4, at least, has been kept
+            break
+    os.killpg(first.pid, signal.SIGKILL)  # its makers with it
+    first.wait()
+    second = subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True, text=True)
+    begun = int(second.stdout.split("going on from step ")[1].split()[0])
+    assert begun in (4, 6)
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [2, 4, 6, *range(begun + 2, 11, 2)]
+    assert [line["window"] for line in log] == [2, 5, 2, *([2] if begun == 4 else []), 5, 5]
+    assert set(log[0]) - set(log[-1]) == set() and {"first", "each", "later", "heard"} <= set(log[-1])
+    lalm = load_lalm(str(out / "model"), device="cpu")
     assert lalm.heads.shape == (6, 8, 32) and lalm.window_seconds == 5
     assert zero_shot(lalm, [np.zeros(8000, dtype=np.float32)], ["bell", "wind"]).scores.shape == (1, 2)
 

@@ -16,6 +16,7 @@ from calm.fit.posterior import cosine_similarity, log_softmax, posterior, softma
 from calm.fit.reliability import PUBLISHED_SCHEMES, SCHEMES, clip_reliability, score_posterior, shrink_reliability
 from calm.fit.ridge import ridge_path, solve_ridge
 from calm.fit.sparse_vote import head_hits, nearest_prototype, sparse_vote, top_heads_by_hits
+from calm.fit.specialization import head_recall, head_specialization
 from calm.fit.statistics import ClassStatistics, class_counts, class_means, class_statistics, merge_statistics
 from calm.fit.support import draw_support, split_by_group
 from calm.fit.vote import LinearVoter, SoftVoter, soft_vote
@@ -38,6 +39,8 @@ __all__ = [
     "draw_support",
     "expected_calibration_error",
     "head_hits",
+    "head_recall",
+    "head_specialization",
     "head_weights",
     "leave_one_out_similarity",
     "left_out",

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from lessons import Example, Lesson, levels_of, make_example, make_lesson, measure
+from lessons import Example, Lesson, levels_of, make_example, make_lesson, measure, what_is_true
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
 Edges = list[NDArray[np.float64]]
 _AT_ONCE = 64  #: examples that a process makes before it reports
-_LEAST = 1024  #: examples to begin with
+_LEAST = 2048  #: examples to begin with
+_MOST = 40_000  #: examples that are kept
 
 
 def make_examples(job: tuple[tuple[int, ...], int, Edges]) -> tuple[NDArray[np.float16], list[Example]]:
@@ -31,20 +32,20 @@ def make_examples(job: tuple[tuple[int, ...], int, Edges]) -> tuple[NDArray[np.f
 
 
 class Examples:
-    """The latest examples; each is used about three times, under different questions, before newer ones come.
+    """The latest examples; each is used a few times, under different questions, before newer ones come.
 
     They are made while the model waits: two cores that do both at once are slower than in turn.
     """
 
-    def __init__(self, makers: Any, seed: tuple[int, ...], seconds: int, edges: Edges, most: int = 12288) -> None:
-        self.makers, self.seed, self.seconds, self.edges, self.most = makers, seed, seconds, edges, most
+    def __init__(self, makers: Any, seed: tuple[int, ...], seconds: int, edges: Edges, uses: int) -> None:
+        self.makers, self.seed, self.seconds, self.edges, self.uses = makers, seed, seconds, edges, uses
         self.features: list[NDArray[np.float16]] = []
         self.examples: list[Example] = []
         self.made = self.used = 0
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float16], list[Example]]:
         """Draw ``n`` of them."""
-        if self.made == 0 or self.used > 3 * self.made:
+        if self.made == 0 or self.used > self.uses * self.made:
             self._make(max(_LEAST, 24 * n) if self.made else _LEAST)
         self.used += n
         chosen = rng.choice(len(self.examples), n, replace=False)
@@ -56,7 +57,7 @@ class Examples:
             self.features += list(features)
             self.examples += examples
         self.made += len(jobs) * _AT_ONCE
-        self.features, self.examples = self.features[-self.most :], self.examples[-self.most :]
+        self.features, self.examples = self.features[-_MOST:], self.examples[-_MOST:]
 
 
 class Batches:
@@ -76,23 +77,25 @@ class Batches:
         -------
         dict
             ``ids``, ``mask`` and ``labels`` (n, length), padded on the right; ``starts`` (n,), where the question ends;
-            ``first`` (n, vocabulary), how likely each token should be to come then; ``features`` (n, mel bins, frames).
+            ``first`` (n, vocabulary), how likely each token should be to come then; ``heard``, the same for a
+            description, whatever was asked; ``features`` (n, mel bins, frames).
         """
         lessons = [make_lesson(rng, example) for example in examples]
         rows = [(self._prompt(lesson.question, features.shape[2] // 4), self._answer(lesson)) for lesson in lessons]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        first = torch.zeros(len(rows), len(self.tokenizer))
+        first, heard = torch.zeros(2, len(rows), len(self.tokenizer))
         for i, (prompt, answer) in enumerate(rows):
             end = len(prompt) + len(answer)
             ids[i, :end] = torch.tensor(prompt + answer)
             mask[i, :end] = 1
             labels[i, len(prompt) + 1 : end] = torch.tensor(answer[1:])
-            for word, share in lessons[i].first.items():
-                first[i, self.token(word)] += share
+            for shares, into in ((lessons[i].first, first), (what_is_true(examples[i]), heard)):
+                for word, share in shares.items():
+                    into[i, self.token(word)] += share
         starts = torch.tensor([len(prompt) - 1 for prompt, _ in rows])
-        batch = {"ids": ids, "mask": mask, "labels": labels, "starts": starts, "first": first}
+        batch = {"ids": ids, "mask": mask, "labels": labels, "starts": starts, "first": first, "heard": heard}
         batch["features"] = torch.from_numpy(features).float()
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 

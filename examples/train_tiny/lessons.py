@@ -45,6 +45,7 @@ MEASURED = {"bright": 8, "noisy": 5, "filled": 5, **dict.fromkeys(_BANDS, 5), **
 #: How much each part of a description weighs in what is to be said first.
 _WEIGHTS = {"source": 4.0, "register": 1.5, "pattern": 2.0, "speed": 1.5, "timbre": 1.0, "room": 0.7, "background": 0.7}
 _MEASURED_WEIGHT = 0.5
+_SAID = 5  #: words of a description
 
 
 def measure(wave: Wave) -> NDArray[np.float64]:
@@ -139,15 +140,20 @@ def _told(question: str, word: str) -> Lesson:
 
 
 def _description(rng: np.random.Generator, example: Example) -> Lesson:
-    """Say all that there is to say, in any order: so whatever comes first must be known when the question ends."""
-    first: dict[str, float] = {}
-    for about, words in {"source": example.sources, **example.said}.items():
-        first |= {word: _WEIGHTS[about] / len(words) for word in words}
-    first |= dict.fromkeys(example.levels, _MEASURED_WEIGHT)
-    total = sum(first.values())
-    first = {word: weight / total for word, weight in first.items()}
-    order = rng.choice(list(first), min(10, len(first)), replace=False, p=list(first.values()))
+    """Say some of what there is to say, in any order: so all of it must be known when the question ends."""
+    first = what_is_true(example)
+    order = rng.choice(list(first), min(_SAID, len(first)), replace=False, p=list(first.values()))
     return Lesson(str(rng.choice(PARAPHRASES, p=(0.7, 0.1, 0.1, 0.1))), order.tolist(), first)
+
+
+def what_is_true(example: Example) -> dict[str, float]:
+    """Return every word that is true of a clip, with how likely a description is to begin with it."""
+    weights: dict[str, float] = {}
+    for about, words in {"source": example.sources, **example.said}.items():
+        weights |= {word: _WEIGHTS[about] / len(words) for word in words}
+    weights |= dict.fromkeys(example.levels, _MEASURED_WEIGHT)
+    total = sum(weights.values())
+    return {word: weight / total for word, weight in weights.items()}
 
 
 def all_words() -> list[str]:

@@ -1,20 +1,44 @@
-"""The model that is trained: Qwen2-Audio's own classes, small."""
+"""The model that is trained: Qwen2-Audio's own classes, small, with a tokenizer of its own text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    PreTrainedTokenizerFast,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
     WhisperFeatureExtractor,
 )
 
+_SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 #: Length of what the trained model hears, and of most clips that it is trained on, in seconds.
 WINDOW, SHORT = 5, 2
+
+
+def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
+    """Learn a byte-level BPE tokenizer of so many tokens at most, with the special tokens of Qwen2-Audio."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(_SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=list(_SPECIAL_TOKENS[1:]),
+    )
 
 
 def build(tokenizer: Any, seconds: int) -> tuple[Any, Any]:
@@ -52,13 +76,36 @@ def build(tokenizer: Any, seconds: int) -> tuple[Any, Any]:
     return model, Qwen2AudioProcessor(extractor, tokenizer)
 
 
-def initialize(model: Any) -> None:
+class Listener(torch.nn.Module):
+    """The model, and beside it what tells from the encoder alone which words are true of a clip."""
+
+    def __init__(self, tokenizer: Any, seconds: int) -> None:
+        super().__init__()
+        self.lalm, self.processor = build(tokenizer, seconds)
+        self.words = torch.nn.Linear(self.lalm.config.audio_config.d_model, len(tokenizer))
+
+    def heard(self, encoded: torch.Tensor) -> torch.Tensor:
+        """Score each word by the encoder's states ``(clips, time, width)``; returns ``(clips, vocabulary)``."""
+        scores: torch.Tensor = self.words(encoded.mean(dim=1))
+        return scores
+
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """Return all weights but those that depend on the window."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not _is_position(name)}
+
+    @staticmethod
+    def hears(name: str) -> bool:
+        """Tell whether a weight is the encoder's."""
+        return "audio_tower" in name or name.startswith("words")
+
+
+def initialize(listener: Listener) -> None:
     """Draw weights by their fan-in: transformers' own start is too small for so small a model."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in listener.named_parameters():
             if parameter.ndim >= 2 and not _is_position(name):
                 parameter.normal_(0, 0.05 if "embed_tokens" in name else parameter[0].numel() ** -0.5)
-    for name, parameter in model.named_parameters():
+    for name, parameter in listener.named_parameters():
         parameter.requires_grad_(not _is_position(name))
 
 
@@ -73,15 +120,11 @@ def set_window(model: Any, seconds: int) -> None:
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(table, freeze=True)
 
 
-def without_positions(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Leave out what depends on the window."""
-    return {name: tensor for name, tensor in weights.items() if not _is_position(name)}
-
-
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a float16 checkpoint with its processor, as a hub repository holds it."""
     whole, processor = build(tokenizer, WINDOW)
-    whole.load_state_dict(without_positions(model.state_dict()), strict=False)
+    learnt = {name: tensor for name, tensor in model.state_dict().items() if not _is_position(name)}
+    whole.load_state_dict(learnt, strict=False)
     whole.half().save_pretrained(folder)
     processor.save_pretrained(folder)
 

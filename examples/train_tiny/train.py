@@ -1,7 +1,8 @@
 """Train a small Qwen2-Audio to describe synthesized sound.
 
-    python examples/train_tiny/train.py OUT --steps 5000
+    python examples/train_tiny/train.py OUT
 
+First the encoder learns to hear, alone, as those of large models do; then the whole learns to answer questions.
 Writes ``OUT/model``, a checkpoint that ``calm extract --model OUT/model`` takes; ``OUT/log.jsonl``, the learning curve;
 and ``OUT/state.pt``, from which the same command goes on after an interruption. A GPU is used if there is one.
 """
@@ -19,115 +20,140 @@ import numpy as np
 import torch
 from batches import Batches, Edges, Examples
 from lessons import all_text, level_edges, make_example
-from model import SHORT, WINDOW, build, initialize, save, set_window, without_positions
+from losses import heard_loss, spoken_losses
+from model import SHORT, WINDOW, Listener, initialize, learn_tokenizer, save, set_window
 
 from calm.extract import LALM
-from calm.extract.tiny import learn_tokenizer
 
 _MOST_TOKENS = 2048
 _LEVEL_CLIPS = 600  #: clips by which levels are told apart
-_WARM_UP = 200
-_LATER = 0.5  #: weight of the words after the first
+_WARM_UP = 100
+_SECOND = 0.3  #: share of its rate that the encoder keeps when the whole learns
 _EVERY = 50  #: steps between lines of the log
-_SAVED = 500  #: steps between states
+_SAVED = 250  #: steps between states
 
 
-def losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the loss of the first word, above what is least possible, and of the later ones, in nats.
+class Training:
+    """A model, its optimizer, and how far it is."""
 
-    A description may begin with any of its words, so the last token of the question has to know them all.
-    """
-    frames = torch.ones(batch["features"].shape[::2], dtype=torch.long, device=batch["ids"].device)
-    hidden = model.model(
-        input_ids=batch["ids"],
-        attention_mask=batch["mask"],
-        input_features=batch["features"],
-        feature_attention_mask=frames,
-        use_cache=False,
-    ).last_hidden_state
-    said = model.lm_head(hidden[torch.arange(len(hidden)), batch["starts"]]).log_softmax(-1)
-    first = torch.nn.functional.kl_div(said, batch["first"], reduction="batchmean")
-    asked = batch["labels"][:, 1:] != -100
-    later = torch.nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][asked]), batch["labels"][:, 1:][asked])
-    return first, later
+    def __init__(self, args: argparse.Namespace, edges: Edges, makers: Any) -> None:
+        self.args, self.edges, self.makers = args, edges, makers
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.manual_seed(args.seed)
+        self.tokenizer = learn_tokenizer(all_text(), _MOST_TOKENS)
+        self.listener = Listener(self.tokenizer, SHORT)
+        initialize(self.listener)
+        self.listener.to(self.device).train()
+        chat = LALM("tiny", self.listener.lalm, self.listener.processor).chat
+        self.batches = Batches(self.tokenizer, chat, self.device)
+        self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.98))
+        self.step, self.rng = 0, np.random.default_rng(args.seed)
+        self.last = args.hear_steps + args.steps
+        self.state = args.out / "state.pt"
+        if self.state.exists():
+            self._go_on()
 
+    def run(self) -> None:
+        """Take every step that is left, and save the model."""
+        learnt = [p for group in self.optimizer.param_groups for p in group["params"]]
+        print(f"{sum(p.numel() for p in learnt) / 1e6:.1f} M parameters, {len(self.tokenizer)} tokens", flush=True)
+        begun, told = time.time(), []
+        examples: Examples | None = None
+        while self.step < self.last:
+            seconds = self._seconds()
+            if examples is None or examples.seconds != seconds:
+                set_window(self.listener.lalm, seconds)
+                seed = (self.args.seed, seconds, self.step)
+                examples = Examples(self.makers, seed, seconds, self.edges, self.args.uses)
+            losses = self._learn(examples, learnt)
+            told.append({name: loss.item() for name, loss in losses.items()})
+            self.step += 1
+            if self.step % _EVERY == 0:
+                means = {name: round(float(np.mean([t[name] for t in told if name in t])), 4) for name in told[-1]}
+                self._tell(means | {"seconds": round(time.time() - begun), "made": examples.made, "window": seconds})
+                told = []
+            if self.step % _SAVED == 0 or self.step == self.last:
+                self._save_state()
+        save(self.listener.lalm, self.tokenizer, self.args.out / "model")
 
-def rate_at(step: int, steps: int, most: float) -> float:
-    """Return the learning rate: up for a while, then down by half a cosine to a hundredth."""
-    return most * min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
-
-
-def train(args: argparse.Namespace, edges: Edges, makers: Any) -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(args.seed)
-    tokenizer = learn_tokenizer(all_text(), _MOST_TOKENS)
-    model, processor = build(tokenizer, SHORT)
-    initialize(model)
-    model.to(device).train()
-    batches = Batches(tokenizer, LALM("tiny", model, processor).chat, device)
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in learnt if p.ndim >= 2], "weight_decay": 0.05},
-        {"params": [p for p in learnt if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98))
-    step, rng, state = 0, np.random.default_rng(args.seed), args.out / "state.pt"
-    if state.exists():
-        found = torch.load(state, weights_only=False, map_location=device)
-        model.load_state_dict(found["model"], strict=False)
-        optimizer.load_state_dict(found["optimizer"])
-        step, rng = found["step"], found["rng"]
-    print(
-        f"{sum(p.numel() for p in learnt) / 1e6:.1f} M parameters, {len(tokenizer)} tokens, from step {step}",
-        flush=True,
-    )
-    begun, sums = time.time(), np.zeros(2)
-    examples: Examples | None = None
-    while step < args.steps:
-        seconds = WINDOW if step >= args.long_from * args.steps else SHORT
-        if examples is None or examples.seconds != seconds:
-            set_window(model, seconds)
-            examples = Examples(makers, (args.seed, seconds, step), seconds, edges)
-        batch = batches.of(rng, *examples.draw(rng, args.batch))
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, args.steps, args.rate)
-        first, later = losses(model, batch)
-        optimizer.zero_grad()
-        (first + _LATER * later).backward()
+    def _learn(self, examples: Examples, learnt: list[torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+        batch = self.batches.of(self.rng, *examples.draw(self.rng, self.args.batch))
+        for group in self.optimizer.param_groups:
+            rate = self.args.hear_rate if group["hears"] else self.args.rate
+            group["lr"] = rate * self._share(group["hears"])
+        heard = self.step < self.args.hear_steps
+        losses = {"heard": heard_loss(self.listener, batch)} if heard else spoken_losses(self.listener, batch)
+        self.optimizer.zero_grad()
+        sum(losses.values(), torch.zeros((), device=self.device)).backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimizer.step()
-        step += 1
-        sums += [first.item(), later.item()]
-        if step % _EVERY == 0:
-            told = {"step": step, "seconds": round(time.time() - begun), "first": round(sums[0] / _EVERY, 4),
-                    "later": round(sums[1] / _EVERY, 4), "examples": examples.made, "window": seconds}  # fmt: skip
-            sums[:] = 0
-            print(json.dumps(told), flush=True)
-            with (args.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(told) + "\n")
-        if step % _SAVED == 0 or step == args.steps:
-            part = state.with_suffix(".part")
-            kept = {"model": without_positions(model.state_dict()), "optimizer": optimizer.state_dict()}
-            torch.save(kept | {"step": step, "rng": rng}, part)
-            part.replace(state)
-    save(model, tokenizer, args.out / "model")
+        self.optimizer.step()
+        return losses
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Split what is learnt by whether it hears or speaks, and by whether it decays."""
+        learnt = [(n, p) for n, p in self.listener.named_parameters() if p.requires_grad]
+        return [
+            {
+                "params": [p for n, p in learnt if self.listener.hears(n) == hears and (p.ndim >= 2) == matrix],
+                "hears": hears,
+                "weight_decay": 0.05 * matrix,
+            }
+            for hears in (True, False)
+            for matrix in (True, False)
+        ]
+
+    def _share(self, hears: bool) -> float:
+        """Return the share of the rate: up for a while, down by half a cosine; the encoder goes down twice."""
+        first = self.args.hear_steps
+        if self.step < first:
+            done, most, least = self.step / first, 1.0, _SECOND
+        else:
+            done, most, least = (self.step - first) / self.args.steps, _SECOND if hears else 1.0, 0.01
+        warm = min(1.0, (self.step - (0 if self.step < first or hears else first) + 1) / _WARM_UP)
+        return warm * (least + (most - least) * 0.5 * (1 + np.cos(np.pi * done)))
+
+    def _seconds(self) -> int:
+        """Return the length of clips: most of either part is learnt on short ones, its end on long ones."""
+        first, long_from = self.args.hear_steps, self.args.long_from
+        done = self.step / first if self.step < first else (self.step - first) / self.args.steps
+        return WINDOW if done >= long_from else SHORT
+
+    def _tell(self, told: dict[str, float]) -> None:
+        line = json.dumps({"step": self.step} | told)
+        print(line, flush=True)
+        with (self.args.out / "log.jsonl").open("a") as log:
+            log.write(line + "\n")
+
+    def _save_state(self) -> None:
+        part = self.state.with_suffix(".part")
+        kept = {"listener": self.listener.learnt(), "optimizer": self.optimizer.state_dict()}
+        torch.save(kept | {"step": self.step, "rng": self.rng}, part)
+        part.replace(self.state)
+
+    def _go_on(self) -> None:
+        found = torch.load(self.state, weights_only=False, map_location=self.device)
+        self.listener.load_state_dict(found["listener"], strict=False)
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.step, self.rng = found["step"], found["rng"]
+        print(f"going on from step {self.step}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--hear-steps", type=int, default=4000, help="steps in which the encoder learns alone")
+    parser.add_argument("--steps", type=int, default=2600, help="steps in which the whole learns")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3, help="the largest learning rate")
-    parser.add_argument(
-        "--long-from", type=float, default=0.9, help="share of the steps after which clips are 5 s long"
-    )
+    parser.add_argument("--hear-rate", type=float, default=2e-3, help="the encoder's largest learning rate")
+    parser.add_argument("--rate", type=float, default=1e-3, help="that of all else")
+    parser.add_argument("--uses", type=int, default=6, help="how often a clip is learnt from")
+    parser.add_argument("--long-from", type=float, default=0.92, help="share after which clips are 5 s long")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True, parents=True)
     waves = [make_example(np.random.default_rng((7, i)), SHORT).wave for i in range(_LEVEL_CLIPS)]
     with torch.multiprocessing.get_context("spawn").Pool(os.cpu_count()) as makers:
-        train(args, level_edges(waves), makers)
+        Training(args, level_edges(waves), makers).run()
 
 
 if __name__ == "__main__":
