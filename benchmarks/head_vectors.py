@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy import signal
 from sklearn.datasets import load_digits
 
-import calm.extract.tiny as tiny
 from calm.extract import DEFAULT_QUESTION, LALM, Clip, find_clips, head_vectors
+from calm.extract.tiny import random_tiny
 
 RATE = 16000
 SOURCES = ("tone", "bell", "noise", "chirp", "pulse", "voice", "crackle", "rumble")
@@ -94,10 +94,8 @@ def synthetic_clips(kinds: int, each: int, seed: int) -> tuple[list[Clip], list[
 def through_tiny(
     clips: Sequence[Clip], *, seed: int = 0, seconds: int = 5, size: float = 0.1, question: str = DEFAULT_QUESTION
 ) -> NDArray[np.float32]:
-    """Return the head vectors of clips by a ``tiny`` of other random weights."""
-    tiny._SEED, tiny.WINDOW_SECONDS, tiny._STD = seed, seconds, size
-    model, processor = tiny.build_tiny()
-    lalm = LALM(f"tiny {seed}", model, processor)
+    """Return the head vectors of clips by a ``tiny`` of random weights."""
+    lalm = LALM(f"tiny-random {seed}", *random_tiny(seed, std=size, window_seconds=seconds))
     batches = head_vectors(lalm, clips, [question] * len(clips))
     vectors = np.concatenate([batch.vectors for batch in batches])
     return vectors.reshape(len(vectors), -1, vectors.shape[-1])

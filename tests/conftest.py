@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def golden() -> dict[str, NDArray]:
 @pytest.fixture(scope="session")
 def tiny() -> LALM:
     return load_lalm("tiny", device="cpu")
+
+
+def another_tiny() -> tuple[Any, Any]:
+    """Model and processor of a ``tiny`` that a test may change."""
+    lalm = load_lalm("tiny", device="cpu")
+    return lalm.model, lalm.processor
 
 
 @pytest.fixture(params=CLASSIFIERS, ids=lambda clf: type(clf).__name__)

@@ -21,7 +21,7 @@ from calm import (
     predict_audio,
 )
 from calm.extract import LALM, Clip, Request, extract_to_cache
-from tests.conftest import tone
+from tests.conftest import another_tiny, tone
 from tests.tasks import task
 
 PITCHES = {"low": 750, "high": 3000}
@@ -50,7 +50,7 @@ def test_a_pipeline_clones_and_pickles_without_the_model(class_folder: Any) -> N
 
 
 def test_the_extractor_answers_for_every_clip_or_for_none() -> None:
-    assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 36, 32)
+    assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 48, 32)
     with pytest.raises(ValueError, match=r"must be a sequence of clips; for one clip, give \['a\.wav'\]"):
         HeadExtractor("tiny", device="cpu").transform("a.wav")
     with pytest.raises(ValueError, match=r"2 of 3 clips failed; nowhere\.wav: no such file"):
@@ -70,13 +70,11 @@ def test_audio_is_predicted_as_its_cached_vectors_are(class_folder: Any, tmp_pat
 
 
 def test_audio_is_not_predicted_with_another_model(class_folder: Any, tmp_path: Path, tiny: LALM) -> None:
-    from calm.extract.tiny import build_tiny
-
     clips = find_clips(class_folder(2))
     extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
     with HeadCache(tmp_path / "heads.h5") as cache:
         clf = CALMClassifier().fit(cache, cache.labels)
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     other = LALM("other", model.bfloat16(), processor)
     with pytest.raises(
         ValueError, match="differ in .*dtype \\('float32' in this classifier, 'bfloat16' in model 'other'"
@@ -115,7 +113,7 @@ def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
     with HeadCache(tmp_path / "heads.h5") as cache:
         X = np.asarray(cache[:])
         X[:, 12:] = np.random.default_rng(0).normal(size=X[:, 12:].shape)  # only the first two layers hear
-        clf = CALMClassifier(top_heads=3).fit(X.reshape(10, 6, 6, 32), cache.labels)
+        clf = CALMClassifier(top_heads=3).fit(X.reshape(10, 6, 8, 32), cache.labels)
         clf.extraction_ = cache[:].extraction
         expected = clf.predict_proba(X)
     assert clf.used_layers_ is not None and clf.used_layers_.max() < 2

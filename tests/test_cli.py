@@ -80,9 +80,9 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
     lines = calm("predict", data, "--json").stdout.splitlines()
     assert [json.loads(line)["clip"] for line in lines][:2] == [f"{data}/high/0.wav", f"{data}/high/1.wav"]
     assert json.loads(calm("evaluate", "--json").stdout)["clips"] == 4
-    assert json.loads(calm("info", "--json").stdout)["shape"] == [6, 6, 6, 32]
+    assert json.loads(calm("info", "--json").stdout)["shape"] == [6, 6, 8, 32]
     assert json.loads(calm("info", "calm.safetensors", "--json").stdout)["classes"] == {"high": 1, "low": 1}
-    assert json.loads(calm("models", "--json").stdout)["tiny"] == "tiny"
+    assert json.loads(calm("models", "--json").stdout)["tiny-random"] == "tiny-random"
 
 
 def test_extracting_again_goes_on_and_says_so(class_folder: Maker) -> None:
@@ -183,10 +183,10 @@ def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
         *("--set", "reliability=brier", "--set", "cross_fit=false", "--set", "shrinkage=2"),
     )
     assert "CALM*" in fitted.stdout and "* with reliability='brier', cross_fit=False, shrinkage=2" in fitted.stdout
-    assert re.search(r"uses 4 of 36 heads; predictions need layers 0 to \d of 6", fitted.stdout)
+    assert re.search(r"uses 4 of 48 heads; predictions need layers 0 to \d of 6", fitted.stdout)
     told = calm("info", "my.safetensors").stdout
     assert "cross_fit=False" in told and "reliability='brier'" in told and "top_heads=4" in told
-    assert "36 × 32 dimensions, 4 of them used, in layers up to" in told
+    assert "48 × 32 dimensions, 4 of them used, in layers up to" in told
     assert re.search(r"weights   layer \d · head \d \(\d+\.\d %\)", told)
     assert calm("predict", "-c", "my.safetensors", "data/low/0.wav").exit_code == 0
 

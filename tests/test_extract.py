@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from calm.extract import LALM, CacheWriter, HeadCache, Request, extract_to_cache, find_clips
-from tests.conftest import noise, tone
+from tests.conftest import another_tiny, noise, tone
 
 Maker = Callable[..., Path]
 REQUEST = Request(model="tiny")
@@ -36,7 +36,7 @@ def test_every_clip_of_a_folder_gets_its_row(class_folder: Maker, tmp_path: Path
     report = run(find_clips(class_folder(4)), tmp_path / "heads.h5", tiny)
     assert (report.clips, report.done, report.new, report.failures, report.cut, report.silent) == (8, 8, 8, {}, 0, 0)
     with HeadCache(report.path) as cache:
-        assert cache.shape == (8, 6, 6, 32)
+        assert cache.shape == (8, 6, 8, 32)
         assert cache.names[0] == "high/0.wav"
         assert cache.labels.tolist() == ["high"] * 4 + ["low"] * 4
         assert set(cache.texts) == {"What is the sound in this audio clip?"}
@@ -60,7 +60,7 @@ def test_rows_are_the_models_own_vectors(tmp_path: Path, tiny: LALM, tokens: int
     for hook in hooks:
         hook.remove()
     np.testing.assert_allclose(
-        heads(tmp_path / "heads.h5")[0], torch.stack(written).reshape(6, 6, 32).numpy(), atol=1e-5
+        heads(tmp_path / "heads.h5")[0], torch.stack(written).reshape(6, 8, 32).numpy(), atol=1e-5
     )
 
 
@@ -156,7 +156,7 @@ def test_bad_clips_fail_alone_with_their_reasons(class_folder: Maker, tmp_path: 
     assert report.done == good.done == 8
     with HeadCache(tmp_path / "heads.h5") as cache:
         np.testing.assert_allclose(
-            cache.read(cache.done), heads(tmp_path / "good.h5").reshape(8, 36, 32).astype(np.float32), atol=2e-2
+            cache.read(cache.done), heads(tmp_path / "good.h5").reshape(8, 48, 32).astype(np.float32), atol=2e-2
         )
 
 
@@ -190,9 +190,7 @@ def test_long_and_silent_clips_are_counted(tmp_path: Path, tiny: LALM) -> None:
 
 
 def test_vectors_that_overflow_the_storage_fail_with_a_way_out(tmp_path: Path, tiny: LALM) -> None:
-    from calm.extract.tiny import build_tiny
-
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight *= 1e6
     loud, clips = LALM("loud", model, processor), find_clips([tone(300)])
@@ -204,9 +202,7 @@ def test_vectors_that_overflow_the_storage_fail_with_a_way_out(tmp_path: Path, t
 
 
 def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
-    from calm.extract.tiny import build_tiny
-
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight[0, 0] = torch.nan
     report = run(find_clips([tone(300)]), tmp_path / "a.h5", LALM("broken", model, processor))
@@ -254,9 +250,7 @@ def test_another_storage_is_refused(begun: tuple[Path, Path], tiny: LALM) -> Non
 
 
 def test_another_model_is_refused_whatever_it_is_called(begun: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
-    from calm.extract.tiny import build_tiny
-
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
     with pytest.raises(ValueError, match=f"differ in weights \\('{tiny.weights_digest}' in .* in this run"):
@@ -332,9 +326,7 @@ def test_a_refused_run_leaves_the_cache_as_it_was(begun: tuple[Path, Path], tiny
 
 
 def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Path, Path], tmp_path: Path) -> None:
-    from calm.extract.tiny import build_tiny
-
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(begun[0])
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -349,9 +341,7 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
 
 
 def test_a_processor_that_hears_otherwise_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
-    from calm.extract.tiny import build_tiny
-
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     processor.feature_extractor.hop_length = 320
     with pytest.raises(ValueError, match="differ in processor"):
         run(find_clips(begun[0]), begun[1], LALM("tiny", model, processor))

@@ -13,15 +13,15 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
 from calm.extract import LALM, checkpoint_of, find_heads, load_lalm, record_heads, resolve_model
-from calm.extract.tiny import build_tiny
-from tests.conftest import noise
+from calm.extract.tiny import random_tiny
+from tests.conftest import another_tiny, noise
 
 
 @pytest.fixture(scope="module")
 def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2-Audio checkpoint on disk, as a hub repository holds it."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -39,17 +39,20 @@ def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: 
     torch.testing.assert_close(vectors(lalm), vectors(tiny))
 
 
-def test_tiny_is_the_same_wherever_it_is_built(tiny: LALM) -> None:
-    # A change of this digest makes every cache made with tiny stale: change it knowingly.
-    assert tiny.weights_digest == "13bb1717387ebc6c"
-    assert 4e6 < sum(p.numel() for p in tiny.model.parameters()) < 5e6
+@pytest.mark.parametrize(("name", "digest"), [("tiny", "63de38ed171aaac2"), ("tiny-random", "19758f376b9501d9")])
+def test_what_is_built_in_is_the_same_everywhere(name: str, digest: str) -> None:
+    # A change of these digests makes every cache made with them stale: change them knowingly.
+    lalm = load_lalm(name, device="cpu")
+    assert lalm.weights_digest == digest
+    assert lalm.heads.shape == (6, 8, 32) and lalm.window_seconds == 5
+    assert 4e6 < sum(p.numel() for p in lalm.model.parameters()) < 5e6
 
 
-def test_building_tiny_leaves_the_callers_random_numbers_alone() -> None:
+def test_building_a_random_tiny_leaves_the_callers_random_numbers_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    build_tiny()
+    random_tiny()
     assert torch.rand(1) == expected
 
 
@@ -64,7 +67,7 @@ def test_dtype_is_as_asked(saved_tiny: Path, dtype: str) -> None:
 
 
 def test_one_changed_weight_matrix_changes_the_digest(tiny: LALM) -> None:
-    model, processor = build_tiny()
+    model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[3].mlp.up_proj.weight *= 1.01
     assert LALM("changed", model, processor).weights_digest != tiny.weights_digest
@@ -156,7 +159,7 @@ def test_what_a_folder_holds_is_told_without_loading_it(saved_tiny: Path, tmp_pa
     assert checkpoint_of(str(folder), None) == before
     (folder / "model.safetensors").touch()
     assert checkpoint_of(str(folder), None) != before
-    assert checkpoint_of("tiny", None) == "tiny"
+    assert checkpoint_of("tiny", None).startswith("tiny ") and checkpoint_of("tiny-random", None) == "tiny-random"
     assert checkpoint_of("someone/never-downloaded", None) == ""
 
 
@@ -172,7 +175,7 @@ def test_options_that_cannot_be_are_refused() -> None:
 def test_device_map_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'calm\[device-map\]'"):
-        load_lalm("tiny", device_map="auto")
+        load_lalm("tiny-random", device_map="auto")
 
 
 # --- discovery ---

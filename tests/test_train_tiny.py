@@ -66,6 +66,24 @@ def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts
     assert len(asked) > 8
 
 
+def test_what_is_left_out_is_not_taught(scripts: Any, examples: list[Any]) -> None:
+    lessons, rng = scripts["lessons"], np.random.default_rng(0)
+    for example in examples:
+        parts = {
+            "names": set(example.sources),
+            "attributes": {word for words in example.said.values() for word in words},
+            "levels": set(example.levels),
+        }
+        for left_out, words in parts.items():
+            lesson = lessons.make_lesson(rng, example, frozenset({left_out}))
+            assert set(lesson.first) == set().union(*parts.values()) - words
+            assert sum(lesson.first.values()) == pytest.approx(1)
+        everything = lessons.make_lesson(rng, example, frozenset({"questions"})).first
+        assert set(everything) == set().union(*parts.values())
+    some = [lessons.make_example(np.random.default_rng(i), 0.5, ("bell", "wind")) for i in range(20)]
+    assert {source for example in some for source in example.sources} == {"bell", "wind"}
+
+
 def test_levels_have_as_many_clips_each(scripts: Any, examples: list[Any]) -> None:
     bright = [level for example in examples for level in example.levels if level.startswith("bright")]
     assert sorted(np.unique(bright, return_counts=True)[1]) == [5] * 8

@@ -9,7 +9,8 @@ import typer
 from calm.cli._shared import one_line_errors, print_json, print_table
 
 _WHAT = {
-    "tiny": "built in, nothing to download; random weights, for trying things out",
+    "tiny": "built in, nothing to download; trained on synthesized sounds, for trying things out",
+    "tiny-random": "the same with random weights, to compare with",
     "qwen2-audio": "8.4 B parameters, 32 layers × 32 heads",
     "qwen2.5-omni": "the part that listens and reads, 28 layers × 28 heads",
 }

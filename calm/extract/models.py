@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from calm.extract.decoder import DecoderHeads, find_heads
+from calm.extract.tiny import CHECKPOINT, checkpoint_digest, random_tiny
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-#: Short names for well-known checkpoints. ``tiny`` is built in and needs no download.
+#: Short names for well-known checkpoints. ``tiny`` and ``tiny-random`` are built in and need no download.
 ALIASES: Mapping[str, str] = {
     "tiny": "tiny",
+    "tiny-random": "tiny-random",
     "qwen2-audio": "Qwen/Qwen2-Audio-7B-Instruct",
     "qwen2.5-omni": "Qwen/Qwen2.5-Omni-7B",
 }
@@ -174,7 +177,7 @@ def load_lalm(
     --------
     >>> lalm = load_lalm("tiny")
     >>> lalm.heads.shape, lalm.sampling_rate, lalm.window_seconds
-    ((6, 6, 32), 16000, 5.0)
+    ((6, 8, 32), 16000, 5.0)
     """
     import torch
 
@@ -188,17 +191,17 @@ def load_lalm(
     on_cpu = target.type == "cpu" and device_map is None
     wanted = getattr(torch, dtype) if dtype else (torch.float32 if on_cpu else None)
     resolved = resolve_model(name)
-    if resolved == "tiny":
+    if resolved == "tiny-random":
         if device_map is not None:
-            raise ValueError("tiny fits on any device: leave device_map out")
-        from calm.extract.tiny import build_tiny
-
-        model, processor = build_tiny()
+            raise ValueError("tiny-random fits on any device: leave device_map out")
+        model, processor = random_tiny()
         if wanted is not None:
             model = model.to(wanted)
         commit = None
     else:
-        model, processor, commit = _load_pretrained(resolved, name, revision, wanted, device_map, trust_remote_code)
+        where = str(CHECKPOINT) if resolved == "tiny" else resolved
+        with _quiet() if resolved == "tiny" else contextlib.nullcontext():
+            model, processor, commit = _load_pretrained(where, name, revision, wanted, device_map, trust_remote_code)
     if device_map is None:
         model = model.to(target)
     lalm = LALM(name, model.eval().requires_grad_(False), processor, commit, checkpoint_of(name, revision))
@@ -276,6 +279,20 @@ def _load_pretrained(
     return model, processor, _commit(resolved, revision)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Show no progress of loading: it takes no time."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _commit(resolved: str, revision: str | None) -> str | None:
     """Return the commit of a hub checkpoint that was just loaded, which its place in the hub's cache tells."""
     from huggingface_hub import try_to_load_from_cache
@@ -308,12 +325,14 @@ def checkpoint_of(name: str, revision: str | None) -> str:
     -------
     str
         The commit of a hub checkpoint, as far as it is in the local cache; a digest of names, sizes and times of a
-        local folder's files; the name itself otherwise.
+        local folder's files; for what is built in, a digest of its weights, or the name of what is drawn by rule.
     """
     resolved = resolve_model(name)
+    if name in ("tiny", "tiny-random"):
+        return name if name == "tiny-random" else f"tiny {checkpoint_digest()}"
     folder = Path(resolved)
     if not folder.is_dir():
-        return resolved if resolved == "tiny" else _commit(resolved, revision) or ""
+        return _commit(resolved, revision) or ""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]

@@ -64,7 +64,7 @@ def record_heads(
     >>> lalm = load_lalm("tiny")
     >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [lalm.chat("What is this?")])
     >>> record_heads(lalm.model, lalm.heads, inputs).shape
-    torch.Size([1, 6, 6, 32])
+    torch.Size([1, 6, 8, 32])
     """
     if tokens < 1:
         raise ValueError(f"tokens must be at least 1, got {tokens!r}")

@@ -112,7 +112,7 @@ def extract_to_cache(
     ...     report = extract_to_cache(find_clips(noise), f"{folder}/heads.h5", Request(model="tiny"))
     ...     with HeadCache(report.path) as cache:
     ...         print(report.new, cache.shape)
-    3 (3, 6, 6, 32)
+    3 (3, 6, 8, 32)
     """
     path = Path(path)
     if not clips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,29 @@ from transformers import WhisperFeatureExtractor
 
 Edges = list[NDArray[np.float64]]
 _AT_ONCE = 64  #: examples that a process makes before it reports
-_LEAST = 2048  #: examples to begin with
+_LEAST = 4096  #: examples to begin with
 _MOST = 40_000  #: examples that are kept
 
 
-def make_examples(job: tuple[tuple[int, ...], int, Edges]) -> tuple[NDArray[np.float16], list[Example]]:
+@dataclass(frozen=True)
+class Making:
+    """Which examples are made."""
+
+    seconds: int
+    edges: Edges  #: of levels
+    sources: tuple[str, ...]
+
+
+def make_examples(job: tuple[tuple[int, ...], Making]) -> tuple[NDArray[np.float16], list[Example]]:
     """Make some examples: their features ``(n, mel bins, frames)``, and what is true of them."""
-    seed, seconds, edges = job
+    seed, making = job
     torch.set_num_threads(1)
-    extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=seconds)
+    extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=making.seconds)
     rng = np.random.default_rng(seed)
-    examples = [make_example(rng, seconds) for _ in range(_AT_ONCE)]
+    examples = [make_example(rng, making.seconds, making.sources) for _ in range(_AT_ONCE)]
     mel = extractor([e.wave.astype(np.float32) for e in examples], sampling_rate=16000, return_tensors="np")
     for example in examples:
-        example.levels = levels_of(measure(example.wave), edges)
+        example.levels = levels_of(measure(example.wave), making.edges)
         example.wave = np.empty(0)  # what has been heard need not be kept
     return mel["input_features"].astype(np.float16), examples
 
@@ -37,8 +47,8 @@ class Examples:
     They are made while the model waits: two cores that do both at once are slower than in turn.
     """
 
-    def __init__(self, makers: Any, seed: tuple[int, ...], seconds: int, edges: Edges, uses: int) -> None:
-        self.makers, self.seed, self.seconds, self.edges, self.uses = makers, seed, seconds, edges, uses
+    def __init__(self, makers: Any, seed: tuple[int, ...], making: Making, uses: int) -> None:
+        self.makers, self.seed, self.making, self.uses = makers, seed, making, uses
         self.features: list[NDArray[np.float16]] = []
         self.examples: list[Example] = []
         self.made = self.used = 0
@@ -52,7 +62,7 @@ class Examples:
         return np.stack([self.features[i] for i in chosen]), [self.examples[i] for i in chosen]
 
     def _make(self, n: int) -> None:
-        jobs = [((*self.seed, self.made + i), self.seconds, self.edges) for i in range(0, n, _AT_ONCE)]
+        jobs = [((*self.seed, self.made + i), self.making) for i in range(0, n, _AT_ONCE)]
         for features, examples in self.makers.map(make_examples, jobs):
             self.features += list(features)
             self.examples += examples
@@ -63,8 +73,10 @@ class Examples:
 class Batches:
     """Turns examples into what the model takes, and what it should say."""
 
-    def __init__(self, tokenizer: Any, chat: Callable[[str], str], device: str) -> None:
-        self.tokenizer, self.chat, self.device = tokenizer, chat, device
+    def __init__(
+        self, tokenizer: Any, chat: Callable[[str], str], device: str, without: frozenset[str] = frozenset()
+    ) -> None:
+        self.tokenizer, self.chat, self.device, self.without = tokenizer, chat, device, without
         self.audio = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
         self.known: dict[str, list[int]] = {}
 
@@ -80,7 +92,7 @@ class Batches:
             ``first`` (n, vocabulary), how likely each token should be to come then; ``heard``, the same for a
             description, whatever was asked; ``features`` (n, mel bins, frames).
         """
-        lessons = [make_lesson(rng, example) for example in examples]
+        lessons = [make_lesson(rng, example, self.without) for example in examples]
         rows = [(self._prompt(lesson.question, features.shape[2] // 4), self._answer(lesson)) for lesson in lessons]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
@@ -91,7 +103,7 @@ class Batches:
             ids[i, :end] = torch.tensor(prompt + answer)
             mask[i, :end] = 1
             labels[i, len(prompt) + 1 : end] = torch.tensor(answer[1:])
-            for shares, into in ((lessons[i].first, first), (what_is_true(examples[i]), heard)):
+            for shares, into in ((lessons[i].first, first), (what_is_true(examples[i], self.without), heard)):
                 for word, share in shares.items():
                     into[i, self.token(word)] += share
         starts = torch.tensor([len(prompt) - 1 for prompt, _ in rows])

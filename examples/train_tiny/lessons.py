@@ -34,6 +34,7 @@ ASKED = {
     "room": ("What is the room like?", ROOMS),
     "background": ("What is in the background?", BACKGROUNDS),
 }
+PARTS = ("names", "attributes", "levels", "questions")  #: what may be left out
 LETTERS = "abcdefgh"  #: of levels, from little to much
 OPTIONS = "{question} Choose from: {options}."
 _UNHURRIED = ("steady", "swelling", "fading", "once")
@@ -92,11 +93,11 @@ class Example:
     levels: list[str] = field(default_factory=list)
 
 
-def make_example(rng: np.random.Generator, seconds: float) -> Example:
+def make_example(rng: np.random.Generator, seconds: float, sources: tuple[str, ...] = HEARD) -> Example:
     """Make a clip of one kind, or sometimes of two."""
-    kinds = [draw_kind(rng, HEARD)]
+    kinds = [draw_kind(rng, sources)]
     if rng.random() < 0.2:
-        kinds.append(draw_kind(rng, HEARD))
+        kinds.append(draw_kind(rng, sources))
     scene, n = draw_scene(rng), int(RATE * seconds)
     waves = [sound(rng, kind, n) for kind in kinds]
     mixed = sum(wave / (np.sqrt(np.mean(wave**2)) + 1e-9) * 10 ** rng.uniform(-0.2, 0.2) for wave in waves)
@@ -115,11 +116,11 @@ class Lesson:
     first: dict[str, float]
 
 
-def make_lesson(rng: np.random.Generator, example: Example) -> Lesson:
-    """Ask something about a clip: mostly what it is, else one thing about it."""
+def make_lesson(rng: np.random.Generator, example: Example, without: frozenset[str] = frozenset()) -> Lesson:
+    """Ask mostly what a clip is, else one thing about it. Where parts are left out, only what it is."""
     kind = rng.random()
-    if kind < 0.65:
-        return _description(rng, example)
+    if without or kind < 0.65:
+        return _description(rng, example, without)
     if kind < 0.78:
         wrong = rng.choice([s for s in HEARD if s not in example.sources], rng.integers(2, 8), replace=False)
         right = str(rng.choice(example.sources))
@@ -139,19 +140,26 @@ def _told(question: str, word: str) -> Lesson:
     return Lesson(question, [word], {word: 1.0})
 
 
-def _description(rng: np.random.Generator, example: Example) -> Lesson:
+def _description(rng: np.random.Generator, example: Example, without: frozenset[str]) -> Lesson:
     """Say some of what there is to say, in any order: so all of it must be known when the question ends."""
-    first = what_is_true(example)
+    first = what_is_true(example, without)
     order = rng.choice(list(first), min(_SAID, len(first)), replace=False, p=list(first.values()))
     return Lesson(str(rng.choice(PARAPHRASES, p=(0.7, 0.1, 0.1, 0.1))), order.tolist(), first)
 
 
-def what_is_true(example: Example) -> dict[str, float]:
-    """Return every word that is true of a clip, with how likely a description is to begin with it."""
+def what_is_true(example: Example, without: frozenset[str] = frozenset()) -> dict[str, float]:
+    """Return every word that is true of a clip, with how likely a description is to begin with it.
+
+    ``without`` some of :data:`PARTS`: what is not taught, to see what it is worth.
+    """
     weights: dict[str, float] = {}
-    for about, words in {"source": example.sources, **example.said}.items():
-        weights |= {word: _WEIGHTS[about] / len(words) for word in words}
-    weights |= dict.fromkeys(example.levels, _MEASURED_WEIGHT)
+    if "names" not in without:
+        weights |= {word: _WEIGHTS["source"] / len(example.sources) for word in example.sources}
+    if "attributes" not in without:
+        for about, words in example.said.items():
+            weights |= {word: _WEIGHTS[about] / len(words) for word in words}
+    if "levels" not in without:
+        weights |= dict.fromkeys(example.levels, _MEASURED_WEIGHT)
     total = sum(weights.values())
     return {word: weight / total for word, weight in weights.items()}
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from batches import Batches, Edges, Examples
-from lessons import all_text, level_edges, make_example
+from batches import Batches, Edges, Examples, Making
+from lessons import PARTS, all_text, level_edges, make_example
 from losses import heard_loss, spoken_losses
 from model import SHORT, WINDOW, Listener, initialize, learn_tokenizer, save, set_window
 
 from calm.extract import LALM
+from calm.sounds import HEARD
 
 _MOST_TOKENS = 2048
 _LEVEL_CLIPS = 600  #: clips by which levels are told apart
@@ -38,6 +39,7 @@ class Training:
 
     def __init__(self, args: argparse.Namespace, edges: Edges, makers: Any) -> None:
         self.args, self.edges, self.makers = args, edges, makers
+        self.examples: dict[int, Examples] = {}  # by length of the clips
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(args.seed)
         self.tokenizer = learn_tokenizer(all_text(), _MOST_TOKENS)
@@ -45,8 +47,9 @@ class Training:
         initialize(self.listener)
         self.listener.to(self.device).train()
         chat = LALM("tiny", self.listener.lalm, self.listener.processor).chat
-        self.batches = Batches(self.tokenizer, chat, self.device)
+        self.batches = Batches(self.tokenizer, chat, self.device, frozenset(args.without))
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.98))
+        self.window = SHORT
         self.step, self.rng = 0, np.random.default_rng(args.seed)
         self.last = args.hear_steps + args.steps
         self.state = args.out / "state.pt"
@@ -58,19 +61,17 @@ class Training:
         learnt = [p for group in self.optimizer.param_groups for p in group["params"]]
         print(f"{sum(p.numel() for p in learnt) / 1e6:.1f} M parameters, {len(self.tokenizer)} tokens", flush=True)
         begun, told = time.time(), []
-        examples: Examples | None = None
         while self.step < self.last:
-            seconds = self._seconds()
-            if examples is None or examples.seconds != seconds:
-                set_window(self.listener.lalm, seconds)
-                seed = (self.args.seed, seconds, self.step)
-                examples = Examples(self.makers, seed, seconds, self.edges, self.args.uses)
+            examples = self._examples()
             losses = self._learn(examples, learnt)
             told.append({name: loss.item() for name, loss in losses.items()})
             self.step += 1
             if self.step % _EVERY == 0:
                 means = {name: round(float(np.mean([t[name] for t in told if name in t])), 4) for name in told[-1]}
-                self._tell(means | {"seconds": round(time.time() - begun), "made": examples.made, "window": seconds})
+                self._tell(
+                    means
+                    | {"seconds": round(time.time() - begun), "made": examples.made, "window": examples.making.seconds}
+                )
                 told = []
             if self.step % _SAVED == 0 or self.step == self.last:
                 self._save_state()
@@ -112,11 +113,20 @@ class Training:
         warm = min(1.0, (self.step - (0 if self.step < first or hears else first) + 1) / _WARM_UP)
         return warm * (least + (most - least) * 0.5 * (1 + np.cos(np.pi * done)))
 
-    def _seconds(self) -> int:
-        """Return the length of clips: most of either part is learnt on short ones, its end on long ones."""
+    def _examples(self) -> Examples:
+        """Return what is learnt from now: mostly short clips; long ones at the end of either part."""
         first, long_from = self.args.hear_steps, self.args.long_from
         done = self.step / first if self.step < first else (self.step - first) / self.args.steps
-        return WINDOW if done >= long_from else SHORT
+        seconds = WINDOW if done >= long_from else SHORT
+        if seconds != self.window:
+            set_window(self.listener.lalm, seconds)
+            self.window = seconds
+        if seconds not in self.examples:
+            sources = np.random.default_rng(0).permutation(HEARD)[: self.args.sources]
+            making = Making(seconds, self.edges, tuple(sources.tolist()))
+            seed = (self.args.seed, seconds, self.step)
+            self.examples[seconds] = Examples(self.makers, seed, making, self.args.uses)
+        return self.examples[seconds]
 
     def _tell(self, told: dict[str, float]) -> None:
         line = json.dumps({"step": self.step} | told)
@@ -149,6 +159,8 @@ def main() -> None:
     parser.add_argument("--uses", type=int, default=6, help="how often a clip is learnt from")
     parser.add_argument("--long-from", type=float, default=0.92, help="share after which clips are 5 s long")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", nargs="+", choices=PARTS, default=[], help="what is not taught")
+    parser.add_argument("--sources", type=int, default=len(HEARD), help="how many sources are heard")
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True, parents=True)
     waves = [make_example(np.random.default_rng((7, i)), SHORT).wave for i in range(_LEVEL_CLIPS)]

@@ -1,0 +1,185 @@
+"""What training taught ``tiny``, beside the same model with random weights.
+
+    python benchmarks/tiny_model.py --out benchmarks/tiny.png [--esc10 ../shared/esc10] [--model OUT/model]
+
+Prints Markdown: zero-shot accuracy on held-out clips of what it was trained to name; few-shot accuracy on kinds that it
+never met, and on ESC-10; and how far heads specialise, with a plot of which head hears which kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from scipy import stats
+
+from calm import HeadCache, compare, zero_shot
+from calm.extract import LALM, Clip, Request, extract_to_cache, find_clips, load_lalm
+from calm.fit import head_recall, head_specialization
+from calm.methods import TITLES
+from calm.plots import new_figure
+from calm.sounds import HEARD, draw_kind, make_sounds, synthesize
+
+METHODS = ("calm", "calm-published", "sav", "uniform", "linear-probe")
+NEW_KINDS, PER_KIND, KINDS_SEED = 20, 40, 123
+
+
+def naming(lalm: LALM, n: int, options: int) -> tuple[float, float, float]:
+    """Return the share of held-out clips that are named rightly among some options, and its 95 % interval."""
+    rng = np.random.default_rng(31)
+    right = 0
+    for i in range(n):
+        source = HEARD[i % len(HEARD)]
+        wrong = rng.choice([s for s in HEARD if s != source], options - 1, replace=False)
+        wave = synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32)
+        labels = [str(label) for label in rng.permutation([source, *wrong])]
+        right += zero_shot(lalm, [wave], labels).labels[0] == source
+    interval = stats.binomtest(int(right), n).proportion_ci(method="wilson")
+    return right / n, interval.low, interval.high
+
+
+def head_cache(lalm: LALM, clips: Sequence[Clip], path: Path, request: Request) -> HeadCache:
+    """Extract the head vectors of clips."""
+    extract_to_cache(clips, path, request, lalm=lalm, storage="float32")
+    return HeadCache(path)
+
+
+def new_kinds(seed: int) -> list[Clip]:
+    """Make clips of kinds whose sources were never heard in training."""
+    return find_clips(*make_sounds(NEW_KINDS, PER_KIND, seed=seed))
+
+
+def table(title: str, caches: dict[str, HeadCache], shots: Sequence[int], sets: int) -> None:
+    """Print the accuracy of every method with every model."""
+    print(f"\n### {title}, {sets} support sets, % ± half the 95 % interval\n")
+    print("| method | model | " + " | ".join(f"{n} shots" for n in shots) + " |")
+    print("| --- | --- |" + " --- |" * len(shots))
+    found = {name: compare(cache, shots, support_sets=sets, methods=METHODS) for name, cache in caches.items()}
+    for method in METHODS:
+        for name, comparison in found.items():
+            means, widths = 100 * comparison.mean(method), 100 * comparison.half_width(method)
+            cells = " | ".join(f"{m:.1f} ± {w:.1f}" for m, w in zip(means, widths, strict=True))
+            print(f"| {TITLES[method]} | {name} | {cells} |", flush=True)
+        if len(found) == 2:
+            one, other = (comparison.accuracy[method] for comparison in found.values())
+            ahead = 100 * (one - other)
+            widths = stats.sem(ahead, axis=1) * stats.t.ppf(0.975, sets - 1)
+            cells = " | ".join(f"{m:+.1f} ± {w:.1f}" for m, w in zip(ahead.mean(axis=1), widths, strict=True))
+            print(f"| {TITLES[method]} | difference | {cells} |", flush=True)
+
+
+def vectors(cache: HeadCache) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return head vectors ``(n, K, D)`` and classes as numbers, in order of their names."""
+    X = np.asarray(cache[:])
+    return X.reshape(len(X), -1, X.shape[-1]), np.unique(cache.labels.astype(str), return_inverse=True)[1]
+
+
+def specialization(name: str, lalms: dict[str, LALM], drawn: dict[str, list[HeadCache]]) -> None:
+    """Print how far heads specialise, over several draws of classes."""
+    print(f"\n### Specialization on {name}: standard deviation of recall, %\n")
+    print("| model | by draw | mean |\n| --- | --- | --- |")
+    for model in lalms:
+        found = [100 * head_specialization(*vectors(cache)) for cache in drawn[model]]
+        width = stats.sem(found) * stats.t.ppf(0.975, len(found) - 1) if len(found) > 1 else float("nan")
+        print(f"| {model} | {', '.join(f'{f:.1f}' for f in found)} | {np.mean(found):.1f} ± {width:.1f} |", flush=True)
+
+
+def plot(caches: dict[str, HeadCache], path: Path) -> None:
+    """Draw which head finds which kind, for each model."""
+    figure, axes = new_figure(len(caches), 6.5 * len(caches), 5.2)
+    names: list[str] = []
+    for axis, (model, cache) in zip(np.atleast_1d(axes), caches.items(), strict=True):
+        X, y = vectors(cache)
+        image = axis.imshow(100 * head_recall(X, y).T, aspect="auto", cmap="magma", vmin=0, vmax=100)
+        names = sorted(set(cache.labels.astype(str))) if not names else []
+        axis.set_yticks(range(int(y.max()) + 1), names or [""] * (int(y.max()) + 1), fontsize=8)
+        _, layers, per_layer, _ = cache.shape
+        axis.set_xticks(
+            np.arange(layers) * per_layer - 0.5, [f"layer {i}" for i in range(layers)], ha="left", fontsize=8
+        )
+        axis.set_title(model)
+        figure.colorbar(image, ax=axis, fraction=0.03, label="clips found by the head alone, %")
+    figure.savefig(path, dpi=120)
+
+
+def ablations(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path, sets: int) -> None:
+    """Print what prompt, position, pooling and window are worth, at 5 shots."""
+    base = Request("tiny")
+    ways = {
+        "as it is": base,
+        "asked “Describe the sound.”": replace(base, question="Describe the sound."),
+        "asked “How does it go?”": replace(base, question="How does it go?"),
+        "asked something unknown, “Which machine is broken?”": replace(base, question="Which machine is broken?"),
+        "mean over the last 4 tokens": replace(base, tokens=4),
+        "mean over the last 16 tokens": replace(base, tokens=16),
+        "mean over the last 64 tokens, sound among them": replace(base, tokens=64),
+        "the first 2 s only": replace(base, max_seconds=2.0),
+        "the first second only": replace(base, max_seconds=1.0),
+    }
+    print(f"\n### How head vectors are taken: 5 shots, {sets} support sets, %\n")
+    print("| | model |" + " CALM, SAV |".join(f" {name}:" for name in data) + " CALM, SAV |")
+    print("| --- | --- |" + " --- |" * len(data))
+    for number, (title, request) in enumerate(ways.items()):
+        for model, lalm in lalms.items():
+            cells = []
+            for name, clips in data.items():
+                with head_cache(lalm, clips, folder / f"{model}-{name}-{number}.h5", request) as cache:
+                    found = compare(cache, (5,), support_sets=sets, methods=("calm", "sav"))
+                cells.append(", ".join(f"{100 * found.mean(m)[0]:.1f}" for m in ("calm", "sav")))
+            print(f"| {title} | {model} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--esc10", type=Path, default=Path("../shared/esc10"))
+    parser.add_argument("--model", nargs="+", default=["tiny", "tiny-random"], help="aliases or folders")
+    parser.add_argument("--sets", type=int, default=30)
+    parser.add_argument("--named", type=int, default=420, help="clips to name, one in 42 of each source")
+    parser.add_argument("--out", type=Path, help="where the plot goes")
+    parser.add_argument("--ablations", action="store_true")
+    args = parser.parse_args()
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores; {versions}")
+    lalms = {Path(name).name: load_lalm(name, device="cpu") for name in args.model}
+    esc10 = find_clips(args.esc10)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if args.ablations:
+            ablations(lalms, {"new kinds": new_kinds(KINDS_SEED), "ESC-10": esc10}, folder, args.sets)
+            return
+        print(f"\n### Naming, zero-shot: {args.named} held-out clips, % (95 % interval)\n")
+        print(f"| model | of 8 | of {len(HEARD)} |\n| --- | --- | --- |")
+        for model, lalm in lalms.items():
+            cells = (
+                f"{100 * p:.1f} ({100 * a:.1f} – {100 * b:.1f})"
+                for p, a, b in (naming(lalm, args.named, n) for n in (8, len(HEARD)))
+            )
+            print(f"| {model} | {' | '.join(cells)} |", flush=True)
+        request = Request("tiny")
+        draws = [new_kinds(KINDS_SEED + i) for i in range(5)]
+        kinds = {
+            model: [head_cache(lalm, clips, folder / f"{model}-kinds-{i}.h5", request) for i, clips in enumerate(draws)]
+            for model, lalm in lalms.items()
+        }
+        table(f"{NEW_KINDS} new kinds", {model: caches[0] for model, caches in kinds.items()}, (1, 5, 10), args.sets)
+        recordings = {
+            model: head_cache(lalm, esc10, folder / f"{model}-esc10.h5", request) for model, lalm in lalms.items()
+        }
+        table("ESC-10", recordings, (1, 5, 10, 20), args.sets)
+        specialization("five draws of new kinds", lalms, kinds)
+        specialization("ESC-10", lalms, {model: [cache] for model, cache in recordings.items()})
+        if args.out is not None:
+            plot({model: caches[0] for model, caches in kinds.items()}, args.out)
+
+
+if __name__ == "__main__":
+    main()
