@@ -29,21 +29,26 @@ from calm.methods import TITLES
 from calm.plots import new_figure
 from calm.sounds import HEARD, draw_kind, make_sounds, synthesize
 
-METHODS = ("calm", "calm-published", "sav", "uniform", "linear-probe")
+PARTS = ("naming", "kinds", "esc10", "specialization", "ways")
+METHODS = ("calm", "calm-published", "sav", "linear-probe")
 NEW_KINDS, PER_KIND, KINDS_SEED = 20, 40, 123
 
 
 def naming(lalm: LALM, n: int, options: int) -> tuple[float, float, float]:
     """Return the share of held-out clips that are named rightly among some options, and its 95 % interval."""
     rng = np.random.default_rng(31)
-    right = 0
-    for i in range(n):
-        source = HEARD[i % len(HEARD)]
-        wrong = rng.choice([s for s in HEARD if s != source], options - 1, replace=False)
-        wave = synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32)
-        labels = [str(label) for label in rng.permutation([source, *wrong])]
-        right += zero_shot(lalm, [wave], labels).labels[0] == source
-    interval = stats.binomtest(int(right), n).proportion_ci(method="wilson")
+    true = [HEARD[i % len(HEARD)] for i in range(n)]
+    waves = [synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32) for source in true]
+    if options == len(HEARD):
+        said = list(zero_shot(lalm, waves, list(HEARD)).labels)
+    else:
+        said = []
+        for wave, source in zip(waves, true, strict=True):
+            wrong = rng.choice([s for s in HEARD if s != source], options - 1, replace=False)
+            labels = [str(label) for label in rng.permutation([source, *wrong])]
+            said.append(zero_shot(lalm, [wave], labels).labels[0])
+    right = sum(one == other for one, other in zip(said, true, strict=True))
+    interval = stats.binomtest(right, n).proportion_ci(method="wilson")
     return right / n, interval.low, interval.high
 
 
@@ -55,7 +60,8 @@ def head_cache(lalm: LALM, clips: Sequence[Clip], path: Path, request: Request) 
 
 def new_kinds(seed: int) -> list[Clip]:
     """Make clips of kinds whose sources were never heard in training."""
-    return find_clips(*make_sounds(NEW_KINDS, PER_KIND, seed=seed))
+    waves, labels = make_sounds(NEW_KINDS, PER_KIND, seed=seed)
+    return find_clips(list(waves), list(labels))
 
 
 def table(title: str, caches: dict[str, HeadCache], shots: Sequence[int], sets: int) -> None:
@@ -83,12 +89,12 @@ def vectors(cache: HeadCache) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     return X.reshape(len(X), -1, X.shape[-1]), np.unique(cache.labels.astype(str), return_inverse=True)[1]
 
 
-def specialization(name: str, lalms: dict[str, LALM], drawn: dict[str, list[HeadCache]]) -> None:
+def specialization(name: str, draws: list[dict[str, HeadCache]]) -> None:
     """Print how far heads specialise, over several draws of classes."""
     print(f"\n### Specialization on {name}: standard deviation of recall, %\n")
     print("| model | by draw | mean |\n| --- | --- | --- |")
-    for model in lalms:
-        found = [100 * head_specialization(*vectors(cache)) for cache in drawn[model]]
+    for model in draws[0]:
+        found = [100 * head_specialization(*vectors(drawn[model])) for drawn in draws]
         width = stats.sem(found) * stats.t.ppf(0.975, len(found) - 1) if len(found) > 1 else float("nan")
         print(f"| {model} | {', '.join(f'{f:.1f}' for f in found)} | {np.mean(found):.1f} ± {width:.1f} |", flush=True)
 
@@ -111,10 +117,10 @@ def plot(caches: dict[str, HeadCache], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def ablations(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path, sets: int) -> None:
+def ways(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path, sets: int) -> None:
     """Print what prompt, position, pooling and window are worth, at 5 shots."""
     base = Request("tiny")
-    ways = {
+    taken = {
         "as it is": base,
         "asked “Describe the sound.”": replace(base, question="Describe the sound."),
         "asked “How does it go?”": replace(base, question="How does it go?"),
@@ -128,7 +134,7 @@ def ablations(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path,
     print(f"\n### How head vectors are taken: 5 shots, {sets} support sets, %\n")
     print("| | model |" + " CALM, SAV |".join(f" {name}:" for name in data) + " CALM, SAV |")
     print("| --- | --- |" + " --- |" * len(data))
-    for number, (title, request) in enumerate(ways.items()):
+    for number, (title, request) in enumerate(taken.items()):
         for model, lalm in lalms.items():
             cells = []
             for name, clips in data.items():
@@ -145,40 +151,40 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=30)
     parser.add_argument("--named", type=int, default=420, help="clips to name, one in 42 of each source")
     parser.add_argument("--out", type=Path, help="where the plot goes")
-    parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS[:-1], help="what is measured")
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions}")
     lalms = {Path(name).name: load_lalm(name, device="cpu") for name in args.model}
-    esc10 = find_clips(args.esc10)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if args.ablations:
-            ablations(lalms, {"new kinds": new_kinds(KINDS_SEED), "ESC-10": esc10}, folder, args.sets)
-            return
+    if "naming" in args.only:
         print(f"\n### Naming, zero-shot: {args.named} held-out clips, % (95 % interval)\n")
         print(f"| model | of 8 | of {len(HEARD)} |\n| --- | --- | --- |")
         for model, lalm in lalms.items():
-            cells = (
-                f"{100 * p:.1f} ({100 * a:.1f} – {100 * b:.1f})"
-                for p, a, b in (naming(lalm, args.named, n) for n in (8, len(HEARD)))
-            )
+            found = [naming(lalm, args.named, options) for options in (8, len(HEARD))]
+            cells = (f"{100 * mean:.1f} ({100 * low:.1f} – {100 * high:.1f})" for mean, low, high in found)
             print(f"| {model} | {' | '.join(cells)} |", flush=True)
-        request = Request("tiny")
-        draws = [new_kinds(KINDS_SEED + i) for i in range(5)]
-        kinds = {
-            model: [head_cache(lalm, clips, folder / f"{model}-kinds-{i}.h5", request) for i, clips in enumerate(draws)]
-            for model, lalm in lalms.items()
-        }
-        table(f"{NEW_KINDS} new kinds", {model: caches[0] for model, caches in kinds.items()}, (1, 5, 10), args.sets)
-        recordings = {
-            model: head_cache(lalm, esc10, folder / f"{model}-esc10.h5", request) for model, lalm in lalms.items()
-        }
-        table("ESC-10", recordings, (1, 5, 10, 20), args.sets)
-        specialization("five draws of new kinds", lalms, kinds)
-        specialization("ESC-10", lalms, {model: [cache] for model, cache in recordings.items()})
-        if args.out is not None:
-            plot({model: caches[0] for model, caches in kinds.items()}, args.out)
+    with tempfile.TemporaryDirectory() as name:
+        folder, request = Path(name), Request("tiny")
+
+        def caches(clips: list[Clip], title: str) -> dict[str, HeadCache]:
+            return {
+                model: head_cache(lalm, clips, folder / f"{model}-{title}.h5", request) for model, lalm in lalms.items()
+            }
+
+        if "kinds" in args.only:
+            drawn = caches(new_kinds(KINDS_SEED), "kinds")
+            table(f"{NEW_KINDS} new kinds", drawn, (1, 5, 10), args.sets)
+            if args.out is not None:
+                plot(drawn, args.out)
+        if "esc10" in args.only:
+            table("ESC-10", caches(find_clips(args.esc10), "esc10"), (1, 5, 10, 20), args.sets)
+        if "specialization" in args.only:
+            draws = [caches(new_kinds(KINDS_SEED + i), f"kinds-{i}") for i in range(1, 6)]
+            specialization("five draws of new kinds", draws)
+            specialization("ESC-10", [caches(find_clips(args.esc10), "esc10-again")])
+        if "ways" in args.only:
+            data = {"new kinds": new_kinds(KINDS_SEED), "ESC-10": find_clips(args.esc10)}
+            ways(lalms, data, folder, args.sets)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, halv
     >>> X = rng.normal(size=(60, 2, 8))
     >>> X[y == 0, 0], X[y == 1, 1] = X[y == 0, 0] + 9, X[y == 1, 1] + 9
     >>> round(head_specialization(X, y), 1)
-    0.3
+    0.5
     """
     y = np.asarray(y)
     counts = np.bincount(y)

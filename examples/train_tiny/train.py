@@ -130,9 +130,9 @@ class Training:
 
     def _tell(self, told: dict[str, float]) -> None:
         line = json.dumps({"step": self.step} | told)
-        print(line, flush=True)
         with (self.args.out / "log.jsonl").open("a") as log:
             log.write(line + "\n")
+        print(line, flush=True)
 
     def _save_state(self) -> None:
         part = self.state.with_suffix(".part")
@@ -152,11 +152,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--hear-steps", type=int, default=4000, help="steps in which the encoder learns alone")
-    parser.add_argument("--steps", type=int, default=2600, help="steps in which the whole learns")
+    parser.add_argument("--steps", type=int, default=1800, help="steps in which the whole learns")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--hear-rate", type=float, default=2e-3, help="the encoder's largest learning rate")
     parser.add_argument("--rate", type=float, default=1e-3, help="that of all else")
-    parser.add_argument("--uses", type=int, default=6, help="how often a clip is learnt from")
+    parser.add_argument("--uses", type=int, default=4, help="how often a clip is learnt from")
     parser.add_argument("--long-from", type=float, default=0.92, help="share after which clips are 5 s long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", nargs="+", choices=PARTS, default=[], help="what is not taught")

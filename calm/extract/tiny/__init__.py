@@ -47,7 +47,7 @@ def random_tiny(seed: int = 0, *, std: float = _STD, window_seconds: int = 5) ->
     --------
     >>> model, processor = random_tiny()
     >>> round(sum(p.numel() for p in model.parameters()) / 1e6, 1)
-    4.3
+    4.2
     """
     import torch
     from transformers import (
