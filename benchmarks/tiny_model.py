@@ -91,12 +91,12 @@ def vectors(cache: HeadCache) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
 
 def specialization(name: str, draws: list[dict[str, HeadCache]]) -> None:
     """Print how far heads specialise, over several draws of classes."""
-    print(f"\n### Specialization on {name}: standard deviation of recall, %\n")
+    print(f"\n### Specialization on {name}: standard deviation of log odds of recall\n")
     print("| model | by draw | mean |\n| --- | --- | --- |")
     for model in draws[0]:
-        found = [100 * head_specialization(*vectors(drawn[model])) for drawn in draws]
+        found = [head_specialization(*vectors(drawn[model])) for drawn in draws]
         width = stats.sem(found) * stats.t.ppf(0.975, len(found) - 1) if len(found) > 1 else float("nan")
-        print(f"| {model} | {', '.join(f'{f:.1f}' for f in found)} | {np.mean(found):.1f} ± {width:.1f} |", flush=True)
+        print(f"| {model} | {', '.join(f'{f:.2f}' for f in found)} | {np.mean(found):.2f} ± {width:.2f} |", flush=True)
 
 
 def plot(caches: dict[str, HeadCache], path: Path) -> None:

@@ -54,10 +54,12 @@ def head_recall(X: Array, y: NDArray[np.integer]) -> NDArray[np.float64]:
 def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, halvings: int = 20, seed: int = 0) -> float:
     """Measure how far heads specialise: by how much a head's recall of a class differs from what is to be expected.
 
-    Expected is the head's mean over classes, plus the class's mean over heads, less the mean of all: heads that are
-    good or bad at everything, and classes that are easy or hard for every head, count for nothing. What is left in
-    one half of the clips is multiplied by what is left in the other, so that chance, which differs between halves,
-    counts for nothing either; the mean product is the variance of what both share, and its root is returned.
+    Recall is taken in log odds, ``log((h + ½)/(n − h + ½))`` of ``h`` hits among ``n`` clips: between 90 and 95 percent
+    there is as much to gain as between 50 and 68. Expected is the head's mean over classes, plus the class's mean over
+    heads, less the mean of all: heads that are good or bad at everything, and classes that are easy or hard for every
+    head, count for nothing. What is left in one half of the clips is multiplied by what is left in the other, so that
+    chance, which differs between halves, counts for nothing either; the mean product is the variance of what both
+    share, and its root is returned.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, halv
     Returns
     -------
     float
-        A standard deviation of recall, between 0 and 1; 0 where chance explains all.
+        A standard deviation of log odds; 0 where chance explains all.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, halv
     >>> X = rng.normal(size=(60, 2, 8))
     >>> X[y == 0, 0], X[y == 1, 1] = X[y == 0, 0] + 9, X[y == 1, 1] + 9
     >>> round(head_specialization(X, y), 1)
-    0.5
+    2.7
     """
     y = np.asarray(y)
     counts = np.bincount(y)
@@ -102,9 +104,15 @@ def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, halv
         first = np.zeros(len(y), dtype=bool)
         for c in range(len(counts)):
             first[rng.permutation(np.flatnonzero(y == c))[: counts[c] // 2]] = True
-        one, other = (_interaction(head_recall(X[half], y[half])) for half in (first, ~first))
+        one, other = (_interaction(_log_odds(X[half], y[half])) for half in (first, ~first))
         products.append((one * other).sum() / free)
     return float(np.sqrt(max(0.0, np.mean(products))))
+
+
+def _log_odds(X: NDArray[np.floating], y: NDArray[np.integer]) -> NDArray[np.float64]:
+    counts = np.bincount(y)
+    hits = head_recall(X, y) * counts
+    return np.asarray(np.log(hits + 0.5) - np.log(counts - hits + 0.5))
 
 
 def _interaction(table: NDArray[np.float64]) -> NDArray[np.float64]:
