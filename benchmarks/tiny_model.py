@@ -58,9 +58,9 @@ def head_cache(lalm: LALM, clips: Sequence[Clip], path: Path, request: Request) 
     return HeadCache(path)
 
 
-def new_kinds(seed: int) -> list[Clip]:
+def new_kinds(seed: int, each: int = PER_KIND) -> list[Clip]:
     """Make clips of kinds whose sources were never heard in training."""
-    waves, labels = make_sounds(NEW_KINDS, PER_KIND, seed=seed)
+    waves, labels = make_sounds(NEW_KINDS, each, seed=seed)
     return find_clips(list(waves), list(labels))
 
 
@@ -183,7 +183,7 @@ def main() -> None:
             specialization("five draws of new kinds", draws)
             specialization("ESC-10", [caches(find_clips(args.esc10), "esc10-again")])
         if "ways" in args.only:
-            data = {"new kinds": new_kinds(KINDS_SEED), "ESC-10": find_clips(args.esc10)}
+            data = {"new kinds": new_kinds(KINDS_SEED, 15), "ESC-10": find_clips(args.esc10)}
             ways(lalms, data, folder, args.sets)
 
 
