@@ -36,7 +36,13 @@ def calm(*args: object) -> Result:
 
 def calm_in_a_process(*args: object, **options: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "calm", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # What a shell runs in the background ignores Ctrl-C, and so would all that the tests start from there.
+    return subprocess.Popen(command, preexec_fn=_hear_ctrl_c, **pipes, **options)
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def extract(data: Path, *args: object) -> Result:
