@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def calm(*args: object) -> Result:
     return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
 
 
-def calm_in_a_process(*args: object, **options: object) -> subprocess.Popen[str]:
+def calm_in_a_process(*args: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "calm", *map(str, args)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # What a shell runs in the background ignores Ctrl-C, and so would all that the tests start from there.
