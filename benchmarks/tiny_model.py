@@ -95,19 +95,19 @@ def specialization(name: str, draws: list[dict[str, HeadCache]]) -> None:
     print("| model | by draw | mean |\n| --- | --- | --- |")
     for model in draws[0]:
         found = [head_specialization(*vectors(drawn[model])) for drawn in draws]
-        width = stats.sem(found) * stats.t.ppf(0.975, len(found) - 1) if len(found) > 1 else float("nan")
-        print(f"| {model} | {', '.join(f'{f:.2f}' for f in found)} | {np.mean(found):.2f} ± {width:.2f} |", flush=True)
+        mean = f"{np.mean(found):.2f}"
+        if len(found) > 1:
+            mean += f" ± {stats.sem(found) * stats.t.ppf(0.975, len(found) - 1):.2f}"
+        print(f"| {model} | {', '.join(f'{f:.2f}' for f in found)} | {mean} |", flush=True)
 
 
 def plot(caches: dict[str, HeadCache], path: Path) -> None:
     """Draw which head finds which kind, for each model."""
     figure, axes = new_figure(len(caches), 6.5 * len(caches), 5.2)
-    names: list[str] = []
-    for axis, (model, cache) in zip(np.atleast_1d(axes), caches.items(), strict=True):
-        X, y = vectors(cache)
-        image = axis.imshow(100 * head_recall(X, y).T, aspect="auto", cmap="magma", vmin=0, vmax=100)
-        names = sorted(set(cache.labels.astype(str))) if not names else []
-        axis.set_yticks(range(int(y.max()) + 1), names or [""] * (int(y.max()) + 1), fontsize=8)
+    for number, (axis, (model, cache)) in enumerate(zip(np.atleast_1d(axes), caches.items(), strict=True)):
+        image = axis.imshow(100 * head_recall(*vectors(cache)).T, aspect="auto", cmap="magma", vmin=0, vmax=100)
+        kinds = sorted(set(cache.labels.astype(str)))
+        axis.set_yticks(range(len(kinds)), kinds if number == 0 else [""] * len(kinds), fontsize=8)
         _, layers, per_layer, _ = cache.shape
         axis.set_xticks(
             np.arange(layers) * per_layer - 0.5, [f"layer {i}" for i in range(layers)], ha="left", fontsize=8
@@ -134,11 +134,11 @@ def ways(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path, sets
     print(f"\n### How head vectors are taken: 5 shots, {sets} support sets, %\n")
     print("| | model |" + " CALM, SAV |".join(f" {name}:" for name in data) + " CALM, SAV |")
     print("| --- | --- |" + " --- |" * len(data))
-    for number, (title, request) in enumerate(taken.items()):
-        for model, lalm in lalms.items():
+    for row, (title, request) in enumerate(taken.items()):
+        for number, (model, lalm) in enumerate(lalms.items()):
             cells = []
             for name, clips in data.items():
-                with head_cache(lalm, clips, folder / f"{model}-{name}-{number}.h5", request) as cache:
+                with head_cache(lalm, clips, folder / f"{number}-{name}-{row}.h5", request) as cache:
                     found = compare(cache, (5,), support_sets=sets, methods=("calm", "sav"))
                 cells.append(", ".join(f"{100 * found.mean(m)[0]:.1f}" for m in ("calm", "sav")))
             print(f"| {title} | {model} | {' | '.join(cells)} |", flush=True)
@@ -155,7 +155,7 @@ def main() -> None:
     args = parser.parse_args()
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions}")
-    lalms = {Path(name).name: load_lalm(name, device="cpu") for name in args.model}
+    lalms = {name: load_lalm(name, device="cpu") for name in args.model}
     if "naming" in args.only:
         print(f"\n### Naming, zero-shot: {args.named} held-out clips, % (95 % interval)\n")
         print(f"| model | of 8 | of {len(HEARD)} |\n| --- | --- | --- |")
@@ -168,7 +168,8 @@ def main() -> None:
 
         def caches(clips: list[Clip], title: str) -> dict[str, HeadCache]:
             return {
-                model: head_cache(lalm, clips, folder / f"{model}-{title}.h5", request) for model, lalm in lalms.items()
+                model: head_cache(lalm, clips, folder / f"{number}-{title}.h5", request)
+                for number, (model, lalm) in enumerate(lalms.items())
             }
 
         if "kinds" in args.only:

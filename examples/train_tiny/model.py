@@ -41,23 +41,30 @@ def learn_tokenizer(texts: Iterable[str], size: int) -> Any:
     )
 
 
-def build(tokenizer: Any, seconds: int) -> tuple[Any, Any]:
-    """Build model and processor for clips of some seconds: 6 layers of 8 heads, about 4.2 million parameters."""
+def build(tokenizer: Any, seconds: int, width: float = 1.0) -> tuple[Any, Any]:
+    """Build model and processor for clips of some seconds: 6 layers of 8 heads, about 4.2 million parameters.
+
+    Another ``width`` makes all states wider or narrower, and leaves the heads as they are.
+    """
+
+    def wide(size: int) -> int:
+        return round(width * size / 16) * 16
+
     config = Qwen2AudioConfig(
         audio_config={
             "model_type": "qwen2_audio_encoder",
-            "d_model": 128,
+            "d_model": wide(128),
             "encoder_layers": 4,
             "encoder_attention_heads": 4,
-            "encoder_ffn_dim": 512,
+            "encoder_ffn_dim": wide(512),
             "max_source_positions": seconds * 50,
         },
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
-            "hidden_size": 192,
+            "hidden_size": wide(192),
             "head_dim": 32,
-            "intermediate_size": 512,
+            "intermediate_size": wide(512),
             "num_hidden_layers": 6,
             "num_attention_heads": 8,
             "num_key_value_heads": 8,
@@ -79,9 +86,9 @@ def build(tokenizer: Any, seconds: int) -> tuple[Any, Any]:
 class Listener(torch.nn.Module):
     """The model, and beside it what tells from the encoder alone which words are true of a clip."""
 
-    def __init__(self, tokenizer: Any, seconds: int) -> None:
+    def __init__(self, tokenizer: Any, seconds: int, width: float = 1.0) -> None:
         super().__init__()
-        self.lalm, self.processor = build(tokenizer, seconds)
+        self.lalm, self.processor = build(tokenizer, seconds, width)
         self.words = torch.nn.Linear(self.lalm.config.audio_config.d_model, len(tokenizer))
 
     def heard(self, encoded: torch.Tensor) -> torch.Tensor:
@@ -120,9 +127,9 @@ def set_window(model: Any, seconds: int) -> None:
     encoder.embed_positions = torch.nn.Embedding.from_pretrained(table, freeze=True)
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, width: float = 1.0) -> None:
     """Write a float16 checkpoint with its processor, as a hub repository holds it."""
-    whole, processor = build(tokenizer, WINDOW)
+    whole, processor = build(tokenizer, WINDOW, width)
     learnt = {name: tensor for name, tensor in model.state_dict().items() if not _is_position(name)}
     whole.load_state_dict(learnt, strict=False)
     whole.half().save_pretrained(folder)

@@ -43,7 +43,7 @@ class Training:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(args.seed)
         self.tokenizer = learn_tokenizer(all_text(), _MOST_TOKENS)
-        self.listener = Listener(self.tokenizer, SHORT)
+        self.listener = Listener(self.tokenizer, SHORT, args.width)
         initialize(self.listener)
         self.listener.to(self.device).train()
         chat = LALM("tiny", self.listener.lalm, self.listener.processor).chat
@@ -75,15 +75,15 @@ class Training:
                 told = []
             if self.step % _SAVED == 0 or self.step == self.last:
                 self._save_state()
-        save(self.listener.lalm, self.tokenizer, self.args.out / "model")
+        save(self.listener.lalm, self.tokenizer, self.args.out / "model", self.args.width)
 
     def _learn(self, examples: Examples, learnt: list[torch.nn.Parameter]) -> dict[str, torch.Tensor]:
         batch = self.batches.of(self.rng, *examples.draw(self.rng, self.args.batch))
         for group in self.optimizer.param_groups:
             rate = self.args.hear_rate if group["hears"] else self.args.rate
             group["lr"] = rate * self._share(group["hears"])
-        heard = self.step < self.args.hear_steps
-        losses = {"heard": heard_loss(self.listener, batch)} if heard else spoken_losses(self.listener, batch)
+        listener = self.listener
+        losses = {"heard": heard_loss(listener, batch)} if self._alone() else spoken_losses(listener, batch)
         self.optimizer.zero_grad()
         sum(losses.values(), torch.zeros((), device=self.device)).backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
@@ -105,19 +105,24 @@ class Training:
 
     def _share(self, hears: bool) -> float:
         """Return the share of the rate: up for a while, down by half a cosine; the encoder goes down twice."""
-        first = self.args.hear_steps
-        if self.step < first:
-            done, most, least = self.step / first, 1.0, _SECOND
-        else:
-            done, most, least = (self.step - first) / self.args.steps, _SECOND if hears else 1.0, 0.01
-        warm = min(1.0, (self.step - (0 if self.step < first or hears else first) + 1) / _WARM_UP)
-        return warm * (least + (most - least) * 0.5 * (1 + np.cos(np.pi * done)))
+        most, least = (1.0, _SECOND) if self._alone() else (_SECOND if hears else 1.0, 0.01)
+        learning_for = self.step + 1 - (0 if hears else self.args.hear_steps)
+        warm = min(1.0, max(0, learning_for) / _WARM_UP)
+        return warm * (least + (most - least) * 0.5 * (1 + np.cos(np.pi * self._done())))
+
+    def _alone(self) -> bool:
+        """Tell whether the encoder still learns alone."""
+        return bool(self.step < self.args.hear_steps)
+
+    def _done(self) -> float:
+        """Return how much of the present part is done, between 0 and 1."""
+        if self._alone():
+            return float(self.step / self.args.hear_steps)
+        return float((self.step - self.args.hear_steps) / self.args.steps)
 
     def _examples(self) -> Examples:
         """Return what is learnt from now: mostly short clips; long ones at the end of either part."""
-        first, long_from = self.args.hear_steps, self.args.long_from
-        done = self.step / first if self.step < first else (self.step - first) / self.args.steps
-        seconds = WINDOW if done >= long_from else SHORT
+        seconds = WINDOW if self._done() >= self.args.long_from else SHORT
         if seconds != self.window:
             set_window(self.listener.lalm, seconds)
             self.window = seconds
@@ -161,6 +166,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", nargs="+", choices=PARTS, default=[], help="what is not taught")
     parser.add_argument("--sources", type=int, default=len(HEARD), help="how many sources are heard")
+    parser.add_argument("--width", type=float, default=1.0, help="widths of all states, as a share of the usual")
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True, parents=True)
     waves = [make_example(np.random.default_rng((7, i)), SHORT).wave for i in range(_LEVEL_CLIPS)]
