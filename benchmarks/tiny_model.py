@@ -64,23 +64,24 @@ def new_kinds(seed: int, each: int = PER_KIND) -> list[Clip]:
     return find_clips(list(waves), list(labels))
 
 
-def table(title: str, caches: dict[str, HeadCache], shots: Sequence[int], sets: int) -> None:
+def table(title: str, caches: dict[str, HeadCache], shots: Sequence[int], sets: int, methods: Sequence[str]) -> None:
     """Print the accuracy of every method with every model."""
     print(f"\n### {title}, {sets} support sets, % ± half the 95 % interval\n")
-    print("| method | model | " + " | ".join(f"{n} shots" for n in shots) + " |")
+    print("| method | model | " + " | ".join(f"{n} shot{'s' * (n > 1)}" for n in shots) + " |")
     print("| --- | --- |" + " --- |" * len(shots))
-    found = {name: compare(cache, shots, support_sets=sets, methods=METHODS) for name, cache in caches.items()}
-    for method in METHODS:
+    found = {name: compare(cache, shots, support_sets=sets, methods=methods) for name, cache in caches.items()}
+    for method in methods:
         for name, comparison in found.items():
             means, widths = 100 * comparison.mean(method), 100 * comparison.half_width(method)
             cells = " | ".join(f"{m:.1f} ± {w:.1f}" for m, w in zip(means, widths, strict=True))
             print(f"| {TITLES[method]} | {name} | {cells} |", flush=True)
-        if len(found) == 2:
-            one, other = (comparison.accuracy[method] for comparison in found.values())
-            ahead = 100 * (one - other)
+        first, *others = found
+        for name in others:
+            ahead = 100 * (found[first].accuracy[method] - found[name].accuracy[method])
             widths = stats.sem(ahead, axis=1) * stats.t.ppf(0.975, sets - 1)
             cells = " | ".join(f"{m:+.1f} ± {w:.1f}" for m, w in zip(ahead.mean(axis=1), widths, strict=True))
-            print(f"| {TITLES[method]} | difference | {cells} |", flush=True)
+            which = "difference" if len(others) == 1 else f"{first} − {name}"
+            print(f"| {TITLES[method]} | {which} | {cells} |", flush=True)
 
 
 def vectors(cache: HeadCache) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--esc10", type=Path, default=Path("../shared/esc10"))
     parser.add_argument("--model", nargs="+", default=["tiny", "tiny-random"], help="aliases or folders")
     parser.add_argument("--sets", type=int, default=30)
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--named", type=int, default=420, help="clips to name, one in 42 of each source")
     parser.add_argument("--out", type=Path, help="where the plot goes")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS[:-1], help="what is measured")
@@ -174,11 +176,11 @@ def main() -> None:
 
         if "kinds" in args.only:
             drawn = caches(new_kinds(KINDS_SEED), "kinds")
-            table(f"{NEW_KINDS} new kinds", drawn, (1, 5, 10), args.sets)
+            table(f"{NEW_KINDS} new kinds", drawn, (1, 5, 10), args.sets, args.methods)
             if args.out is not None:
                 plot(drawn, args.out)
         if "esc10" in args.only:
-            table("ESC-10", caches(find_clips(args.esc10), "esc10"), (1, 5, 10, 20), args.sets)
+            table("ESC-10", caches(find_clips(args.esc10), "esc10"), (1, 5, 10, 20), args.sets, args.methods)
         if "specialization" in args.only:
             draws = [caches(new_kinds(KINDS_SEED + i), f"kinds-{i}") for i in range(1, 6)]
             specialization("five draws of new kinds", draws)
