@@ -43,7 +43,7 @@ def predict_audio(
     device: str | None = None,
     device_map: str | None = None,
     trust_remote_code: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> AudioPrediction:
     """Classify clips with the model, prompt, dtype and window that the classifier's support set was extracted with.
@@ -62,7 +62,8 @@ def predict_audio(
         The model, if it is loaded already.
     device, device_map, trust_remote_code
         See :func:`calm.extract.load_lalm`.
-    batch_size : int
+    batch_size : int, optional
+        See :func:`calm.extract.head_vectors`.
     progress : bool
         Show a progress bar, where standard error is a terminal.
 
@@ -93,7 +94,7 @@ def predict_audio(
         )
     extraction.fingerprint.check_same(fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
     labels = [str(label) for label in classifier.classes_]
-    probabilities, heard = [np.empty((0, len(labels)))], list[Clip]()
+    probabilities, heard = [np.empty((0, len(labels)))], [np.empty(0, dtype=np.int64)]
     failures: dict[str, str] = {}
     typical: list[NDArray[np.float64]] | None = [] if len(getattr(classifier, "typical_scores_", ())) else None
     layers = classifier.used_layers_
@@ -113,14 +114,16 @@ def predict_audio(
                 probabilities.append(classifier.predict_proba(vectors))
                 if typical is not None:
                     typical.append(classifier.typicality(vectors))
-            heard += [clips[row] for row in batch.rows]
+            heard.append(batch.rows)
             failures |= {clips[row].name: failed.reason for row, failed in batch.failed.items()}
             bar.update(len(batch.rows) + len(batch.failed))
+    rows = np.concatenate(heard)
+    order = rows.argsort()
     return AudioPrediction(
-        tuple(heard),
+        tuple(clips[row] for row in rows[order]),
         classifier.classes_,
-        np.concatenate(probabilities),
-        None if typical is None else np.concatenate([np.empty(0), *typical]),
+        np.concatenate(probabilities)[order],
+        None if typical is None else np.concatenate([np.empty(0), *typical])[order],
         failures,
     )
 

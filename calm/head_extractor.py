@@ -38,8 +38,8 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         1 takes the last token of the prompt, m the mean over the last m.
     max_seconds : float, optional
         Where long clips are cut; the model's window unless given.
-    batch_size : int
-        Clips a forward pass.
+    batch_size : int, optional
+        Clips a forward pass; see :func:`calm.extract.head_vectors`.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         question: str = DEFAULT_QUESTION,
         tokens: int = 1,
         max_seconds: float | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> None:
         self.model = model
         self.revision = revision
@@ -113,8 +113,10 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         if failed:
             first = min(failed)
             raise ValueError(f"{len(failed)} of {len(clips)} clips failed; {clips[first].name}: {failed[first]}")
-        none = np.empty((0, *lalm.heads.shape), dtype=np.float32)
-        return rearrange(np.concatenate([none, *(batch.vectors for batch in batches)]), "n l h d -> n (l h) d")
+        vectors = np.empty((len(clips), *lalm.heads.shape), dtype=np.float32)
+        for batch in batches:
+            vectors[batch.rows] = batch.vectors
+        return rearrange(vectors, "n l h d -> n (l h) d")
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

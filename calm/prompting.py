@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import DEFAULT_QUESTION, Clip, Prompt, find_clips, load_lalm, progress_bar
-from calm.extract.encode import read_batches
+from calm.extract.feed import BatchSize, Feed
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -42,7 +42,7 @@ def zero_shot(
     *,
     question: str = DEFAULT_QUESTION,
     template: str = OPTIONS_TEMPLATE,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> ZeroShot:
     """Classify clips by how likely the model is to answer with each label.
@@ -61,8 +61,8 @@ def zero_shot(
         Names of the classes, as the model would say them.
     question, template : str
         What is asked, and how; the template may hold ``{question}`` and ``{options}``.
-    batch_size : int
-        Clips a forward pass.
+    batch_size : int, optional
+        Clips a forward pass; 8 unless given.
     progress : bool
         Show a progress bar, where standard error is a terminal.
 
@@ -90,19 +90,20 @@ def zero_shot(
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
     prompt = Prompt(template, question)
-    chats = [lalm.chat(prompt.text(clip.question, names)) for clip in found]
-    scores, heard = [np.empty((0, len(names)))], list[Clip]()
+    feed = Feed(lalm, found, [prompt.text(clip.question, names) for clip in found], padding_side="left")
+    scores, heard = [np.empty((0, len(names)))], [np.empty(0, dtype=np.int64)]
     failures: dict[str, str] = {}
     with progress_bar(lalm, len(found), shown=progress) as bar:
-        for waves, failed in read_batches(lalm, found, batch_size=batch_size):
-            if waves:
-                prompts = [chats[row] for row in waves]
-                inputs = lalm.inputs([wave.samples for wave in waves.values()], prompts, padding_side="left")
+        for batch in feed.batches(BatchSize(batch_size or 8)):
+            if len(batch.rows):
+                inputs = lalm.on_device(batch.inputs)
                 scores.append(answer_log_likelihoods(lalm, inputs, names).double().numpy())
-            heard += [found[row] for row in waves]
-            failures |= {found[row].name: clip.reason for row, clip in failed.items()}
-            bar.update(len(waves) + len(failed))
-    return ZeroShot(tuple(heard), np.array(names), np.concatenate(scores), failures)
+            heard.append(batch.rows)
+            failures |= {found[row].name: clip.reason for row, clip in batch.failed.items()}
+            bar.update(len(batch.rows) + len(batch.failed))
+    rows = np.concatenate(heard)
+    order = rows.argsort()
+    return ZeroShot(tuple(found[row] for row in rows[order]), np.array(names), np.concatenate(scores)[order], failures)
 
 
 def _clips_of(clips: str | Path | Sequence[Any]) -> list[Clip]:

@@ -15,6 +15,7 @@ from sklearn.base import clone
 
 from calm.base import HeadClassifier
 from calm.extract import LALM, load_lalm
+from tests.families import torchvision_cpu  # noqa: F401  before transformers looks for torchvision
 from tests.tasks import CLASSIFIERS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

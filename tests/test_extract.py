@@ -15,7 +15,8 @@ import pytest
 import soundfile
 import torch
 
-from calm.extract import LALM, CacheWriter, HeadCache, Request, extract_to_cache, find_clips
+from calm import HeadExtractor
+from calm.extract import LALM, CacheWriter, Clip, HeadCache, Request, extract_to_cache, find_clips, head_vectors
 from tests.conftest import another_tiny, noise, tone
 
 Maker = Callable[..., Path]
@@ -353,15 +354,52 @@ def test_other_arrays_are_other_clips(tmp_path: Path, tiny: LALM) -> None:
         run(find_clips([tone(300), tone(500)]), tmp_path / "heads.h5", tiny)
 
 
-def test_a_model_without_memory_for_a_batch_says_so(
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, lalm: LALM, clips: int, samples: int = 10**9) -> list[int]:
+    """Let a model run out of memory above so many clips, or at one of so many frames; return the sizes it was given."""
+    forward, sizes = type(lalm.model).forward, list[int]()
+
+    def limited(self: Any, **inputs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > clips or int(inputs["feature_attention_mask"].sum(-1).max()) >= samples:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(lalm.model), "forward", limited)
+    return sizes
+
+
+def test_a_batch_that_memory_does_not_suffice_for_is_parted_and_later_ones_are_smaller(
     tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    clips = [*find_clips([tone(300 + 50 * i, seconds=0.2 + 0.02 * i) for i in range(40)]), Clip("none.wav", "none.wav")]
+    run(clips, tmp_path / "whole.h5", tiny, storage="float32", batch_size=4)
+    sizes = short_of_memory(monkeypatch, tiny, clips=3)
+    report = run(clips, tmp_path / "parted.h5", tiny, storage="float32", batch_size=4)
+    assert (report.done, report.failed) == (40, 1)
+    assert sizes[0] == 4 and set(sizes[-8:]) <= {1, 2}
+    np.testing.assert_allclose(heads(tmp_path / "parted.h5"), heads(tmp_path / "whole.h5"), atol=1e-4)
 
-    monkeypatch.setattr(type(tiny.model), "forward", no_memory)
-    with pytest.raises(MemoryError, match="no memory for 8 clips at once: try a smaller batch size"):
-        run(find_clips([tone(300)]), tmp_path / "heads.h5", tiny)
+
+def test_a_clip_that_memory_does_not_suffice_for_fails_alone_and_is_tried_again(
+    tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6)])
+    with monkeypatch.context() as patch:
+        short_of_memory(patch, tiny, clips=8, samples=300)
+        report = run(clips, tmp_path / "heads.h5", tiny)
+    assert list(report.failures.values()) == ["cpu has no memory for it"] and report.done == 2
+    assert run(clips, tmp_path / "heads.h5", tiny).new == 1
+
+
+def test_clips_of_about_one_length_go_together_and_come_back_in_their_order(tiny: LALM) -> None:
+    seconds = [0.3, 2.0, 0.4, 2.1, 0.5, 1.9]
+    clips = find_clips([tone(300, s) for s in seconds])
+    batches = list(head_vectors(tiny, clips, ["What?"] * 6, batch_size=3))
+    assert [batch.rows.tolist() for batch in batches] == [[1, 3, 5], [0, 2, 4]]
+    some = list(head_vectors(tiny, clips, ["What?"] * 6, batch_size=3, rows=[0, 3]))
+    assert [batch.rows.tolist() for batch in some] == [[3], [0]]
+    vectors = HeadExtractor("tiny", question="What?").fit_transform([clip.audio for clip in clips])
+    np.testing.assert_allclose(vectors[4].reshape(6, 8, 32), batches[1].vectors[2], atol=1e-4)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_folder: Maker) -> None:

@@ -46,8 +46,12 @@ def extract(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
     device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
     storage: Annotated[str, typer.Option(help="float16 or float32, of the cache.")] = "float16",
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead of the model.")] = 2,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Clips a forward pass; as many as fit unless given.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Threads that decode, and compute features, ahead of the model.")
+    ] = 2,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that fails.")] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop clips from the cache that are gone from the data.")

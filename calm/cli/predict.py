@@ -22,7 +22,9 @@ def predict(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
     device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips a forward pass.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Clips a forward pass; as many as fit unless given.", show_default=False)
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = False,
@@ -59,7 +61,7 @@ def predict(
         device_map=device_map,
         batch_size=batch_size,
         trust_remote_code=trust_remote_code,
-        progress=not json and len(found) > batch_size,
+        progress=not json and len(found) > 8,
     )
     unknown = np.zeros(len(prediction.clips), dtype=bool)
     if reject is not None:

@@ -16,8 +16,10 @@ from calm.extract.cache_creation import create_cache, extend_cache
 from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip, Columns, find_clips
 from calm.extract.decoder import DecoderHeads, find_heads
-from calm.extract.encode import EncodedBatch, FailedClip, head_vectors
-from calm.extract.models import ALIASES, LALM, checkpoint_of, load_lalm, resolve_model
+from calm.extract.encode import EncodedBatch, head_vectors
+from calm.extract.feed import FailedClip
+from calm.extract.lalm import LALM
+from calm.extract.models import ALIASES, checkpoint_of, load_lalm, resolve_model
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt
 from calm.extract.request import Extraction, Fingerprint, Request

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from calm.extract.models import LALM
+from calm.extract.lalm import LALM
 
 
 @torch.inference_mode()
@@ -54,35 +54,67 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     if not bool(mask[:, -1].all()):
         raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
     with lalm.heads.lock:  # threads take turns on one model
-        with _last_position_only(lalm.model):
-            prefix = lalm.model(**inputs, use_cache=True)
+        with _last_position_only(lalm.model), _positions(lalm.model) as positions:
+            prefix = lalm.model_for(inputs)(**inputs, use_cache=True)
         first = prefix.logits[:, -1].float().log_softmax(dim=-1)
-        found = [_continued(lalm, first, prefix.past_key_values, mask, answer) for answer in tokens]
+        found = [_continued(lalm, first, prefix.past_key_values, positions, mask, answer) for answer in tokens]
     return torch.stack(found, dim=1).cpu()
 
 
-def _continued(lalm: LALM, first: torch.Tensor, past: Any, mask: torch.Tensor, answer: list[int]) -> torch.Tensor:
-    """Return the mean log likelihood of one answer's tokens after every prompt, ``(clips,)``."""
+def _continued(
+    lalm: LALM,
+    first: torch.Tensor,
+    past: Any,
+    positions: Sequence[torch.Tensor],
+    mask: torch.Tensor,
+    answer: list[int],
+) -> torch.Tensor:
+    """Return the mean log likelihood of one answer's tokens after every prompt, ``(clips,)``.
+
+    The last token goes in too, though nothing is asked of what follows it: recurrent layers (Mamba) take a token on
+    its own by other rules than a sequence, and would score it otherwise.
+    """
     total = first[:, answer[0]]
     if len(answer) > 1:
-        ids = torch.tensor([answer[:-1]], device=mask.device).expand(len(mask), -1)
+        ids = torch.tensor([answer], device=mask.device).expand(len(mask), -1)
         whole = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
+        here: dict[str, torch.Tensor] = {}
+        if positions:  # the model worked them out of the prompt: they go on from there
+            here["position_ids"] = positions[0][..., -1:] + torch.arange(1, len(answer) + 1, device=mask.device)
         out = lalm.model(
             input_ids=ids,
             attention_mask=whole,
+            **here,
             past_key_values=copy.deepcopy(past),  # a pass writes into what it continues from
             use_cache=True,
         )
-        later = out.logits.float().log_softmax(dim=-1)
+        later = out.logits[:, :-1].float().log_softmax(dim=-1)
         wanted = torch.tensor(answer[1:], device=mask.device).expand(len(mask), -1)
         total = total + later.gather(-1, wanted[..., None])[..., 0].sum(dim=1)
     return total / len(answer)
 
 
 @contextlib.contextmanager
+def _positions(model: Any) -> Iterator[list[torch.Tensor]]:
+    """Note the position ids that the decoder is given; none where it is left to count tokens itself."""
+    given: list[torch.Tensor] = []
+
+    def note(_: Any, __: Any, kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("position_ids") is not None:
+            given.append(kwargs["position_ids"])
+
+    hook = model.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield given
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
 def _last_position_only(model: Any) -> Iterator[None]:
     """Let the language-model head see the last position only: scores of a vocabulary at every one would fill a GPU."""
-    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
+    head = model.get_output_embeddings() or model.get_decoder().get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
     try:
         yield
     finally:

@@ -89,6 +89,25 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
     return Waveform(mono, seconds, peak)
 
 
+def seconds_of(audio: Audio, sampling_rate: int) -> float:
+    """Tell how long a clip is, by a file's header alone; 0 where that cannot be told.
+
+    Examples
+    --------
+    >>> seconds_of((np.zeros(4000), 8000), 16000)
+    0.5
+    """
+    import soundfile
+
+    if isinstance(audio, str | Path):
+        try:
+            return float(soundfile.info(audio).duration)
+        except (soundfile.SoundFileError, OSError, TypeError):
+            return 0.0
+    array, rate = audio if isinstance(audio, tuple) else (audio, sampling_rate)
+    return len(array) / rate
+
+
 def _read_file(path: Path, max_seconds: float | None) -> tuple[NDArray[np.float32], int, float]:
     import soundfile
 

@@ -12,20 +12,23 @@ if TYPE_CHECKING:
 #: What the projection after attention is called in a decoder layer.
 _OUTPUT_PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj")
 
+#: What a config calls layers without attention over the sequence, which hybrid decoders have among others.
+_WITHOUT_ATTENTION = frozenset({"linear_attention", "conv", "mamba", "moe", "mlp"})
+
 
 @dataclass(frozen=True)
 class DecoderHeads:
     """Where the head vectors of a model come by."""
 
-    projections: tuple[nn.Module, ...]  #: attention output projection of each decoder layer, in order
-    n_heads: int  #: query heads per layer
-    head_dim: int  #: ``in_features / n_heads``, which need not be ``hidden_size / n_heads``
+    projections: tuple[nn.Module, ...]  #: attention output projection of each decoder layer with attention, in order
+    sizes: tuple[tuple[int, int], ...]  #: query heads of each of these layers, and their dimension
+    layers: tuple[int, ...]  #: which of the decoder's layers these are: all, but for hybrids (Mamba and attention)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)  #: held by a recording
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """``(layers, heads, dim)``."""
-        return len(self.projections), self.n_heads, self.head_dim
+        """``(layers, heads, dim)``, the largest of any layer; vectors of others are filled up with zeros."""
+        return len(self.projections), max(heads for heads, _ in self.sizes), max(dim for _, dim in self.sizes)
 
 
 def find_heads(model: Any) -> DecoderHeads:
@@ -33,7 +36,9 @@ def find_heads(model: Any) -> DecoderHeads:
 
     Nothing is looked up by the name of the model: ``model.get_decoder()`` gives the decoder, and
     ``config.get_text_config(decoder=True)`` its number of query heads. Audio and vision towers, adapters and speech
-    output are outside the decoder's layers and so are never taken.
+    output are outside the decoder's layers and so are never taken. Of a hybrid, only the layers with attention have
+    heads: ``layer_types`` of the config tells which. Layers may differ in the number of their heads and in their
+    dimension, which is ``in_features / n_heads`` of the projection and need not be ``hidden_size / n_heads``.
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ def find_heads(model: Any) -> DecoderHeads:
         If the decoder cannot be understood; the message says what was looked for and what was there.
     """
     name = type(model).__name__
-    decoder = model.get_decoder()
+    decoder = _decoder(model)
     layers = getattr(decoder, "layers", None)
     if layers is None or len(layers) == 0:
         children = ", ".join(child for child, _ in decoder.named_children()) or "nothing"
@@ -57,25 +62,36 @@ def find_heads(model: Any) -> DecoderHeads:
             f"cannot find the attention heads of {name}: its decoder ({type(decoder).__name__}) has no `layers`; "
             f"it holds {children}"
         )
-    n_heads = getattr(model.config.get_text_config(decoder=True), "num_attention_heads", None)
-    if not isinstance(n_heads, int):
-        raise ValueError(f"cannot find the attention heads of {name}: its text config has no `num_attention_heads`")
-    projections = tuple(_output_projection(layer, f"{name}, decoder layer {i}") for i, layer in enumerate(layers))
-    widths = [_in_features(projection) for projection in projections]
-    if len(set(widths)) > 1:
-        raise ValueError(f"{name}: head vectors differ in size between layers (inputs of the projection: {widths})")
-    if widths[0] % n_heads:
-        raise ValueError(f"{name}: an output projection with {widths[0]} inputs does not split into {n_heads} heads")
-    return DecoderHeads(projections, n_heads, widths[0] // n_heads)
+    config = model.config.get_text_config(decoder=True)
+    kinds = getattr(config, "layer_types", None) or []
+    numbers = tuple(i for i in range(len(layers)) if i >= len(kinds) or kinds[i] not in _WITHOUT_ATTENTION)
+    if not numbers:
+        raise ValueError(f"cannot find the attention heads of {name}: none of its decoder's layers has attention")
+    found = [_attention(layers[i], f"{name}, decoder layer {i}") for i in numbers]
+    sizes = tuple(_size(*pair, config, i, name) for i, pair in zip(numbers, found, strict=True))
+    return DecoderHeads(tuple(projection for _, projection in found), sizes, numbers)
 
 
-def _output_projection(layer: nn.Module, where: str) -> nn.Module:
-    attention = [(name, child) for name, child in layer.named_children() if "attn" in name or "attention" in name]
-    for _, child in attention:
-        for name in _OUTPUT_PROJECTIONS:
-            projection = getattr(child, name, None)
+def _decoder(model: Any) -> Any:
+    """Return the innermost decoder: some models name a whole causal language model, head and all, as theirs."""
+    decoder = model.get_decoder()
+    while not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):
+        inner = decoder.get_decoder()
+        if inner is decoder:
+            break
+        decoder = inner
+    return decoder
+
+
+def _attention(layer: nn.Module, where: str) -> tuple[nn.Module, Any]:
+    """Return the attention of a decoder layer, and its output projection."""
+    for name, child in layer.named_children():
+        called = f"{name} {type(child).__name__}".lower()
+        if "attn" not in called and "attention" not in called:
+            continue
+        for projection in (getattr(child, name, None) for name in _OUTPUT_PROJECTIONS):
             if projection is not None and hasattr(projection, "weight"):
-                return projection
+                return child, projection
     there = ", ".join(f"{name} ({type(child).__name__})" for name, child in layer.named_children())
     raise ValueError(
         f"{where}: no attention with one of {', '.join(_OUTPUT_PROJECTIONS)}, whose input head vectors are; "
@@ -83,6 +99,14 @@ def _output_projection(layer: nn.Module, where: str) -> nn.Module:
     )
 
 
-def _in_features(projection: Any) -> int:
-    """Return the input width, which quantised layers keep as an attribute only."""
-    return int(getattr(projection, "in_features", None) or projection.weight.shape[-1])
+def _size(attention: nn.Module, projection: Any, config: Any, layer: int, name: str) -> tuple[int, int]:
+    """Return the number of query heads of one layer, and their dimension."""
+    own = config.per_layer_config[layer] if getattr(config, "is_heterogeneous", False) else config
+    n_heads = getattr(attention, "num_heads", None) or getattr(own, "num_attention_heads", None)
+    if not isinstance(n_heads, int):
+        raise ValueError(f"cannot find the attention heads of {name}: its text config has no `num_attention_heads`")
+    # quantized layers keep their input width as an attribute only
+    width = int(getattr(projection, "in_features", None) or projection.weight.shape[-1])
+    if width % n_heads:
+        raise ValueError(f"{name}: an output projection with {width} inputs does not split into {n_heads} heads")
+    return n_heads, width // n_heads

@@ -1,4 +1,4 @@
-"""Loading a frozen large audio-language model and finding its way round it."""
+"""Loading a frozen large audio-language model by an alias, a hub id or a folder."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import contextlib
 import difflib
 import hashlib
 import importlib.util
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from calm.extract.decoder import DecoderHeads, find_heads
+from calm.extract.families import family_of
+from calm.extract.lalm import LALM
 from calm.extract.tiny import CHECKPOINT, checkpoint_digest, random_tiny
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
 #: Short names for well-known checkpoints. ``tiny`` and ``tiny-random`` are built in and need no download.
 ALIASES: Mapping[str, str] = {
@@ -28,112 +24,6 @@ ALIASES: Mapping[str, str] = {
     "qwen2-audio": "Qwen/Qwen2-Audio-7B-Instruct",
     "qwen2.5-omni": "Qwen/Qwen2.5-Omni-7B",
 }
-
-#: What decides the features of a waveform.
-_EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
-
-#: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
-_DIGEST_VALUES = 64
-
-
-@dataclass(frozen=True)
-class LALM:
-    """A frozen model with its processor, ready to be recorded."""
-
-    name: str  #: as it was asked for
-    model: Any  #: a transformers model in evaluation mode, or the part of one that reads text and sound
-    processor: Any
-    revision: str | None = None  #: commit of a hub checkpoint
-    checkpoint: str = ""  #: what :func:`checkpoint_of` told when it was loaded; empty where that is not known
-
-    @cached_property
-    def heads(self) -> DecoderHeads:
-        """The attention heads of the text decoder."""
-        return find_heads(self.model)
-
-    @property
-    def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.model.get_input_embeddings().weight.device
-
-    @property
-    def dtype(self) -> str:
-        """Of the computation, as ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
-        return str(self.model.dtype).removeprefix("torch.")
-
-    @property
-    def sampling_rate(self) -> int:
-        """In Hz, of the waveforms that the processor takes."""
-        return int(self.processor.feature_extractor.sampling_rate)
-
-    @property
-    def window_seconds(self) -> float | None:
-        """The longest clip the model hears whole; None where it sets no limit."""
-        extractor = self.processor.feature_extractor
-        samples = getattr(extractor, "n_samples", None)
-        return None if samples is None else samples / extractor.sampling_rate
-
-    @cached_property
-    def weights_digest(self) -> str:
-        """A fingerprint of the weights themselves, whatever they are called and wherever they lie.
-
-        A sample of every tensor goes in.
-        """
-        import torch
-
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            flat = tensor.detach().reshape(-1)
-            step = max(1, flat.numel() // _DIGEST_VALUES)
-            sample = flat[::step].to(device="cpu", dtype=torch.float32)
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(sample.numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-    @cached_property
-    def processor_digest(self) -> str:
-        """A fingerprint of how sound and text become inputs: a prompt's tokens, and the feature extractor's numbers."""
-        extractor = self.processor.feature_extractor
-        numbers = {name: getattr(extractor, name, None) for name in _EXTRACTOR_NUMBERS}
-        tokens = self.processor.tokenizer(self.chat("Which of 10 sounds is it?"))["input_ids"]
-        return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
-
-    def chat(self, text: str) -> str:
-        """Put the model's chat template round one clip and a text, up to where the model would answer."""
-        content = [{"type": "audio"}, {"type": "text", "text": text}]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-
-    def inputs(
-        self,
-        waveforms: Sequence[NDArray[np.float32]],
-        prompts: Sequence[str],
-        *,
-        padding_side: Literal["left", "right"] = "right",
-    ) -> Mapping[str, torch.Tensor]:
-        """Turn waveforms and rendered prompts into the model's inputs, on its device.
-
-        Padding goes on the right, where causal attention cannot see it: a prompt keeps the positions that it has
-        alone. On the left, it leaves room for an answer to follow.
-
-        Parameters
-        ----------
-        waveforms : sequence of float32 arrays (samples,)
-            Mono, at :attr:`sampling_rate`.
-        prompts : sequence of str
-            From :meth:`chat`, one a waveform.
-        padding_side : {"right", "left"}
-        """
-        batch = self.processor(
-            text=list(prompts),
-            audio=list(waveforms),
-            sampling_rate=self.sampling_rate,
-            padding=True,
-            padding_side=padding_side,
-            return_tensors="pt",
-        )
-        return batch.to(self.device, dtype=self.model.dtype)
 
 
 def load_lalm(
@@ -205,7 +95,7 @@ def load_lalm(
     if device_map is None:
         model = model.to(target)
     lalm = LALM(name, model.eval().requires_grad_(False), processor, commit, checkpoint_of(name, revision))
-    _check_takes_audio(lalm)
+    _check_takes_prompt(lalm)
     _check_whole(lalm)
     _ = lalm.heads  # a decoder that is not understood is told now, not after the first clip
     return lalm
@@ -256,17 +146,27 @@ def _load_pretrained(
     trust_remote_code: bool,
 ) -> tuple[Any, Any, str | None]:
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+    from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
     where = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(resolved, **where)
-        if hasattr(config, "enable_audio_output"):
-            config.enable_audio_output = False  # Omni models: the part that speaks is not needed
+        thinker = getattr(config, "thinker_config", None)  # Omni models: the part that listens and reads
+        if isinstance(thinker, PreTrainedConfig):
+            config = thinker
+        auto_class = _auto_class(config)
         processor = AutoProcessor.from_pretrained(resolved, **where)
-        model = AutoModelForMultimodalLM.from_pretrained(
-            resolved, config=config, dtype=dtype or "auto", device_map=device_map, **where
+        _check_takes_audio(config, processor)  # before anything large is loaded
+        model, loading = auto_class.from_pretrained(
+            resolved,
+            config=config,
+            dtype=dtype or "auto",
+            device_map=device_map,
+            output_loading_info=True,
+            **where,
         )
+        _check_complete(model, loading["missing_keys"])
+        _add_adapter(model, resolved, revision)
     except ImportError as error:
         words = " ".join(str(error).split())
         raise ImportError(
@@ -275,8 +175,78 @@ def _load_pretrained(
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error
-    model = getattr(model, "thinker", model)  # Omni models: the part that listens and reads
+    _mask_everywhere(model.config)
     return model, processor, _commit(resolved, revision)
+
+
+def _auto_class(config: Any) -> Any:
+    """Return the automatic class that knows a model; refuse one that cannot be asked about a sound.
+
+    A few families are filed under another automatic class than the rest.
+    """
+    from transformers import AutoModelForMultimodalLM, AutoModelForSeq2SeqLM
+
+    why = family_of(config).no_prompt
+    if why is not None:
+        raise ValueError(f"it takes no prompt: {why}")
+    remote = getattr(config, "auto_map", None) or {}
+    if type(config) in AutoModelForMultimodalLM._model_mapping or "AutoModelForMultimodalLM" in remote:
+        return AutoModelForMultimodalLM
+    if type(config) in AutoModelForSeq2SeqLM._model_mapping and not getattr(config, "is_encoder_decoder", False):
+        return AutoModelForSeq2SeqLM
+    raise ValueError(
+        f"transformers has no {config.model_type} model that takes a sound and a text and answers in words "
+        f"(AutoModelForMultimodalLM)"
+    )
+
+
+def _check_takes_audio(config: Any, processor: Any) -> None:
+    if not any(getattr(processor, name, None) for name in ("feature_extractor", "audio_processor")):
+        raise ValueError(f"it takes no audio: {type(processor).__name__} has no feature extractor")
+    if getattr(config, "audio_config", config) is None:
+        raise ValueError(f"it takes no audio: this size of {config.model_type} has no part for it")
+    if getattr(config, "has_lora_adapter", False):
+        _need_peft()
+
+
+def _check_complete(model: Any, missing: Collection[str]) -> None:
+    """Refuse weights that transformers would make up, which a checkpoint of another layout leads to."""
+    if missing:
+        raise ValueError(
+            f"its files lack {len(missing)} of the weights of {type(model).__name__} ({min(missing)} …); is there a "
+            f'version of it for transformers ("…-hf")?'
+        )
+
+
+def _add_adapter(model: Any, resolved: str, revision: str | None) -> None:
+    """Add the adapter that lets a model understand sound, where its checkpoint keeps one apart from the weights."""
+    from transformers.utils import find_adapter_config_file
+
+    folder = family_of(model.config).adapter
+    if folder is None or find_adapter_config_file(resolved, subfolder=folder, revision=revision or "main") is None:
+        return
+    _need_peft()
+    model.load_adapter(resolved, adapter_name=folder, adapter_kwargs={"subfolder": folder, "revision": revision})
+    model.set_adapter(folder)
+
+
+def _need_peft() -> None:
+    if importlib.util.find_spec("peft") is None:
+        raise ImportError("peft, for the adapter by which it understands sound")
+
+
+def _mask_everywhere(config: Any) -> None:
+    """Let parts that transformers left without an attention implementation mask padding too.
+
+    The adaptor of Fun-ASR-Nano is no model of its own, and so its part of the config says None. Its attention is
+    computed the eager way all the same, but no mask is made for it: a clip would hear the padding of its batch.
+    """
+    for name in config.sub_configs:
+        part = getattr(config, name, None)
+        if part is not None:
+            if part._attn_implementation is None:
+                part._attn_implementation_internal = "eager"
+            _mask_everywhere(part)
 
 
 @contextlib.contextmanager
@@ -303,11 +273,10 @@ def _commit(resolved: str, revision: str | None) -> str | None:
     return Path(config).parent.name if isinstance(config, str) else None
 
 
-def _check_takes_audio(lalm: LALM) -> None:
-    if getattr(lalm.processor, "feature_extractor", None) is None:
-        raise ValueError(
-            f"model {lalm.name!r} takes no audio: {type(lalm.processor).__name__} has no feature extractor"
-        )
+def _check_takes_prompt(lalm: LALM) -> None:
+    templates = (getattr(part, "chat_template", None) for part in (lalm.processor, lalm.processor.tokenizer))
+    if lalm.family.chat is None and not any(templates):
+        raise ValueError(f"model {lalm.name!r} takes no prompt: it comes without a chat template")
 
 
 def _check_whole(lalm: LALM) -> None:

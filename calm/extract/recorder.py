@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from torch.nn.functional import pad
 
 from calm.extract.decoder import DecoderHeads
 
@@ -44,11 +45,14 @@ def record_heads(
     tokens : int
         1 takes the last token of the prompt; m takes the mean over the last m, computed in float32.
     layers : sequence of int, optional
-        Record only these layers, in this order; the pass ends at the last of them. All unless given.
+        Record only these layers, in this order; the pass ends at the last of them. All unless given. Of a hybrid,
+        only layers with attention are counted.
 
     Returns
     -------
-    float32 tensor (clips, layers, heads, dim), on the CPU
+    float32 tensor (clips, layers, heads, dim), on the device of the inputs
+        Vectors of layers with fewer or smaller heads than others are filled up with zeros, which leave products,
+        distances and angles as they are.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def record_heads(
     mask = inputs["attention_mask"]
     positions, share = _last_positions(mask, tokens)
     thread, last = threading.get_ident(), max(wanted)
+    _, most_heads, most_dims = heads.shape
     kept: dict[int, torch.Tensor] = {}
     enough = _Recorded()
 
@@ -82,13 +87,15 @@ def record_heads(
             return  # another thread runs the model for itself
         if x.shape[:-1] != mask.shape:
             raise RuntimeError(
-                f"decoder layer {layer} sees a sequence of shape {tuple(x.shape)}, but the prompt's mask is "
-                f"{tuple(mask.shape)}: positions cannot be told"
+                f"decoder layer {heads.layers[layer]} sees a sequence of shape {tuple(x.shape)}, but the prompt's mask "
+                f"is {tuple(mask.shape)}: positions cannot be told"
             )
         rows = torch.arange(len(x), device=x.device)[:, None]
         chosen = x[rows, positions.to(x.device)].float()  # (clips, tokens, heads · dim)
         mean = torch.einsum("bt,btc->bc", share.to(x.device), chosen) if tokens > 1 else chosen[:, 0]
-        kept[layer] = rearrange(mean, "b (h d) -> b h d", h=heads.n_heads)
+        n_heads, dim = heads.sizes[layer]
+        vectors = rearrange(mean, "b (h d) -> b h d", h=n_heads)
+        kept[layer] = pad(vectors, (0, most_dims - dim, 0, most_heads - n_heads))
         if layer == last:
             raise enough
 
@@ -102,10 +109,10 @@ def record_heads(
         except _Recorded as signal:
             if signal is not enough:
                 raise
-    missing = sorted(set(wanted) - set(kept))
+    missing = [heads.layers[layer] for layer in sorted(set(wanted) - set(kept))]
     if missing:
         raise RuntimeError(f"{type(model).__name__} never ran the attention of decoder layers {missing}")
-    return torch.stack([kept[layer].cpu() for layer in wanted], dim=1)
+    return torch.stack([kept[layer].to(mask.device) for layer in wanted], dim=1)
 
 
 def _last_positions(mask: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,7 +22,8 @@ from calm.extract.cache_creation import create_cache, extend_cache
 from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
-from calm.extract.models import LALM, checkpoint_of, load_lalm
+from calm.extract.lalm import LALM
+from calm.extract.models import checkpoint_of, load_lalm
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
@@ -54,7 +55,7 @@ def extract_to_cache(
     device: str | None = None,
     device_map: str | None = None,
     trust_remote_code: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     workers: int = 2,
     strict: bool = False,
     prune: bool = False,
@@ -152,10 +153,11 @@ def extract_to_cache(
         if to_try and lalm is not None:
             batches = head_vectors(
                 lalm,
-                [clips[i] for i in writer.todo],
-                [texts[i] for i in writer.todo],
+                clips,
+                texts,
                 tokens=request.tokens,
                 max_seconds=request.max_seconds,
+                rows=writer.todo.tolist(),
                 batch_size=batch_size,
                 workers=workers,
             )
@@ -203,17 +205,17 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
 
 
 def _fill(writer: CacheWriter, batches: Iterable[EncodedBatch], bar: tqdm[NoReturn], strict: bool) -> int:
-    """Store batches of encoded clips, the rows that ``writer`` had to do; return how many could be."""
-    todo, stored = writer.todo, 0
+    """Store batches of encoded clips; return how many could be."""
+    stored = 0
     for batch in batches:
         unfit = writer.unfit(batch.vectors)
         fit = [i for i in range(len(batch.rows)) if i not in unfit]
-        writer.write(todo[batch.rows[fit]], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
+        writer.write(batch.rows[fit], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
         stored += len(fit)
         for i, reason in unfit.items():
-            writer.fail(int(todo[batch.rows[i]]), reason, batch.seconds[i], batch.peak[i])
+            writer.fail(int(batch.rows[i]), reason, batch.seconds[i], batch.peak[i])
         for row, failed in batch.failed.items():
-            writer.fail(int(todo[row]), failed.reason, failed.seconds, failed.peak)
+            writer.fail(row, failed.reason, failed.seconds, failed.peak)
         bar.update(len(batch.rows) + len(batch.failed))
         if strict and (unfit or batch.failed):
             break

@@ -1,0 +1,269 @@
+"""A frozen large audio-language model: what it is asked, what it hears, and where its heads are."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from calm.extract.decoder import DecoderHeads, find_heads
+from calm.extract.families import Family, family_of
+from calm.extract.silence import fitting, trim
+from calm.extract.stacking import stack_inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+#: What decides the features of a waveform, in most families.
+_EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
+
+#: And in some.
+_FURTHER_NUMBERS = (
+    *("frame_length", "frame_shift", "num_frames_lfr", "stride_lfr", "win_length", "preemphasis"),
+    *("normalize_audio", "target_dB_FS", "min_frequency", "max_frequency", "mel_floor", "melspec_kwargs"),
+)
+
+#: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
+_DIGEST_VALUES = 64
+
+
+@dataclass(frozen=True)
+class LALM:
+    """A frozen model with its processor, ready to be recorded."""
+
+    name: str  #: as it was asked for
+    model: Any  #: a transformers model in evaluation mode, or the part of one that reads text and sound
+    processor: Any
+    revision: str | None = None  #: commit of a hub checkpoint
+    checkpoint: str = ""  #: what :func:`checkpoint_of` told when it was loaded; empty where that is not known
+
+    @cached_property
+    def heads(self) -> DecoderHeads:
+        """The attention heads of the text decoder."""
+        return find_heads(self.model)
+
+    @property
+    def family(self) -> Family:
+        """What sets its family of models apart."""
+        return family_of(self.model.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> str:
+        """Of the decoder's computation, as ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
+        return str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch.")
+
+    @property
+    def extractor(self) -> Any:
+        """What makes features of waveforms, under either of the names that processors have for it; None without."""
+        return getattr(self.processor, "feature_extractor", None) or getattr(self.processor, "audio_processor", None)
+
+    @property
+    def sampling_rate(self) -> int:
+        """In Hz, of the waveforms that the processor takes."""
+        return int(self.extractor.sampling_rate)
+
+    @cached_property
+    def window_seconds(self) -> float | None:
+        """The longest clip the model hears whole; None where it sets no limit."""
+        if self.family.window_seconds is not None:
+            return self.family.window_seconds(self.model.config, self.extractor)
+        samples = getattr(self.extractor, "n_samples", None) or _cut_at(self.extractor)
+        longest = getattr(self.processor, "max_audio_len", None)  # seconds, of processors that take many windows
+        if samples is not None and longest is not None:
+            return float(longest * self.sampling_rate // samples * samples / self.sampling_rate)
+        if samples is not None:
+            return None if self._hears_more_than(samples) else float(samples / self.sampling_rate)
+        tokens, each = (getattr(self.processor, name, None) for name in ("audio_seq_length", "audio_ms_per_token"))
+        return None if tokens is None or each is None else tokens * each / 1000
+
+    def _hears_more_than(self, samples: int) -> bool:
+        """Whether a longer clip has more tokens: the processor takes it apart, or as it is."""
+        import numpy as np
+
+        chat = self.chat("What is it?")
+        clips = [np.zeros(n, dtype=np.float32) for n in (samples, samples + self.sampling_rate)]
+        shorter, longer = (self.prepare([clip], [chat])["input_ids"].shape[1] for clip in clips)
+        return bool(longer > shorter)
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """A fingerprint of the weights themselves, whatever they are called and wherever they lie.
+
+        A sample of every tensor goes in.
+        """
+        import torch
+
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            flat = tensor.detach().reshape(-1)
+            step = max(1, flat.numel() // _DIGEST_VALUES)
+            sample = flat[::step].to(device="cpu", dtype=torch.float32)
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def processor_digest(self) -> str:
+        """A fingerprint of how sound and text become inputs: a prompt's tokens, and the feature extractor's numbers."""
+        numbers = {name: getattr(self.extractor, name, None) for name in _EXTRACTOR_NUMBERS}
+        further = {name: getattr(self.extractor, name, None) for name in _FURTHER_NUMBERS}
+        numbers |= {name: number for name, number in further.items() if number is not None}
+        chat, tokenizer = self.chat("Which of 10 sounds is it?"), self.processor.tokenizer
+        if self.family.tokens is not None:
+            tokens = self.family.tokens(tokenizer, chat)
+        else:
+            tokens = tokenizer(chat, **self._special_tokens(chat))["input_ids"]
+        return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
+
+    def chat(self, text: str) -> str:
+        """Put the model's chat template round one clip and a text, up to where the model would answer.
+
+        Templates differ in where they look: for a clip and a text of the user's, for the text among the system's
+        (Qwen3-ASR), or for one string with the mark of a sound in it (Granite Speech). A model that would think first
+        is asked not to.
+
+        Raises
+        ------
+        ValueError
+            If the template leaves out the text or the sound, wherever they are.
+        """
+        if self.family.chat is not None:
+            return self.family.chat.replace("{text}", text)
+        mark = getattr(self.processor, "audio_token", None) or ""
+        sound, words = {"type": "audio"}, {"type": "text", "text": text}
+        for messages in (
+            [{"role": "user", "content": [sound, words]}],
+            [{"role": "system", "content": [words]}, {"role": "user", "content": [sound]}],
+            [{"role": "user", "content": mark + text}],
+        ):
+            prompt = self._rendered(messages)
+            if mark in prompt and text.strip() in prompt:
+                return prompt + self.family.header
+        raise ValueError(f"the chat template of model {self.name!r} has no place for a sound and a text beside it")
+
+    def _rendered(self, messages: list[dict[str, Any]]) -> str:
+        """Render a conversation; nothing where the template takes no such content."""
+        import jinja2
+
+        template = self.processor.chat_template or self.processor.tokenizer.get_chat_template()
+        how = {"chat_template": template, "add_generation_prompt": True, "tokenize": False}
+        try:
+            prompt: str = self.processor.apply_chat_template(messages, **how)
+            if prompt.rstrip().endswith("<think>"):
+                prompt = self.processor.apply_chat_template(messages, enable_thinking=False, **how)
+        except (TypeError, jinja2.TemplateError):
+            return ""
+        return prompt
+
+    def _special_tokens(self, prompt: str) -> Mapping[str, bool]:
+        """Keep a tokenizer from beginning a prompt once more that its template has begun, as transformers does."""
+        begin = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": False} if begin is not None and prompt.startswith(begin) else {}
+
+    def together(self, waveforms: Sequence[NDArray[np.float32]]) -> list[list[int]]:
+        """Split a batch into parts that go through the model together without a clip hearing another's padding.
+
+        Returns
+        -------
+        list of list of int
+            Numbers of waveforms: all in one part, for most families.
+        """
+        family = self.family
+        parts: dict[int, list[int]] = {}
+        for number, waveform in enumerate(waveforms):
+            shares = family.shares_from <= len(waveform) / self.sampling_rate <= family.shares_to
+            part = -1 - number if not shares else 0 if family.mixes_lengths else len(waveform)
+            parts.setdefault(part, []).append(number)
+        return list(parts.values())
+
+    def inputs(
+        self,
+        waveforms: Sequence[NDArray[np.float32]],
+        prompts: Sequence[str],
+        *,
+        padding_side: Literal["left", "right"] = "right",
+    ) -> Mapping[str, Any]:
+        """Turn waveforms and rendered prompts into the model's inputs, on its device.
+
+        Padding goes on the right, where causal attention cannot see it: a prompt keeps the positions that it has
+        alone. On the left, it leaves room for an answer to follow.
+
+        Parameters
+        ----------
+        waveforms : sequence of float32 arrays (samples,)
+            Mono, at :attr:`sampling_rate`; such as may go :meth:`together`.
+        prompts : sequence of str
+            From :meth:`chat`, one a waveform.
+        padding_side : {"right", "left"}
+        """
+        return self.on_device(self.prepare(waveforms, prompts, padding_side=padding_side))
+
+    def prepare(
+        self,
+        waveforms: Sequence[NDArray[np.float32]],
+        prompts: Sequence[str],
+        *,
+        padding_side: Literal["left", "right"] = "right",
+    ) -> Mapping[str, torch.Tensor]:
+        """Do what :meth:`inputs` does, but stay on the CPU: without the model, and so ahead of it.
+
+        Clips go to the processor one by one, and are put together then: what fills up a clip in a batch (silence, where
+        the end is reflected for a clip alone) would reach its last frames.
+        """
+        if self.family.inputs is not None:
+            batch = self.family.inputs(self.processor, self.model.config, waveforms, prompts, padding_side)
+        else:
+            rows = [self._row(waveform, prompt) for waveform, prompt in zip(waveforms, prompts, strict=True)]
+            batch = stack_inputs(rows, self.processor.tokenizer.pad_token_id or 0, padding_side)
+        dtype, pinned = self.model.dtype, self.device.type == "cuda"
+        return {name: _as_input(value, dtype, pinned=pinned) for name, value in batch.items()}
+
+    def _row(self, waveform: NDArray[np.float32], prompt: str) -> Mapping[str, torch.Tensor]:
+        """Make inputs of one clip; how its sound is padded is the processor's affair."""
+        return self.processor(
+            text=[prompt],
+            audio=[waveform],
+            sampling_rate=self.sampling_rate,
+            return_tensors="pt",
+            **self._special_tokens(prompt),
+        )
+
+    def trimmed(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Leave out of what :meth:`prepare` made the silence that no clip hears; for :meth:`model_for` it."""
+        spread = hasattr(self.model, "hf_device_map")  # its parts call back to those they were made of
+        return trim(prepared) if self.family.masks_silence and not spread else prepared
+
+    def model_for(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the model as it takes inputs that were :meth:`trimmed`."""
+        if not self.family.masks_silence:
+            return self.model
+        return fitting(self.model, inputs["input_features"].shape[-1])
+
+    def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
+        """Bring what :meth:`prepare` made to the model's device, and add what its forward pass is told besides."""
+        moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in prepared.items()}
+        return {**moved, **self.family.arguments}
+
+
+def _as_input(tensor: torch.Tensor, dtype: torch.dtype, *, pinned: bool) -> torch.Tensor:
+    """Bring features to the model's dtype, in memory from which a GPU copies while it computes."""
+    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensor.pin_memory() if pinned else tensor
+
+
+def _cut_at(extractor: Any) -> int | None:
+    """Return where a feature extractor cuts waveforms unless told otherwise, in samples."""
+    options = inspect.signature(type(extractor).__call__).parameters
+    length, cuts = (getattr(options.get(name), "default", None) for name in ("max_length", "truncation"))
+    return length if isinstance(length, int) and cuts is True else None

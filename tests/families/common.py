@@ -1,0 +1,45 @@
+"""What tiny models of all families are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+_TEXTS = ["What is the sound in this audio clip? system user assistant You are a helpful assistant. model"] * 3
+
+
+def byte_tokenizer(special: tuple[str, ...], *, eos: str | None, pad: str | None, size: int = 400, **more: Any) -> Any:
+    """Train a byte-level BPE tokenizer on the spot, with a family's own special tokens."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size + len(special),
+        special_tokens=list(special),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(_TEXTS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=eos, pad_token=pad, additional_special_tokens=list(special), **more
+    )
+
+
+def save(folder: Path, model: Any, processor: Any) -> None:
+    """Draw weights that tell heads and clips apart, and write a checkpoint.
+
+    Biases get values too, as training gives them: where they are zero, padding stays zero through convolutions.
+    """
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim >= 2:
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.1)
+    model.float().save_pretrained(folder)
+    processor.save_pretrained(folder)

@@ -1,0 +1,55 @@
+"""Silence that fills up a clip to the encoder's window is left out, and nothing tells the difference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from calm.extract import LALM, record_heads
+from calm.extract.silence import fitting, trim
+from tests.conftest import noise
+
+
+@pytest.mark.parametrize("seconds", [(0.1,), (0.31, 1.0), (2.0, 0.5), (4.97,), (5.0, 3.0)])
+def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...]) -> None:
+    waves = [noise(s, seed) for seed, s in enumerate(seconds)]
+    whole = tiny.prepare(waves, [tiny.chat("What is it?")] * len(waves))
+    short = tiny.trimmed(whole)
+    frames = short["input_features"].shape[-1]
+    assert frames <= 100 * max(seconds) + 10 and whole["input_features"].shape[-1] == 500
+    found = record_heads(tiny.model_for(short), tiny.heads, short)
+    expected = record_heads(tiny.model, tiny.heads, whole)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
+    """One frame fewer than are kept already changes something: the margin is needed."""
+    waves = [noise(0.5)]
+    prepared = dict(tiny.prepare(waves, [tiny.chat("What is it?")]))
+    expected = record_heads(tiny.model, tiny.heads, prepared)
+
+    def cut(frames: int) -> float:
+        inputs = {k: v[..., :frames] if "feature" in k else v for k, v in prepared.items()}
+        found = record_heads(fitting(tiny.model, frames), tiny.heads, inputs)
+        return float((found - expected).abs().max() / expected.abs().max())
+
+    heard = int(prepared["feature_attention_mask"].sum())
+    assert cut(heard + 2) < 1e-5 < cut(heard)
+
+
+def test_the_model_itself_stays_as_it_is(tiny: LALM) -> None:
+    before = {name: id(module) for name, module in tiny.model.named_modules()}
+    state = {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()}
+    other = fitting(tiny.model, 104)
+    assert other is not tiny.model and other.model.language_model is tiny.model.model.language_model
+    assert {name: id(module) for name, module in tiny.model.named_modules()} == before
+    assert {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()} == state
+    assert tiny.model.config.audio_config.max_source_positions == 250
+    assert fitting(tiny.model, 500) is tiny.model
+
+
+def test_no_frame_is_cut_where_a_clip_fills_the_window() -> None:
+    mask = torch.ones(2, 300, dtype=torch.int32)
+    assert (
+        trim({"input_features": torch.zeros(2, 8, 300), "input_features_mask": mask})["input_features"].shape[-1] == 300
+    )
