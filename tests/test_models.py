@@ -99,7 +99,9 @@ def test_a_text_model_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
     Qwen2ForCausalLM(config).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes((saved_tiny / "tokenizer.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    with pytest.raises(ValueError, match="cannot load model .*transformers has no qwen2 model that takes a sound and a text"):
+    with pytest.raises(
+        ValueError, match="cannot load model .*transformers has no qwen2 model that takes a sound and a text"
+    ):
         load_lalm(str(tmp_path))
 
 
@@ -131,7 +133,7 @@ def test_a_processor_that_needs_more_packages_names_the_extra(
 
     monkeypatch.setattr(AutoProcessor, "from_pretrained", needs_more)
     with pytest.raises(
-        ImportError, match=r"'calm\[omni\]': It requires the Torchvision library but it was not found\."
+        ImportError, match=r"'calm\[families\]': It requires the Torchvision library but it was not found\."
     ):
         load_lalm(str(saved_tiny))
 

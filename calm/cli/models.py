@@ -12,7 +12,20 @@ _WHAT = {
     "tiny": "built in, nothing to download; trained on synthesized sounds, for trying things out",
     "tiny-random": "the same with random weights, to compare with",
     "qwen2-audio": "8.4 B parameters, 32 layers × 32 heads",
-    "qwen2.5-omni": "the part that listens and reads, 28 layers × 28 heads",
+    "qwen2.5-omni": "the part that listens and reads, 8.9 B parameters, 28 layers × 28 heads",
+    "qwen2.5-omni-3b": "likewise, 4.7 B parameters",
+    "qwen3-omni": "likewise, 31.7 B parameters of which 3 B are active",
+    "qwen3-asr": "2.0 B parameters, for transcription",
+    "voxtral-mini": "4.7 B parameters, clips of any length",
+    "voxtral-small": "24.3 B parameters, clips of any length",
+    "audio-flamingo-3": "8 B parameters, 28 layers × 28 heads, clips up to 10 minutes",
+    "music-flamingo": "8 B parameters, clips up to 20 minutes",
+    "gemma-3n": "8 B parameters",
+    "gemma-4": "8 B parameters",
+    "granite-speech": "9 B parameters, for speech",
+    "glm-asr": "2.3 B parameters, for transcription",
+    "fun-asr-nano": "1.0 B parameters, for transcription",
+    "vibevoice-asr": "9 B parameters, for transcription",
 }
 
 

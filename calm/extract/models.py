@@ -23,7 +23,24 @@ ALIASES: Mapping[str, str] = {
     "tiny-random": "tiny-random",
     "qwen2-audio": "Qwen/Qwen2-Audio-7B-Instruct",
     "qwen2.5-omni": "Qwen/Qwen2.5-Omni-7B",
+    "qwen2.5-omni-3b": "Qwen/Qwen2.5-Omni-3B",
+    "qwen3-omni": "Qwen/Qwen3-Omni-30B-A3B-Instruct",
+    "qwen3-asr": "Qwen/Qwen3-ASR-1.7B-hf",
+    "voxtral-mini": "mistralai/Voxtral-Mini-3B-2507",
+    "voxtral-small": "mistralai/Voxtral-Small-24B-2507",
+    "audio-flamingo-3": "nvidia/audio-flamingo-3-hf",
+    "music-flamingo": "nvidia/music-flamingo-2601-hf",
+    "gemma-3n": "google/gemma-3n-E4B-it",
+    "gemma-4": "google/gemma-4-E4B-it",
+    "granite-speech": "ibm-granite/granite-speech-3.3-8b",
+    "glm-asr": "zai-org/GLM-ASR-Nano-2512",
+    "fun-asr-nano": "FunAudioLLM/Fun-ASR-Nano-2512-hf",
+    "vibevoice-asr": "microsoft/VibeVoice-ASR-HF",
 }
+
+
+#: What transformers says in a ValueError where a package is missing.
+_ABOUT_PACKAGES = ("Could not load any image processor class", "Could not load any video processor class")
 
 
 def load_lalm(
@@ -167,12 +184,12 @@ def _load_pretrained(
         )
         _check_complete(model, loading["missing_keys"])
         _add_adapter(model, resolved, revision)
-    except ImportError as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         words = " ".join(str(error).split())
-        raise ImportError(
-            f"model {name!r} needs further packages, perhaps pip install 'calm[omni]': {words}"
-        ) from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        if isinstance(error, ImportError) or any(about in words for about in _ABOUT_PACKAGES):
+            raise ImportError(
+                f"model {name!r} needs further packages, perhaps pip install 'calm[families]': {words}"
+            ) from error
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error
     _mask_everywhere(model.config)
