@@ -45,6 +45,9 @@ def extract(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
     device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="How attention is computed: sdpa, eager, flash_attention_2 …", show_default=False)
+    ] = None,
     storage: Annotated[str, typer.Option(help="float16 or float32, of the cache.")] = "float16",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Clips a forward pass; as many as fit unless given.", show_default=False)
@@ -99,6 +102,7 @@ def extract(
             storage=storage,
             device=device,
             device_map=device_map,
+            attention=attention,
             trust_remote_code=trust_remote_code,
             batch_size=batch_size,
             workers=workers,

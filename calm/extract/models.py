@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from calm.extract.families import family_of
 from calm.extract.lalm import LALM
+from calm.extract.memory import check_fits
 from calm.extract.tiny import CHECKPOINT, checkpoint_digest, random_tiny
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load_lalm(
     dtype: str | None = None,
     device: str | None = None,
     device_map: str | None = None,
+    attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> LALM:
     """Load a large audio-language model, frozen and in evaluation mode.
@@ -66,6 +68,9 @@ def load_lalm(
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` …; the first accelerator unless given.
     device_map : str, optional
         ``"auto"`` spreads a model over several devices (extra ``device-map``). Goes without ``device``.
+    attention : str, optional
+        How attention is computed, as transformers names it: ``"sdpa"``, ``"eager"``, ``"flash_attention_2"`` …; what
+        transformers takes unless given. Head vectors differ by rounding.
     trust_remote_code : bool
         Run code that comes with the checkpoint.
 
@@ -77,8 +82,10 @@ def load_lalm(
     ------
     ValueError
         If there is no such model (near misses are named), it takes no audio, or its decoder is not understood.
+    MemoryError
+        If its weights are larger than the memory that is free.
     ImportError
-        If ``device_map`` is asked for without its extra.
+        If ``device_map`` is asked for without its extra, or the model needs further packages.
 
     Examples
     --------
@@ -108,7 +115,9 @@ def load_lalm(
     else:
         where = str(CHECKPOINT) if resolved == "tiny" else resolved
         with _quiet() if resolved == "tiny" else contextlib.nullcontext():
-            model, processor, commit = _load_pretrained(where, name, revision, wanted, device_map, trust_remote_code)
+            placed = device_map or target
+            model, processor = _load_pretrained(where, name, revision, wanted, placed, attention, trust_remote_code)
+        commit = _commit(where, revision)
     if device_map is None:
         model = model.to(target)
     lalm = LALM(name, model.eval().requires_grad_(False), processor, commit, checkpoint_of(name, revision))
@@ -159,9 +168,10 @@ def _load_pretrained(
     name: str,
     revision: str | None,
     dtype: torch.dtype | None,
-    device_map: str | None,
+    placed: str | torch.device,
+    attention: str | None,
     trust_remote_code: bool,
-) -> tuple[Any, Any, str | None]:
+) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
@@ -174,11 +184,15 @@ def _load_pretrained(
         auto_class = _auto_class(config)
         processor = AutoProcessor.from_pretrained(resolved, **where)
         _check_takes_audio(config, processor)  # before anything large is loaded
+        spread = placed if isinstance(placed, str) else None
+        if not isinstance(placed, str):
+            check_fits(name, auto_class, config, dtype, placed)
         model, loading = auto_class.from_pretrained(
             resolved,
             config=config,
             dtype=dtype or "auto",
-            device_map=device_map,
+            device_map=spread,
+            attn_implementation=attention,
             output_loading_info=True,
             **where,
         )
@@ -193,7 +207,7 @@ def _load_pretrained(
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error
     _mask_everywhere(model.config)
-    return model, processor, _commit(resolved, revision)
+    return model, processor
 
 
 def _auto_class(config: Any) -> Any:

@@ -54,6 +54,7 @@ def extract_to_cache(
     storage: str = "float16",
     device: str | None = None,
     device_map: str | None = None,
+    attention: str | None = None,
     trust_remote_code: bool = False,
     batch_size: int | None = None,
     workers: int = 2,
@@ -79,7 +80,7 @@ def extract_to_cache(
         A model already loaded, in place of the one that ``request`` names.
     storage : {"float16", "float32"}
         Of the cache. A clip whose head vectors do not fit into float16 fails with that reason.
-    device, device_map, trust_remote_code
+    device, device_map, attention, trust_remote_code
         See :func:`calm.extract.load_lalm`.
     batch_size, workers
         See :func:`calm.extract.head_vectors`.
@@ -129,6 +130,7 @@ def extract_to_cache(
         dtype=request.dtype,
         device=device,
         device_map=device_map,
+        attention=attention,
         trust_remote_code=trust_remote_code,
     )
     if path.is_symlink() and not path.exists():
