@@ -23,6 +23,8 @@ class Family:
     shares_from: float = 0  #: shorter clips, in seconds, go through alone
     shares_to: float = math.inf  #: longer clips go through alone
     masks_silence: bool = False  #: its encoder masks what is beyond the end of a clip; see :mod:`calm.extract.silence`
+    sound: Callable[[Any, int], Mapping[str, Any]] | None = None
+    """Of a feature extractor and a number of samples: what the processor is told about a clip's sound."""
     window_seconds: Callable[[Any, Any], float] | None = None  #: of its config and its feature extractor
     adapter: str | None = None  #: folder of the checkpoint with the adapter by which it understands sound
     header: str = ""  #: what the chat template leaves to the model to write before its answer
@@ -37,6 +39,12 @@ def _positions_of_fun_asr_nano(config: Any, extractor: Any) -> float:
     """Tell how far the encoder's table of positions goes, the first of which is unused."""
     positions = config.audio_config.max_position_embeddings - 1
     return float(positions * extractor.stride_lfr * extractor.frame_shift / 1000)
+
+
+def _no_longer_than_needed(extractor: Any, samples: int) -> Mapping[str, Any]:
+    """End a spectrogram three frames after the clip, and not at the window's end: those of the clip stay the same."""
+    frames = -(-samples // extractor.hop_length) + 3
+    return {"max_length": min(frames * extractor.hop_length, extractor.n_samples)}
 
 
 _TRANSCRIBES = "it writes down what it hears as it hears it"
@@ -61,6 +69,8 @@ FAMILIES: Mapping[str, Family] = {
     "nemotron_h_omni": Family(mixes_lengths=False),
     # Its mask is added to attention scores as 1 and 0; longer clips, which it cuts up, it cannot take in a batch.
     "phi4_multimodal": Family(mixes_lengths=False, shares_to=40, adapter="speech-lora"),
+    # Its processor computes the spectrogram of a whole window, which is 300 s.
+    "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed),
     "qwen2_audio": Family(masks_silence=True),
     # It hears in chunks of a second: unmasked convolutions see what fills up a shorter one, which depends on the batch.
     "qwen3_omni_moe_thinker": Family(shares_from=1),

@@ -230,12 +230,14 @@ class LALM:
         return {name: _as_input(value, dtype, pinned=pinned) for name, value in batch.items()}
 
     def _row(self, waveform: NDArray[np.float32], prompt: str) -> Mapping[str, torch.Tensor]:
-        """Make inputs of one clip; how its sound is padded is the processor's affair."""
+        """Make inputs of one clip; how its sound is padded is the processor's affair, for most families."""
+        sound = {} if self.family.sound is None else self.family.sound(self.extractor, len(waveform))
         return self.processor(
             text=[prompt],
             audio=[waveform],
             sampling_rate=self.sampling_rate,
             return_tensors="pt",
+            **({"audio_kwargs": sound} if sound else {}),
             **self._special_tokens(prompt),
         )
 

@@ -1,0 +1,247 @@
+"""Extraction against the procedure that was published with CALM, on the same clips, in one run.
+
+The published procedure decodes a clip, runs the whole model on it alone, language-model head included, keeps the
+input of every output projection at every position, and does so 20 times over before it takes the last position. It
+is rebuilt here from that description. Each side runs in a process of its own, in turn, several times over, so that
+peak memory can be read off the process and a drift of the machine's speed hits both. Times start when the model is
+loaded and end when the vectors are stored: in a cache here, in memory there.
+
+    python benchmarks/extract.py ../shared/esc10
+    python benchmarks/extract.py ../shared/esc10 --model qwen2-audio --device cuda --dtype bfloat16 --rounds 1
+
+The second builds the full-size architecture with random weights, and adds what share of the device's measured rate of
+matrix products the passes reach, what recording costs, and how long the device waits for clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from architectures import build
+from torch.utils.flop_counter import FlopCounterMode
+
+from calm.extract import LALM, HeadCache, Request, extract_to_cache, find_clips, read_waveform, record_heads
+
+REQUEST = Request(model="tiny")
+_MATRIX = 8192  #: width of the products by which a device's rate is measured
+
+
+def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
+    """Return head vectors (clips, layers, heads, dim) the published way."""
+    prompt = lalm.chat(REQUEST.question)
+    kept: dict[int, torch.Tensor] = {}
+    for layer, projection in enumerate(lalm.heads.projections):
+        projection.register_forward_pre_hook(lambda _, args, layer=layer: kept.__setitem__(layer, args[0].clone()))
+    vectors = []
+    for path in paths:
+        clip = read_waveform(path, lalm.sampling_rate, lalm.window_seconds)
+        inputs = lalm.inputs([clip.samples], [prompt])
+        for _ in range(passes):
+            with torch.no_grad():
+                lalm.model(**inputs)
+        every_position = torch.stack([kept[layer] for layer in range(len(kept))], dim=1)
+        vectors.append(every_position[0, :, -1].reshape(lalm.heads.shape).float().cpu().numpy())
+    return np.stack(vectors)
+
+
+def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, workers: int) -> np.ndarray:
+    """Return head vectors by way of a cache."""
+    clips = find_clips(list(paths))
+    extract_to_cache(clips, out, REQUEST, lalm=lalm, storage="float32", batch_size=batch_size, workers=workers)
+    with HeadCache(out) as cache:
+        return cache.read(np.arange(len(cache))).reshape(-1, *lalm.heads.shape)
+
+
+def peak_mib(device: torch.device) -> float:
+    """Return the most memory taken so far: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def synchronized(device: torch.device) -> float:
+    """Return the time, once the device has done all it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def worker(args: argparse.Namespace) -> None:
+    """Run one side and print its figures."""
+    lalm = build(args.model, args.device, getattr(torch, args.dtype))
+    method, _, count = args.worker.partition(":")
+    busy: list[float] = []
+    if method == "ours" and lalm.device.type == "cuda":
+        watch(lalm, busy)
+    loaded, start = peak_mib(lalm.device), synchronized(lalm.device)
+    with tempfile.TemporaryDirectory() as folder:
+        if method == "published":
+            vectors = published(lalm, args.data, int(count))
+        else:
+            vectors = ours(lalm, args.data, Path(folder) / "h.h5", int(count) or None, args.workers)
+        seconds = synchronized(lalm.device) - start
+    np.save(args.vectors, vectors)
+    figures = {"rate": len(args.data) / seconds, "above_loaded_mib": peak_mib(lalm.device) - loaded}
+    if busy:
+        figures["idle"] = 1 - sum(busy) / seconds
+    print(json.dumps(figures))
+
+
+def watch(lalm: LALM, busy: list[float]) -> None:
+    """Note for how many seconds the device works on each batch, from the encoder's start to the last projection."""
+    begun = torch.cuda.Event(enable_timing=True)
+
+    def begin(*_: Any) -> None:
+        begun.record()
+
+    def end(*_: Any) -> None:
+        done = torch.cuda.Event(enable_timing=True)
+        done.record()
+        done.synchronize()
+        busy.append(begun.elapsed_time(done) / 1000)
+
+    lalm.model.get_input_embeddings().register_forward_pre_hook(begin)
+    lalm.heads.projections[-1].register_forward_pre_hook(end)
+
+
+def measure(
+    args: argparse.Namespace, method: str, paths: list[str], folder: str
+) -> tuple[dict[str, float], np.ndarray]:
+    vectors = f"{folder}/{method.replace(':', '-')}.npy"
+    command = [sys.executable, __file__, "--worker", method, "--vectors", vectors, "--model", args.model]
+    command += ["--device", args.device, "--dtype", args.dtype, "--workers", str(args.workers), *paths]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"{method}: {result.stderr[-2000:]}")
+    return json.loads(result.stdout.splitlines()[-1]), np.load(vectors)
+
+
+def against_published(args: argparse.Namespace, paths: list[str]) -> None:
+    """Print clips a second of either side, from files to stored vectors."""
+    methods = {f"published, {passes} pass{'es' * (passes > 1)}": f"published:{passes}" for passes in (20, 1)}
+    methods |= {"calm, batch 1": "ours:1", "calm, as it comes": "ours:0"}
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+    vectors: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(args.rounds):
+            for name, method in methods.items():
+                result, vectors[name] = measure(args, method, paths, folder)
+                figures[name].append(result)
+    many, one = list(methods)[:2]
+    print("| | clips/s | × published, 20 | × published, 1 | peak above the loaded model, MiB | device idle | ", end="")
+    print("largest difference |\n| --- | --- | --- | --- | --- | --- | --- |")
+    for name, rounds in figures.items():
+        rate = statistics.median(r["rate"] for r in rounds)
+        over = [
+            statistics.median(r["rate"] / p["rate"] for r, p in zip(rounds, figures[base], strict=True))
+            for base in (many, one)
+        ]
+        memory = statistics.median(r["above_loaded_mib"] for r in rounds)
+        idle = f"{100 * statistics.median(r['idle'] for r in rounds):.0f} %" if "idle" in rounds[0] else "–"
+        distance = np.abs(vectors[name] - vectors[many]).max() / np.abs(vectors[many]).max()
+        print(f"| {name} | {rate:.1f} | {over[0]:.1f} | {over[1]:.2f} | {memory:.0f} | {idle} | {distance:.1e} |")
+
+
+def passes(args: argparse.Namespace, paths: list[str]) -> None:
+    """Print what the model alone does with batches that lie in memory, and what recording adds."""
+    lalm = build(args.model, args.device, getattr(torch, args.dtype))
+    clips = [read_waveform(path, lalm.sampling_rate, lalm.window_seconds).samples for path in paths]
+    best = matrix_rate(lalm.device, getattr(torch, args.dtype))
+    print(f"\nmatrix products of {_MATRIX}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
+    last = len(lalm.heads.projections) - 1
+    print("| batch | clips/s | GFLOP a clip | share of that rate | recording, time | recording, peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for size in args.batch_sizes:
+        some = [clips[i % len(clips)] for i in range(size)]
+        prepared = lalm.trimmed(lalm.prepare(some, [lalm.chat(REQUEST.question)] * size))
+        inputs = lalm.on_device(prepared)
+        model = lalm.model_for(inputs)
+        with FlopCounterMode(display=False) as counter:
+            record_heads(model, lalm.heads, inputs)
+        sides: dict[str, Callable[[], Any]] = {
+            "all": lambda model=model, inputs=inputs: record_heads(model, lalm.heads, inputs),
+            "last": lambda model=model, inputs=inputs: record_heads(model, lalm.heads, inputs, layers=[last]),
+        }
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        peaks: dict[str, float] = {}
+        for _ in range(args.repeats):  # in turn, so that a drift hits both
+            for name, side in sides.items():
+                with memory_from_here(lalm.device) as peak:
+                    start = synchronized(lalm.device)
+                    side()
+                    times[name].append(synchronized(lalm.device) - start)
+                peaks[name] = peak()
+        whole, without = (statistics.median(times[name]) for name in ("all", "last"))
+        share = counter.get_total_flops() / whole / best
+        memory = f"{100 * (peaks['all'] / peaks['last'] - 1):+.2f} %" if peaks["last"] else "–"
+        flops = counter.get_total_flops() / size / 1e9
+        cost = f"{100 * (whole / without - 1):+.2f} %"
+        print(f"| {size} | {size / whole:.1f} | {flops:.1f} | {100 * share:.0f} % | {cost} | {memory} |", flush=True)
+
+
+@contextmanager
+def memory_from_here(device: torch.device) -> Iterator[Callable[[], float]]:
+    """Tell the peak of a GPU's memory; 0 on a CPU, where it cannot be told apart from what came before."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    yield lambda: float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0.0
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure how many operations a second large matrix products reach."""
+    width = _MATRIX if device.type == "cuda" else _MATRIX // 8
+    a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in range(2))
+    for _ in range(3):
+        a @ b
+    start = synchronized(device)
+    for _ in range(10):
+        a @ b
+    return 10 * 2 * width**3 / (synchronized(device) - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", help="a folder of clips")
+    parser.add_argument("--model", default="tiny", choices=("tiny", "small", "qwen2-audio", "qwen2.5-omni"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--clips", type=int, default=80)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--repeats", type=int, default=5, help="of each pass")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--vectors", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        worker(args)
+        return
+    paths = [str(clip.audio) for clip in find_clips(args.data[0])]
+    paths = paths[:: max(1, len(paths) // args.clips)][: args.clips]
+    device = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    print(
+        f"{platform.platform()}, {device}, torch {torch.__version__}, transformers {transformers.__version__}; ", end=""
+    )
+    print(f"{args.model} in {args.dtype}, {len(paths)} clips, median of {args.rounds} rounds\n")
+    against_published(args, paths)
+    passes(args, paths)
+
+
+if __name__ == "__main__":
+    main()
