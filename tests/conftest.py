@@ -10,13 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from calm.base import HeadClassifier
 from calm.extract import LALM, load_lalm
 from tests.families import torchvision_cpu  # noqa: F401  before transformers looks for torchvision
 from tests.tasks import CLASSIFIERS
+
+
+def pytest_configure() -> None:
+    """Give each of several test processes one thread: together they have all cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+        torch.set_num_threads(1)
+        threadpool_limits(1)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
