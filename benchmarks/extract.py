@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from calm.extract import LALM, HeadCache, Request, extract_to_cache, find_clips, read_waveform, record_heads
 
 REQUEST = Request(model="tiny")
-_MATRIX = 8192  #: width of the products by which a device's rate is measured
+_MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a device's rate is measured
 
 
 def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
@@ -163,7 +163,7 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
     clips = [read_waveform(path, lalm.sampling_rate, lalm.window_seconds).samples for path in paths]
     best = matrix_rate(lalm.device, getattr(torch, args.dtype))
-    print(f"\nmatrix products of {_MATRIX}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
+    print(f"\nmatrix products of {_MATRIX[lalm.device.type]}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
     last = len(lalm.heads.projections) - 1
     print("| batch | clips/s | GFLOP a clip | share of that rate | recording, time | recording, peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -202,7 +202,7 @@ def memory_from_here(device: torch.device) -> Iterator[Callable[[], float]]:
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Measure how many operations a second large matrix products reach."""
-    width = _MATRIX if device.type == "cuda" else _MATRIX // 8
+    width = _MATRIX[device.type]
     a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in range(2))
     for _ in range(3):
         a @ b
