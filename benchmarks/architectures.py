@@ -90,20 +90,13 @@ def _qwen2_5_omni() -> tuple[Any, Any]:
         },
         audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
     )
-    processor = _HearingProcessor(WhisperFeatureExtractor(feature_size=128, chunk_length=300), tokenizer)
+    # Of sound and text it makes the same as Qwen2.5-Omni's own, which asks for torchvision.
+    processor = Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=128, chunk_length=300), tokenizer)
     return Qwen2_5OmniThinkerForConditionalGeneration(config), processor
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
     return load_lalm("tiny", device="cpu").processor.tokenizer
-
-
-class _HearingProcessor(Qwen2AudioProcessor):
-    """What Qwen2.5-Omni's processor does of sound and text; its own asks for torchvision."""
-
-    def _process_audio(self, audio: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("max_length", self.feature_extractor.n_samples)
-        return super()._process_audio(audio, **kwargs)
 
 
 _BUILDERS = {"small": _small, "qwen2-audio": _qwen2_audio, "qwen2.5-omni": _qwen2_5_omni}

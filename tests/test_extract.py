@@ -17,6 +17,7 @@ import torch
 
 from calm import HeadExtractor
 from calm.extract import LALM, CacheWriter, Clip, HeadCache, Request, extract_to_cache, find_clips, head_vectors
+from calm.extract.feed import BatchSize
 from tests.conftest import another_tiny, noise, tone
 
 Maker = Callable[..., Path]
@@ -378,6 +379,26 @@ def test_a_batch_that_memory_does_not_suffice_for_is_parted_and_later_ones_are_s
     assert (report.done, report.failed) == (40, 1)
     assert sizes[0] == 4 and set(sizes[-8:]) <= {1, 2}
     np.testing.assert_allclose(heads(tmp_path / "parted.h5"), heads(tmp_path / "whole.h5"), atol=1e-4)
+
+
+@pytest.mark.parametrize(("free", "grown"), [(10, [16, 32, 64, 64]), (1, [8, 8, 8, 8])])
+def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
+    free: int, grown: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 7)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 5)
+    size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
+    sizes = []
+    for _ in grown:
+        size.passed(3, gpu)  # the last of a block says nothing
+        size.passed(size.clips, gpu)
+        asked.passed(8, gpu)
+        sizes.append(size.clips)
+    assert sizes == grown and asked.clips == 8
+    size.failed(10)
+    size.passed(size.clips, gpu)
+    assert size.clips == 5
 
 
 def test_a_clip_that_memory_does_not_suffice_for_fails_alone_and_is_tried_again(

@@ -27,12 +27,27 @@ def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatc
     with pytest.raises(MemoryError) as error:
         load_lalm(str(tmp_path), device="cpu")
     message = str(error.value)
-    assert "GB in float32, and cpu has 30.0 GB free" in message and "--dtype bfloat16 takes 2" in message
+    assert "GB in float32, and cpu has 30.0 GB free" in message and "in bfloat16 they take 2" in message
     with pytest.raises(ValueError, match="no file named model.safetensors"):
         load_lalm(str(tmp_path), device="cpu", dtype="bfloat16")
 
 
+def test_where_the_dtype_is_not_known_only_what_surely_does_not_fit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """float32 would not fit, but nobody said float32: on an accelerator, the files tell."""
+    _, processor = another_tiny()
+    config = AutoConfig.for_model("qwen2_audio")
+    config.dtype = None
+    config.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 30e9)
+    with pytest.raises(ValueError, match="no file named model.safetensors"):
+        load_lalm(str(tmp_path), device="meta")
+
+
 def test_attention_is_computed_as_asked() -> None:
+    assert load_lalm("tiny-random", device="cpu", attention="eager").model.config._attn_implementation == "eager"
     assert load_lalm("tiny", device="cpu", attention="eager").model.config._attn_implementation == "eager"
     with pytest.raises(ValueError, match="cannot load model 'tiny': .*nonsense"):
         load_lalm("tiny", device="cpu", attention="nonsense")

@@ -94,6 +94,19 @@ def test_a_folder_without_a_model_gets_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_weights_that_are_not_in_the_files_are_not_made_up(tmp_path: Path, saved_tiny: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(saved_tiny, folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.endswith("conv1.weight")}
+    assert len(kept) == len(weights) - 1
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"its files lack 1 of the weights of Qwen2Audio.*conv1\.weight"):
+        load_lalm(str(folder))
+
+
 def test_a_text_model_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
     config = Qwen2Config(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
     Qwen2ForCausalLM(config).save_pretrained(tmp_path)

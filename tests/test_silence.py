@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import WhisperFeatureExtractor
 
 from calm.extract import LALM, record_heads
+from calm.extract.families import FAMILIES
 from calm.extract.silence import fitting, trim
 from tests.conftest import noise
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.317, 1.0, 7.77, 30.0])
+def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: float) -> None:
+    """Qwen2.5-Omni's processor asks for 300 s; what is asked for here has the same frames of the clip."""
+    extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
+    told = FAMILIES["qwen2_5_omni_thinker"].sound
+    assert told is not None
+    wave = noise(seconds)
+
+    def spectrogram(**sound: int) -> tuple[torch.Tensor, int]:
+        made = extractor(
+            wave, sampling_rate=16000, padding="max_length", return_attention_mask=True, return_tensors="pt", **sound
+        )
+        return made["input_features"], int(made["attention_mask"].sum())
+
+    (short, heard), (whole, expected) = spectrogram(**told(extractor, len(wave))), spectrogram()
+    assert heard == expected and short.shape[-1] == min(heard + 3, 3000)
+    torch.testing.assert_close(short[..., :heard], whole[..., :heard], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("seconds", [(0.1,), (0.31, 1.0), (2.0, 0.5), (4.97,), (5.0, 3.0)])

@@ -106,9 +106,8 @@ def _recorded(
         return
     size.failed(clips)
     if clips == 1:
-        why = FailedClip(
-            f"{lalm.device} has no memory for it"
-        )  # elsewhere it may have: without a length, it is retried
+        # Elsewhere there may be enough: it is told without a length, and so tried again.
+        why = FailedClip(f"{lalm.device} has no memory for it")
         none = np.empty(0)
         yield Batch(none.astype(np.int64), {}, none, none, {int(batch.rows[0]): why}), None
         return

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-#: What may be suggested where weights do not fit, the most exact first.
-_SMALLER = ("bfloat16",)
 
-
-def weight_bytes(auto_class: Any, config: Any, dtype: torch.dtype) -> int:
+def weight_bytes(auto_class: Any, config: Any, dtype: torch.dtype, trust_remote_code: bool = False) -> int:
     """Count the bytes of a model's weights, without making them.
 
     Parameters
@@ -22,6 +19,8 @@ def weight_bytes(auto_class: Any, config: Any, dtype: torch.dtype) -> int:
     config
         The model's.
     dtype : torch.dtype
+    trust_remote_code : bool
+        Run code that comes with the checkpoint.
 
     Examples
     --------
@@ -35,7 +34,7 @@ def weight_bytes(auto_class: Any, config: Any, dtype: torch.dtype) -> int:
     import torch
 
     with torch.device("meta"):
-        model = auto_class.from_config(config)
+        model = auto_class.from_config(config, trust_remote_code=trust_remote_code)
     return sum(parameter.numel() for parameter in model.parameters()) * dtype.itemsize
 
 
@@ -51,25 +50,32 @@ def free_bytes(device: torch.device) -> float:
     return math.inf
 
 
-def check_fits(name: str, auto_class: Any, config: Any, dtype: torch.dtype | None, device: torch.device) -> None:
-    """Refuse a model whose weights are larger than the memory that is free.
+def check_fits(needed: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse weights that take more memory than is free.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes, from :func:`weight_bytes`.
+    dtype : torch.dtype
+        Of the weights.
+    device : torch.device
 
     Raises
     ------
     MemoryError
-        With what it takes, what there is, and what takes less.
+        With what they take, what there is, and what takes less.
     """
-    import torch
-
-    dtype = dtype or getattr(config, "dtype", None) or torch.float32
-    needed, free = weight_bytes(auto_class, config, dtype), free_bytes(device)
+    free = free_bytes(device)
     if needed <= free:
         return
+    advice = []
+    if dtype.itemsize > 2:
+        advice.append(f"in bfloat16 they take {needed * 2 / dtype.itemsize / 1e9:.1f} GB")
+    if device.type == "cuda":
+        advice.append("a device map spreads them over several GPUs")
     here = str(dtype).removeprefix("torch.")
-    smaller = [d for d in _SMALLER if getattr(torch, d).itemsize < dtype.itemsize]
-    advice = [f"--dtype {d} takes {needed * getattr(torch, d).itemsize / dtype.itemsize / 1e9:.1f} GB" for d in smaller]
-    advice.append("--device-map auto spreads a model over several GPUs")
     raise MemoryError(
-        f"the weights of model {name!r} take {needed / 1e9:.1f} GB in {here}, and {device} has {free / 1e9:.1f} GB "
-        f"free: {'; '.join(advice)}"
+        f"its weights take {needed / 1e9:.1f} GB in {here}, and {device} has {free / 1e9:.1f} GB free"
+        + "".join(f"; {words}" for words in advice)
     )

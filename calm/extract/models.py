@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from calm.extract.families import family_of
 from calm.extract.lalm import LALM
-from calm.extract.memory import check_fits
+from calm.extract.memory import check_fits, weight_bytes
 from calm.extract.tiny import CHECKPOINT, checkpoint_digest, random_tiny
 
 if TYPE_CHECKING:
@@ -111,12 +111,22 @@ def load_lalm(
         model, processor = random_tiny()
         if wanted is not None:
             model = model.to(wanted)
+        if attention is not None:
+            model.set_attn_implementation(attention)
         commit = None
     else:
         where = str(CHECKPOINT) if resolved == "tiny" else resolved
         with _quiet() if resolved == "tiny" else contextlib.nullcontext():
-            placed = device_map or target
-            model, processor = _load_pretrained(where, name, revision, wanted, placed, attention, trust_remote_code)
+            model, processor = _load_pretrained(
+                where,
+                name,
+                revision,
+                wanted,
+                target if device_map is None else None,
+                device_map,
+                attention,
+                trust_remote_code,
+            )
         commit = _commit(where, revision)
     if device_map is None:
         model = model.to(target)
@@ -168,10 +178,12 @@ def _load_pretrained(
     name: str,
     revision: str | None,
     dtype: torch.dtype | None,
-    placed: str | torch.device,
+    device: torch.device | None,
+    device_map: str | None,
     attention: str | None,
     trust_remote_code: bool,
 ) -> tuple[Any, Any]:
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
@@ -184,20 +196,23 @@ def _load_pretrained(
         auto_class = _auto_class(config)
         processor = AutoProcessor.from_pretrained(resolved, **where)
         _check_takes_audio(config, processor)  # before anything large is loaded
-        spread = placed if isinstance(placed, str) else None
-        if not isinstance(placed, str):
-            check_fits(name, auto_class, config, dtype, placed)
+        if device is not None:
+            # Where only the checkpoint's files tell its dtype, what surely does not fit is refused, and nothing else.
+            least = dtype or getattr(config, "dtype", None) or torch.bfloat16
+            check_fits(weight_bytes(auto_class, config, least, trust_remote_code), least, device)
         model, loading = auto_class.from_pretrained(
             resolved,
             config=config,
             dtype=dtype or "auto",
-            device_map=spread,
+            device_map=device_map,
             attn_implementation=attention,
             output_loading_info=True,
             **where,
         )
         _check_complete(model, loading["missing_keys"])
         _add_adapter(model, resolved, revision)
+    except MemoryError as error:
+        raise MemoryError(f"cannot load model {name!r}: {error}") from error
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         words = " ".join(str(error).split())
         if isinstance(error, ImportError) or any(about in words for about in _ABOUT_PACKAGES):

@@ -9,7 +9,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>")
 
@@ -40,12 +40,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "pad_token_id": tokenizer.pad_token_id,
         },
         audio_token_id=tokenizer.convert_tokens_to_ids("<sound>"),

@@ -9,6 +9,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+#: Of most: query heads in groups, and a head dimension that is not the width over the heads.
+DECODER = {
+    "hidden_size": 32,
+    "head_dim": 12,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
 _TEXTS = ["What is the sound in this audio clip? system user assistant You are a helpful assistant. model"] * 3
 
 

@@ -9,7 +9,7 @@ from transformers import (
     FunAsrNanoProcessor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>")
 #: Takes what the template of FunAudioLLM/Fun-ASR-Nano-2512-hf takes: content lists with {"type": "audio"} and
@@ -48,12 +48,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "qwen3",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "tie_word_embeddings": True,
         },
         audio_token_id=tokenizer.convert_tokens_to_ids("<|object_ref_start|>"),

@@ -12,7 +12,7 @@ from transformers import (
     GraniteSpeechProcessor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|audio|>")
 
@@ -49,12 +49,7 @@ def settings(tokenizer: Any, encoder: Mapping[str, Any] = MappingProxyType({}), 
         "text_config": {
             "model_type": "granite",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "pad_token_id": tokenizer.pad_token_id,
             "bos_token_id": tokenizer.pad_token_id,
             "eos_token_id": tokenizer.pad_token_id,

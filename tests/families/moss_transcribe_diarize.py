@@ -9,7 +9,7 @@ from transformers import (
     MossTranscribeDiarizeProcessor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>")
 #: Takes what the template of hf-audio/MOSS-Transcribe-Diarize-HF takes: content lists with {"type": "audio"} and, as
@@ -38,12 +38,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "qwen3",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "max_position_embeddings": 1000,
         },
         audio_token_id=tokenizer.convert_tokens_to_ids("<|audio_pad|>"),

@@ -9,20 +9,14 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.audioflamingo3 import TEMPLATE as SIBLING
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>", "<|sound_bos|>", "<|sound_eos|>")
 
-#: Message structure of nvidia/music-flamingo-2601-hf: content lists; sounds go before the text of a message.
-#: Only <sound> is written: the processor puts the marks of begin and end round it.
-TEMPLATE = (
-    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are Music Flamingo.<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'audio' %}<sound>{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
-    "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+#: Message structure of nvidia/music-flamingo-2601-hf: that of its sibling, and another system prompt. Only <sound> is
+#: written: the processor puts the marks of begin and end round it.
+TEMPLATE = SIBLING.replace("You are a helpful assistant.", "You are Music Flamingo.")
 
 
 def build(folder: Path) -> tuple[int, int, int]:
@@ -41,12 +35,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "pad_token_id": tokenizer.pad_token_id,
         },
         audio_token_id=tokenizer.convert_tokens_to_ids("<sound>"),

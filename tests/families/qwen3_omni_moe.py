@@ -11,7 +11,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 from tests.families.qwen2_5_omni import PIXELS
 
 SPECIAL = (
@@ -51,12 +51,7 @@ def build(folder: Path) -> tuple[int, int, int]:
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2], "mrope_interleaved": True}
     text = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "head_dim": 12,
-        "intermediate_size": 48,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        **DECODER,
         "rope_parameters": rope,
         "max_position_embeddings": 4096,
         "moe_intermediate_size": 16,

@@ -9,7 +9,7 @@ from transformers import (
     VibeVoiceAsrProcessor,
 )
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>")
 #: Takes what the template of microsoft/VibeVoice-ASR-HF takes: content lists with {"type": "audio"} and, as context,
@@ -43,12 +43,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "tie_word_embeddings": False,
         },
         audio_token_id=id_of("<|box_start|>"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import VoxtralConfig, VoxtralForConditionalGeneration, WhisperFeatureExtractor
 
-from tests.families.common import byte_tokenizer, save
+from tests.families.common import DECODER, byte_tokenizer, save
 
 #: Control tokens by number, as in the tekken.json of mistralai/Voxtral-Mini-3B-2507; the processor has 24 written into it.
 CONTROL = {
@@ -96,12 +96,7 @@ def build(folder: Path, chunk_seconds: int = 1, hop: int = 200) -> tuple[int, in
         text_config={
             "model_type": "llama",
             "vocab_size": vocabulary,
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "pad_token_id": 11,
         },
         audio_token_id=24,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import VoxtralRealtimeConfig, VoxtralRealtimeFeatureExtractor, VoxtralRealtimeForConditionalGeneration
 
-from tests.families.common import save
+from tests.families.common import DECODER, save
 from tests.families.voxtral import tekken
 
 
@@ -24,12 +24,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         text_config={
             "model_type": "voxtral_realtime_text",
             "vocab_size": tekken(folder),
-            "hidden_size": 32,
-            "head_dim": 12,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **DECODER,
             "sliding_window": 20,
             "pad_token_id": 11,
         },
