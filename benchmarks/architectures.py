@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5OmniThinkerConfig,
     Qwen2_5OmniThinkerForConditionalGeneration,
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from calm.extract import LALM, load_lalm
+from calm.extract.tiny import CHECKPOINT
 
 _ENCODER = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 
@@ -96,7 +98,7 @@ def _qwen2_5_omni() -> tuple[Any, Any]:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    return load_lalm("tiny", device="cpu").processor.tokenizer
+    return AutoProcessor.from_pretrained(CHECKPOINT).tokenizer
 
 
 _BUILDERS = {"small": _small, "qwen2-audio": _qwen2_audio, "qwen2.5-omni": _qwen2_5_omni}
