@@ -102,6 +102,7 @@ def predict_audio(
         lalm,
         clips,
         [_text(clip, extraction.text, request.prompt, labels) for clip in clips],
+        senses=request.senses,
         tokens=request.tokens,
         max_seconds=request.max_seconds,
         layers=None if layers is None else layers.tolist(),

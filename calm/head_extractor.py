@@ -12,7 +12,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from calm.extract import DEFAULT_QUESTION, Prompt, find_clips, head_vectors, prompt_texts
+from calm.extract import Request, find_clips, head_vectors, prompt_texts
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -33,11 +33,15 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
     revision, dtype, device, device_map : str, optional
         See :func:`calm.extract.load_lalm`.
     template, question : str
-        What the model is asked; see :class:`calm.extract.Prompt`.
+        What the model is asked; see :class:`calm.extract.Prompt`. What is heard or seen unless given.
     tokens : int
         1 takes the last token of the prompt, m the mean over the last m.
     max_seconds : float, optional
         Where long clips are cut; the model's window unless given.
+    modality : {"audio", "visual", "audio-visual"}
+        What of a clip the model is given.
+    fps, max_pixels : float and int, optional
+        Frames of each second of a video, and how large they may be; see :class:`calm.extract.Senses`.
     batch_size : int, optional
         Clips a forward pass; see :func:`calm.extract.head_vectors`.
 
@@ -61,9 +65,12 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         device: str | None = None,
         device_map: str | None = None,
         template: str = "{question}",
-        question: str = DEFAULT_QUESTION,
+        question: str | None = None,
         tokens: int = 1,
         max_seconds: float | None = None,
+        modality: str = "audio",
+        fps: float | None = None,
+        max_pixels: int | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.model = model
@@ -75,6 +82,9 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         self.question = question
         self.tokens = tokens
         self.max_seconds = max_seconds
+        self.modality = modality
+        self.fps = fps
+        self.max_pixels = max_pixels
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -102,11 +112,27 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         if isinstance(X, str | Path):
             raise ValueError(f"X must be a sequence of clips; for one clip, give [{X!r}]")
         clips = find_clips(list(X))
-        texts = prompt_texts(clips, Prompt(self.template, self.question))
+        request = Request(
+            self.model,
+            template=self.template,
+            question=self.question,
+            tokens=self.tokens,
+            max_seconds=self.max_seconds,
+            modality=self.modality,
+            fps=self.fps,
+            max_pixels=self.max_pixels,
+        )
+        texts = prompt_texts(clips, request.prompt)
         lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map)
         batches = list(
             head_vectors(
-                lalm, clips, texts, tokens=self.tokens, max_seconds=self.max_seconds, batch_size=self.batch_size
+                lalm,
+                clips,
+                texts,
+                senses=request.senses,
+                tokens=request.tokens,
+                max_seconds=request.max_seconds,
+                batch_size=self.batch_size,
             )
         )
         failed = {row: clip.reason for batch in batches for row, clip in batch.failed.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract import DEFAULT_QUESTION, Clip, Prompt, find_clips, load_lalm, progress_bar
+from calm.extract import Clip, Request, find_clips, load_lalm, progress_bar
 from calm.extract.feed import BatchSize, Feed
 
 if TYPE_CHECKING:
@@ -40,8 +40,11 @@ def zero_shot(
     clips: str | Path | Sequence[Any],
     labels: Sequence[str],
     *,
-    question: str = DEFAULT_QUESTION,
+    question: str | None = None,
     template: str = OPTIONS_TEMPLATE,
+    modality: str = "audio",
+    fps: float | None = None,
+    max_pixels: int | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> ZeroShot:
@@ -61,6 +64,10 @@ def zero_shot(
         Names of the classes, as the model would say them.
     question, template : str
         What is asked, and how; the template may hold ``{question}`` and ``{options}``.
+    modality : {"audio", "visual", "audio-visual"}
+        What of a clip the model is given.
+    fps, max_pixels : float and int, optional
+        Frames of each second of a video, and how large they may be; see :class:`calm.extract.Senses`.
     batch_size : int, optional
         Clips a forward pass; 8 unless given.
     progress : bool
@@ -89,8 +96,11 @@ def zero_shot(
         raise ValueError(f"zero_shot needs at least two labels, all different; got {labels!r}")
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    prompt = Prompt(template, question)
-    feed = Feed(lalm, found, [prompt.text(clip.question, names) for clip in found], padding_side="left")
+    request = Request(
+        lalm.name, template=template, question=question, modality=modality, fps=fps, max_pixels=max_pixels
+    )
+    texts = [request.prompt.text(clip.question, names) for clip in found]
+    feed = Feed(lalm, found, texts, padding_side="left", senses=request.senses)
     scores, heard = [np.empty((0, len(names)))], [np.empty(0, dtype=np.int64)]
     failures: dict[str, str] = {}
     with progress_bar(lalm, len(found), shown=progress) as bar:

@@ -21,7 +21,7 @@ def extract(
         Path,
         typer.Argument(
             help="A folder with one sub-folder a class, an AudioFolder with metadata.csv or .jsonl, a CSV, TSV, JSON "
-            "or JSONL manifest, or one audio file."
+            "or JSONL manifest, or one audio or video file."
         ),
     ],
     model: Annotated[
@@ -34,6 +34,16 @@ def extract(
     template: Annotated[str, typer.Option(help="The text beside the sound, with {question} and {options}.")] = (
         "{question}"
     ),
+    modality: Annotated[str, typer.Option(help="What of a clip the model is given: audio, visual or audio-visual.")] = (
+        "audio"
+    ),
+    fps: Annotated[
+        float | None, typer.Option(help="Frames of each second of a video; 2 unless given.", show_default=False)
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Height × width of a frame, larger ones are made smaller; 448 × 448.", show_default=False),
+    ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Average the last so many prompt tokens.")] = 1,
     max_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Cut clips there; the model's window unless given.")
@@ -68,6 +78,7 @@ def extract(
     ] = None,
     question_column: Annotated[str | None, typer.Option(help="Manifest column of questions.")] = None,
     options_column: Annotated[str | None, typer.Option(help="Manifest column of answer options.")] = None,
+    video_column: Annotated[str | None, typer.Option(help="Manifest column of videos, for their pictures.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = False,
@@ -78,18 +89,23 @@ def extract(
     Stop it, kill it, run it again: it goes on where it was. A clip that cannot be read is marked as failed with its
     reason, and tried again by the next run.
     """
-    from calm.extract import DEFAULT_QUESTION, Columns, Request, extract_to_cache, find_clips
+    from calm.extract import Columns, Request, extract_to_cache, find_clips
 
-    columns = Columns(audio_column, label_column, split_column, group_column, question_column, options_column)
+    columns = Columns(
+        audio_column, label_column, split_column, group_column, question_column, options_column, video_column
+    )
     clips = find_clips(data, columns=columns, root=root)
     request = Request(
         model=model,
         revision=revision,
         dtype=dtype,
         template=template,
-        question=DEFAULT_QUESTION if question is None else question,
+        question=question,
         tokens=tokens,
         max_seconds=max_seconds,
+        modality=modality,
+        fps=fps,
+        max_pixels=max_pixels,
     )
     if not json:
         typer.echo(_describe(data, clips))

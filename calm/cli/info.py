@@ -149,4 +149,8 @@ def _tell_extraction(request: Request, fingerprint: Fingerprint, asked: list[str
     position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
     typer.echo(f"position  {position}")
     cut = f"the first {fingerprint.max_seconds:g} s" if math.isfinite(fingerprint.max_seconds) else "whole clips"
-    typer.echo(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
+    if fingerprint.modality != "visual":
+        typer.echo(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
+    if fingerprint.modality != "audio":
+        side = round(fingerprint.max_pixels**0.5)
+        typer.echo(f"pictures  {fingerprint.fps:g} a second of up to {side} × {side} pixels, {cut}")

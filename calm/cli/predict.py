@@ -14,7 +14,7 @@ from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures,
 
 @one_line_errors
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Audio files, folders or manifests.")],
+    clips: Annotated[list[Path], typer.Argument(help="Audio or video files, folders or manifests.")],
     classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = Path("calm.safetensors"),
     top: Annotated[int, typer.Option(min=1, help="How many labels to name, the most probable first.")] = 3,
     model: Annotated[

@@ -20,10 +20,13 @@ from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.feed import FailedClip
 from calm.extract.lalm import LALM
 from calm.extract.models import ALIASES, checkpoint_of, load_lalm, resolve_model
+from calm.extract.perceive import Percept, perceive
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt
 from calm.extract.request import Extraction, Fingerprint, Request
 from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
+from calm.extract.senses import Senses
+from calm.extract.video import Frames, VideoError, read_frames
 
 if TYPE_CHECKING:
     from calm.extract.answers import answer_log_likelihoods
@@ -43,10 +46,14 @@ __all__ = [
     "ExtractionReport",
     "FailedClip",
     "Fingerprint",
+    "Frames",
     "HeadCache",
     "HeadRows",
+    "Percept",
     "Prompt",
     "Request",
+    "Senses",
+    "VideoError",
     "Waveform",
     "answer_log_likelihoods",
     "checkpoint_of",
@@ -58,8 +65,10 @@ __all__ = [
     "fingerprint_of",
     "head_vectors",
     "load_lalm",
+    "perceive",
     "progress_bar",
     "prompt_texts",
+    "read_frames",
     "read_waveform",
     "record_heads",
     "resolve_model",

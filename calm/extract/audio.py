@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.video import CONTAINER_SUFFIXES, VideoError, read_sound, seconds_of_container
+
 #: A file; a mono array ``(samples,)`` or ``(samples, channels)`` at the model's rate; or such an array with its rate.
 Audio = str | Path | NDArray[Any] | tuple[NDArray[Any], int]
 
@@ -39,7 +41,8 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
     Parameters
     ----------
     audio : path, array or (array, rate)
-        Any file that libsndfile reads, at any rate and number of channels; or samples ``(samples,)`` or
+        Any file that libsndfile reads, at any rate and number of channels, and the sound of films, m4a, aac and wma
+        (extra ``video``); or samples ``(samples,)`` or
         ``(samples, channels)``, floating point or scaled integers. An array without its rate is taken to be at
         ``sampling_rate``.
     sampling_rate : int
@@ -101,8 +104,10 @@ def seconds_of(audio: Audio, sampling_rate: int) -> float:
 
     if isinstance(audio, str | Path):
         try:
+            if Path(audio).suffix.lower() in CONTAINER_SUFFIXES:
+                return seconds_of_container(Path(audio))
             return float(soundfile.info(audio).duration)
-        except (soundfile.SoundFileError, OSError, TypeError):
+        except (soundfile.SoundFileError, VideoError, OSError, TypeError, ImportError):
             return 0.0
     array, rate = audio if isinstance(audio, tuple) else (audio, sampling_rate)
     return len(array) / rate
@@ -113,6 +118,11 @@ def _read_file(path: Path, max_seconds: float | None) -> tuple[NDArray[np.float3
 
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix.lower() in CONTAINER_SUFFIXES:
+        try:
+            return read_sound(path, None if max_seconds is None else max_seconds + _MARGIN_SECONDS)
+        except (VideoError, ImportError) as error:
+            raise AudioError(str(error)) from error
     try:
         with soundfile.SoundFile(path) as file:
             frames = -1 if max_seconds is None else math.ceil((max_seconds + _MARGIN_SECONDS) * file.samplerate)

@@ -32,7 +32,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -105,7 +105,7 @@ class HeadCache:
         self.seconds: NDArray[np.float32] = file["seconds"][:]
         self.peak: NDArray[np.float32] = file["peak"][:]
         self.request = Request(**json.loads(file.attrs["request"]))
-        self.fingerprint = Fingerprint(**{f.name: _plain(file.attrs[f.name]) for f in fields(Fingerprint)})
+        self.fingerprint = Fingerprint(**_attributes(file))
         self.made_with: dict[str, str] = json.loads(file.attrs["made_with"])
 
     def __len__(self) -> int:
@@ -273,5 +273,10 @@ def _texts(dataset: h5py.Dataset) -> NDArray[Any]:
     return np.asarray([value.decode() for value in dataset[:]], dtype=object)
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    """Read the fields of a fingerprint; a field that came later may be missing, and has its default."""
+    known = {f.name: file.attrs.get(f.name, f.default) for f in fields(Fingerprint)}
+    missing = [name for name, value in known.items() if value is MISSING]
+    if missing:
+        raise KeyError(missing[0])
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from calm.extract.audio import Audio
+from calm.extract.video import VIDEO_SUFFIXES, VideoSource
 
-#: What is taken for audio in a folder. The last row is not read by libsndfile; such a file is found, and then
-#: reported as unreadable, rather than passed over in silence.
+#: What is taken for audio in a folder. The last row is read by PyAV alone; where that is not installed, such a file is
+#: found, and then reported as unreadable, rather than passed over in silence.
 AUDIO_SUFFIXES = frozenset(
     (
         *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64"),
@@ -42,6 +43,7 @@ class Clip:
     group: str | None = None  #: recording, speaker, fold: never on both sides of a split
     question: str | None = None
     options: tuple[str, ...] | None = None
+    video: VideoSource | None = None  #: its pictures, where they are not in the same file
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Columns:
     group: str | None = None  #: group, speaker, recording (or with _id), fold
     question: str | None = None  #: question, prompt
     options: str | None = None  #: options, choices
+    video: str | None = None  #: video, video_path; pictures of the clip, and its sound if there is no audio column
 
 
 _USUAL_NAMES = {
@@ -63,6 +66,7 @@ _USUAL_NAMES = {
     "group": ("group", "group_id", "speaker", "speaker_id", "recording", "recording_id", "fold"),
     "question": ("question", "prompt"),
     "options": ("options", "choices"),
+    "video": ("video", "video_path", "video_file"),
 }
 
 
@@ -78,11 +82,12 @@ def find_clips(
     Parameters
     ----------
     source : path or sequence
-        - a folder with one sub-folder a class, which may lie in a folder for each split (``train/dog/1.wav``);
+        - a folder with one sub-folder a class, which may lie in a folder for each split (``train/dog/1.wav``); a sound
+          and a video of one name (``1.wav``, ``1.mp4``) are one clip;
         - a folder in Hugging Face's AudioFolder layout, with ``metadata.csv`` or ``metadata.jsonl``, which wins over
           the names of folders;
         - a CSV, TSV, JSON (a list of objects) or JSONL manifest; the JSON published with CALM is one;
-        - one audio file;
+        - one audio or video file;
         - a list of paths, arrays, or ``(array, rate)`` pairs.
     labels : sequence, optional
         Of a list in memory, one a clip; kept as text.
@@ -162,14 +167,33 @@ def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
             for clip in _clips_in_manifest(metadata, columns, p)
         ]
     _check_no_columns(columns, folder)
-    files = sorted(p for p in folder.rglob("*") if _looks_like_audio(p, folder))
+    files = sorted(p for p in folder.rglob("*") if _looks_like_clip(p, folder))
     if not files:
-        suffixes = ", ".join(sorted(AUDIO_SUFFIXES))
+        suffixes = ", ".join(sorted(AUDIO_SUFFIXES | VIDEO_SUFFIXES))
         raise ValueError(f"no audio in {folder}: no file there or below ends in {suffixes}")
+    pictures = _pictures_beside(files)
     splits = {p.name for p in split_folders}
     in_folders = [p.relative_to(folder).parts[0] for p in files if p.parent != folder]
     only_splits = bool(splits) and set(in_folders) <= splits
-    return [_clip_by_folder(p, folder, only_splits) for p in files]
+    return [
+        replace(_clip_by_folder(p, folder, only_splits), video=pictures.get(p))
+        for p in files
+        if p not in pictures.values()
+    ]
+
+
+def _pictures_beside(files: Iterable[Path]) -> dict[Path, Path]:
+    """Pair sounds and videos of one name in one folder: sound that was taken out of a video is the same clip."""
+    by_name: dict[Path, list[Path]] = {}
+    for path in files:
+        by_name.setdefault(path.with_suffix(""), []).append(path)
+    pairs = {}
+    for same in by_name.values():
+        videos = [path for path in same if path.suffix.lower() in VIDEO_SUFFIXES]
+        sounds = [path for path in same if path not in videos]
+        if len(videos) == len(sounds) == 1:
+            pairs[sounds[0]] = videos[0]
+    return pairs
 
 
 def _check_no_columns(columns: Columns, path: Path) -> None:
@@ -182,9 +206,9 @@ def _metadata_of(folder: Path) -> Path | None:
     return next((folder / name for name in _METADATA_NAMES if (folder / name).is_file()), None)
 
 
-def _looks_like_audio(path: Path, folder: Path) -> bool:
+def _looks_like_clip(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir()
+    return not hidden and path.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES and not path.is_dir()
 
 
 def _clip_by_folder(path: Path, folder: Path, under_splits: bool) -> Clip:
@@ -200,9 +224,9 @@ def _clips_in_manifest(manifest: Path, columns: Columns, root: Path) -> list[Cli
         raise ValueError(f"{manifest} lists no clips")
     names = {name: None for row in rows for name in row}  # keeps the order of first appearance
     found = {field.name: _find_column(field.name, columns, tuple(names), manifest) for field in fields(Columns)}
-    audio_column = found["audio"]
+    audio_column = found["audio"] or found["video"]  # a video's own sound, where there is no other
     if audio_column is None:
-        usual = ", ".join(_USUAL_NAMES["audio"])
+        usual = ", ".join(_USUAL_NAMES["audio"] + _USUAL_NAMES["video"])
         raise ValueError(f"{manifest} has no column of audio files: it has {', '.join(names)}; looked for {usual}")
     clips = [_clip_of_row(row, found, audio_column, root, f"{manifest}, entry {i}") for i, row in enumerate(rows, 1)]
     if not any(Path(str(clip.audio)).exists() for clip in clips):
@@ -264,8 +288,10 @@ def _clip_of_row(
             raise ValueError(f"{where}: {found[field]!r} must be one value, not {value!r}")
         return None if value is None else str(value).strip() or None
 
+    video = text("video")
     return Clip(
         audio=root / file,  # an absolute path stays as it is
+        video=None if video is None else root / video,
         name=_name_below(root, Path(file)),
         label=text("label"),
         split=text("split"),

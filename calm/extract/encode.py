@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calm.extract.clips import Clip
 from calm.extract.feed import Batch, BatchSize, FailedClip, Feed
+from calm.extract.senses import SOUND_ALONE, Senses
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ def head_vectors(
     clips: Sequence[Clip],
     texts: Sequence[str],
     *,
+    senses: Senses = SOUND_ALONE,
     tokens: int = 1,
     max_seconds: float | None = None,
     layers: Sequence[int] | None = None,
@@ -52,6 +54,8 @@ def head_vectors(
     clips : sequence of Clip
     texts : sequence of str
         What the model is asked beside each clip.
+    senses : Senses
+        What of a clip goes in: its sound, unless given.
     tokens : int
         1 for the last token of the prompt, m for the mean over the last m.
     max_seconds : float, optional
@@ -71,7 +75,7 @@ def head_vectors(
     EncodedBatch
         Each with its rows in order; all together in no order.
     """
-    feed = Feed(lalm, clips, texts, max_seconds=max_seconds)
+    feed = Feed(lalm, clips, texts, max_seconds=max_seconds, senses=senses)
     size = BatchSize(batch_size)
     before: tuple[Batch, torch.Tensor | None] | None = None
     for batch in feed.batches(size, rows=rows, workers=workers):

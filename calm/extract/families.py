@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from calm.extract.omni import omni_inputs, omni_sound_in_video
 from calm.extract.voxtral import voxtral_inputs, voxtral_tokens
+
+
+def _nothing(_: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,14 @@ class Family:
     window_seconds: Callable[[Any, Any], float] | None = None  #: of its config and its feature extractor
     adapter: str | None = None  #: folder of the checkpoint with the adapter by which it understands sound
     header: str = ""  #: what the chat template leaves to the model to write before its answer
-    arguments: Mapping[str, Any] = field(default_factory=dict)  #: of its forward pass
+    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing
+    """Of a batch of inputs: what its forward pass is told besides."""
     chat: str | None = None  #: goes round ``{text}``, where there is no chat template
     tokens: Callable[[Any, str], list[int]] | None = None  #: of a tokenizer and a rendered prompt
     inputs: Callable[..., Mapping[str, Any]] | None = None
     """Of a processor, a model's config, waveforms, rendered prompts and the side of the padding."""
+    pictures: Callable[..., Mapping[str, Any]] | None = None
+    """It can be shown videos: of a processor, a rendered prompt, frames, their rate, and their sound or None."""
 
 
 def _positions_of_fun_asr_nano(config: Any, extractor: Any) -> float:
@@ -70,12 +78,12 @@ FAMILIES: Mapping[str, Family] = {
     # Its mask is added to attention scores as 1 and 0; longer clips, which it cuts up, it cannot take in a batch.
     "phi4_multimodal": Family(mixes_lengths=False, shares_to=40, adapter="speech-lora"),
     # Its processor computes the spectrogram of a whole window, which is 300 s.
-    "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed),
+    "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed, pictures=omni_inputs, arguments=omni_sound_in_video),
     "qwen2_audio": Family(masks_silence=True),
     # It hears in chunks of a second: unmasked convolutions see what fills up a shorter one, which depends on the batch.
-    "qwen3_omni_moe_thinker": Family(shares_from=1),
+    "qwen3_omni_moe_thinker": Family(shares_from=1, pictures=omni_inputs, arguments=omni_sound_in_video),
     # It adds noise, drawn anew in every pass, to what it hears, unless told not to. Its template begins no answer.
-    "vibevoice_asr": Family(arguments={"sample": False}, header="<|im_start|>assistant\n"),
+    "vibevoice_asr": Family(arguments=lambda _: {"sample": False}, header="<|im_start|>assistant\n"),
     # It has no chat template, and its processor takes sounds from files only, and only by means of mistral-common.
     "voxtral": Family(chat="<s>[INST][BEGIN_AUDIO][AUDIO]{text}[/INST]", tokens=voxtral_tokens, inputs=voxtral_inputs),
     "voxtral_realtime": Family(no_prompt=_TRANSCRIBES),

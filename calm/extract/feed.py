@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.audio import AudioError, Waveform, read_waveform, seconds_of
+from calm.extract.audio import AudioError, seconds_of
 from calm.extract.clips import Clip
+from calm.extract.perceive import Percept, perceive
+from calm.extract.senses import SOUND_ALONE, Senses
+from calm.extract.video import VideoError, need_av
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +81,7 @@ class BatchSize:
 
 
 class Feed:
-    """Reads clips as a model hears them, and makes its inputs.
+    """Reads clips as a model hears and sees them, and makes its inputs.
 
     Parameters
     ----------
@@ -90,6 +93,15 @@ class Feed:
         Where long clips are cut; the model's window if that is shorter.
     padding_side : {"right", "left"}
         See :meth:`calm.extract.LALM.inputs`.
+    senses : Senses
+        What of a clip goes in.
+
+    Raises
+    ------
+    ValueError
+        If the model is to see, and cannot.
+    ImportError
+        If it is to see, and PyAV is not there.
     """
 
     def __init__(
@@ -100,9 +112,13 @@ class Feed:
         *,
         max_seconds: float | None = None,
         padding_side: Literal["left", "right"] = "right",
+        senses: Senses = SOUND_ALONE,
     ) -> None:
-        self.lalm, self.clips, self.texts, self.padding_side = lalm, clips, texts, padding_side
-        self.chats = {text: lalm.chat(text) for text in set(texts)}
+        if senses.sees:
+            need_av()
+        self.lalm, self.clips, self.texts = lalm, clips, texts
+        self.padding_side, self.senses = padding_side, senses
+        self.chats = {text: lalm.chat(text, senses) for text in set(texts)}
         self.limit = min((s for s in (max_seconds, lalm.window_seconds) if s is not None), default=None)
 
     def read(self, rows: Sequence[int]) -> list[Batch]:
@@ -111,24 +127,24 @@ class Feed:
         Clips that cannot be read are set aside with the reason.
         """
         read = {row: self._decode(self.clips[row]) for row in sorted(rows)}
-        heard = {row: wave for row, wave in read.items() if isinstance(wave, Waveform)}
+        there = {row: percept for row, percept in read.items() if isinstance(percept, Percept)}
         failed = {row: clip for row, clip in read.items() if isinstance(clip, FailedClip)}
-        parts = self.lalm.together([wave.samples for wave in heard.values()]) if heard else []
-        numbers = list(heard)
-        batches = [self._batch({numbers[i]: heard[numbers[i]] for i in part}) for part in parts]
+        parts = self.lalm.together(list(there.values())) if there else []
+        numbers = list(there)
+        batches = [self._batch({numbers[i]: there[numbers[i]] for i in part}) for part in parts]
         if failed:
             none = np.empty(0)
             batches.append(Batch(none.astype(np.int64), {}, none, none, failed))
         return batches
 
-    def _batch(self, heard: Mapping[int, Waveform]) -> Batch:
-        prompts = [self.chats[self.texts[row]] for row in heard]
-        waves = [wave.samples for wave in heard.values()]
+    def _batch(self, there: Mapping[int, Percept]) -> Batch:
+        prompts, percepts = [self.chats[self.texts[row]] for row in there], list(there.values())
+        prepared = self.lalm.prepare(percepts, prompts, senses=self.senses, padding_side=self.padding_side)
         return Batch(
-            rows=np.fromiter(heard, dtype=np.int64),
-            inputs=self.lalm.trimmed(self.lalm.prepare(waves, prompts, padding_side=self.padding_side)),
-            seconds=np.array([wave.seconds for wave in heard.values()]),
-            peak=np.array([wave.peak for wave in heard.values()]),
+            rows=np.fromiter(there, dtype=np.int64),
+            inputs=self.lalm.trimmed(prepared),
+            seconds=np.array([percept.seconds for percept in percepts]),
+            peak=np.array([percept.peak for percept in percepts]),
             failed={},
         )
 
@@ -165,7 +181,7 @@ class Feed:
             block = range(first, min(first + _SORTED_TOGETHER, len(self.clips)))
             if rows is not None and rows.isdisjoint(block):
                 continue
-            lengths = dict(zip(block, pool.map(self._heard_seconds, block), strict=True))
+            lengths = dict(zip(block, pool.map(self._seconds, block), strict=True))
             longest_first = sorted(block, key=lambda row: -lengths[row])  # stable: equal ones in their order
             while longest_first:
                 planned, longest_first = longest_first[: size.clips], longest_first[size.clips :]
@@ -173,12 +189,12 @@ class Feed:
                 if wanted:
                     yield wanted
 
-    def _heard_seconds(self, row: int) -> float:
+    def _seconds(self, row: int) -> float:
         seconds = seconds_of(self.clips[row].audio, self.lalm.sampling_rate)
         return min(seconds, math.inf if self.limit is None else self.limit)
 
-    def _decode(self, clip: Clip) -> Waveform | FailedClip:
+    def _decode(self, clip: Clip) -> Percept | FailedClip:
         try:
-            return read_waveform(clip.audio, self.lalm.sampling_rate, self.limit)
-        except (AudioError, OSError) as error:
+            return perceive(clip, self.senses, self.lalm.sampling_rate, self.limit)
+        except (AudioError, VideoError, OSError) as error:
             return FailedClip(str(error))

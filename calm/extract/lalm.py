@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.families import Family, family_of
+from calm.extract.perceive import Percept
+from calm.extract.senses import SOUND_ALONE, Senses
 from calm.extract.silence import fitting, trim
 from calm.extract.stacking import stack_inputs
 
@@ -27,6 +29,12 @@ _EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "c
 _FURTHER_NUMBERS = (
     *("frame_length", "frame_shift", "num_frames_lfr", "stride_lfr", "win_length", "preemphasis"),
     *("normalize_audio", "target_dB_FS", "min_frequency", "max_frequency", "mel_floor", "melspec_kwargs"),
+)
+
+#: What decides the inputs of a video.
+_PICTURE_NUMBERS = (
+    *("patch_size", "temporal_patch_size", "merge_size", "size", "resample"),
+    *("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor"),
 )
 
 #: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
@@ -113,20 +121,22 @@ class LALM:
             digest.update(sample.numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    @cached_property
-    def processor_digest(self) -> str:
-        """A fingerprint of how sound and text become inputs: a prompt's tokens, and the feature extractor's numbers."""
+    def processor_digest(self, senses: Senses = SOUND_ALONE) -> str:
+        """Digest how a clip and a text become inputs: a prompt's tokens, and the numbers of what makes features."""
         numbers = {name: getattr(self.extractor, name, None) for name in _EXTRACTOR_NUMBERS}
         further = {name: getattr(self.extractor, name, None) for name in _FURTHER_NUMBERS}
         numbers |= {name: number for name, number in further.items() if number is not None}
-        chat, tokenizer = self.chat("Which of 10 sounds is it?"), self.processor.tokenizer
+        if senses.sees:
+            seen = {name: getattr(self.processor.video_processor, name, None) for name in _PICTURE_NUMBERS}
+            numbers |= {f"video {name}": repr(number) for name, number in seen.items()}
+        chat, tokenizer = self.chat("Which of 10 sounds is it?", senses), self.processor.tokenizer
         if self.family.tokens is not None:
             tokens = self.family.tokens(tokenizer, chat)
         else:
             tokens = tokenizer(chat, **self._special_tokens(chat))["input_ids"]
         return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
 
-    def chat(self, text: str) -> str:
+    def chat(self, text: str, senses: Senses = SOUND_ALONE) -> str:
         """Put the model's chat template round one clip and a text, up to where the model would answer.
 
         Templates differ in where they look: for a clip and a text of the user's, for the text among the system's
@@ -136,8 +146,11 @@ class LALM:
         Raises
         ------
         ValueError
-            If the template leaves out the text or the sound, wherever they are.
+            If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
+            see one.
         """
+        if senses.sees:
+            return self._chat_about_video(text)
         if self.family.chat is not None:
             return self.family.chat.replace("{text}", text)
         mark = getattr(self.processor, "audio_token", None) or ""
@@ -151,6 +164,15 @@ class LALM:
             if mark in prompt and text.strip() in prompt:
                 return prompt + self.family.header
         raise ValueError(f"the chat template of model {self.name!r} has no place for a sound and a text beside it")
+
+    def _chat_about_video(self, text: str) -> str:
+        if self.family.pictures is None:
+            raise ValueError(f"model {self.name!r} is shown no videos here: qwen2.5-omni and qwen3-omni can be")
+        content = [{"type": "video"}, {"type": "text", "text": text}]
+        prompt = self._rendered([{"role": "user", "content": content}])
+        if self.processor.video_token not in prompt or text.strip() not in prompt:
+            raise ValueError(f"the chat template of model {self.name!r} has no place for a video and a text beside it")
+        return prompt + self.family.header
 
     def _rendered(self, messages: list[dict[str, Any]]) -> str:
         """Render a conversation; nothing where the template takes no such content."""
@@ -171,49 +193,56 @@ class LALM:
         begin = self.processor.tokenizer.bos_token
         return {"add_special_tokens": False} if begin is not None and prompt.startswith(begin) else {}
 
-    def together(self, waveforms: Sequence[NDArray[np.float32]]) -> list[list[int]]:
+    def together(self, clips: Sequence[Percept | NDArray[np.float32]]) -> list[list[int]]:
         """Split a batch into parts that go through the model together without a clip hearing another's padding.
 
         Returns
         -------
         list of list of int
-            Numbers of waveforms: all in one part, for most families.
+            Numbers of clips: all in one part, for most families.
         """
         family = self.family
         parts: dict[int, list[int]] = {}
-        for number, waveform in enumerate(waveforms):
-            shares = family.shares_from <= len(waveform) / self.sampling_rate <= family.shares_to
-            part = -1 - number if not shares else 0 if family.mixes_lengths else len(waveform)
+        for number, clip in enumerate(clips):
+            percept = Percept.of(clip, self.sampling_rate)
+            samples = 0 if percept.samples is None else len(percept.samples)
+            shares = percept.samples is None or family.shares_from <= samples / self.sampling_rate <= family.shares_to
+            part = -1 - number if not shares else 0 if family.mixes_lengths else samples
             parts.setdefault(part, []).append(number)
         return list(parts.values())
 
     def inputs(
         self,
-        waveforms: Sequence[NDArray[np.float32]],
+        clips: Sequence[Percept | NDArray[np.float32]],
         prompts: Sequence[str],
         *,
+        senses: Senses = SOUND_ALONE,
         padding_side: Literal["left", "right"] = "right",
     ) -> Mapping[str, Any]:
-        """Turn waveforms and rendered prompts into the model's inputs, on its device.
+        """Turn clips and rendered prompts into the model's inputs, on its device.
 
         Padding goes on the right, where causal attention cannot see it: a prompt keeps the positions that it has
         alone. On the left, it leaves room for an answer to follow.
 
         Parameters
         ----------
-        waveforms : sequence of float32 arrays (samples,)
-            Mono, at :attr:`sampling_rate`; such as may go :meth:`together`.
+        clips : sequence of Percept, or of float32 arrays (samples,)
+            From :func:`calm.extract.perceive`; or bare waveforms, mono, at :attr:`sampling_rate`. Such as may go
+            :meth:`together`.
         prompts : sequence of str
-            From :meth:`chat`, one a waveform.
+            From :meth:`chat`, one a clip.
+        senses : Senses
+            The same as for :meth:`chat`, and for perceiving.
         padding_side : {"right", "left"}
         """
-        return self.on_device(self.prepare(waveforms, prompts, padding_side=padding_side))
+        return self.on_device(self.prepare(clips, prompts, senses=senses, padding_side=padding_side))
 
     def prepare(
         self,
-        waveforms: Sequence[NDArray[np.float32]],
+        clips: Sequence[Percept | NDArray[np.float32]],
         prompts: Sequence[str],
         *,
+        senses: Senses = SOUND_ALONE,
         padding_side: Literal["left", "right"] = "right",
     ) -> Mapping[str, torch.Tensor]:
         """Do what :meth:`inputs` does, but stay on the CPU: without the model, and so ahead of it.
@@ -221,20 +250,29 @@ class LALM:
         Clips go to the processor one by one, and are put together then: what fills up a clip in a batch (silence, where
         the end is reflected for a clip alone) would reach its last frames.
         """
+        percepts = [Percept.of(clip, self.sampling_rate) for clip in clips]
         if self.family.inputs is not None:
+            waveforms = [percept.samples for percept in percepts]
             batch = self.family.inputs(self.processor, self.model.config, waveforms, prompts, padding_side)
         else:
-            rows = [self._row(waveform, prompt) for waveform, prompt in zip(waveforms, prompts, strict=True)]
+            rows = [self._row(percept, prompt, senses) for percept, prompt in zip(percepts, prompts, strict=True)]
             batch = stack_inputs(rows, self.processor.tokenizer.pad_token_id or 0, padding_side)
         dtype, pinned = self.model.dtype, self.device.type == "cuda"
         return {name: _as_input(value, dtype, pinned=pinned) for name, value in batch.items()}
 
-    def _row(self, waveform: NDArray[np.float32], prompt: str) -> Mapping[str, torch.Tensor]:
+    def _row(self, percept: Percept, prompt: str, senses: Senses) -> Mapping[str, torch.Tensor]:
         """Make inputs of one clip; how its sound is padded is the processor's affair, for most families."""
-        sound = {} if self.family.sound is None else self.family.sound(self.extractor, len(waveform))
+        sound: Mapping[str, Any] = {}
+        if percept.samples is not None and self.family.sound is not None:
+            sound = self.family.sound(self.extractor, len(percept.samples))
+        if percept.frames is not None and self.family.pictures is not None:
+            frames, how = percept.frames, (senses.fps, senses.max_pixels)
+            return self.family.pictures(
+                self.processor, prompt, frames, *how, percept.samples, self.sampling_rate, sound
+            )
         return self.processor(
             text=[prompt],
-            audio=[waveform],
+            audio=[percept.samples],
             sampling_rate=self.sampling_rate,
             return_tensors="pt",
             **({"audio_kwargs": sound} if sound else {}),
@@ -255,12 +293,15 @@ class LALM:
     def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
         """Bring what :meth:`prepare` made to the model's device, and add what its forward pass is told besides."""
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in prepared.items()}
-        return {**moved, **self.family.arguments}
+        return {**moved, **self.family.arguments(prepared)}
 
 
 def _as_input(tensor: torch.Tensor, dtype: torch.dtype, *, pinned: bool) -> torch.Tensor:
-    """Bring features to the model's dtype, in memory from which a GPU copies while it computes."""
-    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    """Bring features to the model's dtype, in memory from which a GPU copies while it computes.
+
+    A number for each clip is none: times in seconds must not be rounded.
+    """
+    tensor = tensor.to(dtype) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
     return tensor.pin_memory() if pinned else tensor
 
 

@@ -9,6 +9,13 @@ from dataclasses import dataclass
 #: Asked where neither the user nor the clip has a question.
 DEFAULT_QUESTION = "What is the sound in this audio clip?"
 
+#: The same by modality.
+QUESTIONS = {
+    "audio": DEFAULT_QUESTION,
+    "visual": "What is shown in this video?",
+    "audio-visual": "What is seen and heard in this video?",
+}
+
 
 @dataclass(frozen=True)
 class Prompt:

@@ -4,25 +4,58 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from calm.extract.prompt import Prompt
+from calm.extract.prompt import QUESTIONS, Prompt
+from calm.extract.senses import DEFAULT_FPS, DEFAULT_MAX_PIXELS, Senses
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: all that is needed to extract further clips in the same way."""
+    """What was asked for: all that is needed to extract further clips in the same way.
+
+    Raises
+    ------
+    ValueError
+        If there is no such modality, or frames are described for one without pictures.
+
+    Examples
+    --------
+    >>> Request(model="qwen2.5-omni", modality="audio-visual").fps
+    2.0
+    """
 
     model: str  #: alias, hub id or local folder
     revision: str | None = None  #: branch, tag or commit of a hub checkpoint
     dtype: str | None = None  #: of the computation; None takes float32 on a CPU, the checkpoint's own elsewhere
     template: str = Prompt.template  #: with {question} and {options}
-    question: str = Prompt.question  #: for clips without one of their own
+    question: str | None = None  #: for clips without one of their own; what is heard or seen unless given
     tokens: int = 1  #: 1 is the last token of the prompt, m the mean over the last m
     max_seconds: float | None = None  #: clips are cut there; None takes the model's window
+    modality: str = "audio"  #: what of a clip goes into the model: "audio", "visual" or "audio-visual"
+    fps: float | None = None  #: frames of each second of a video; None takes 2 where there are pictures
+    max_pixels: int | None = None  #: height × width of a frame; None takes 448 × 448 where there are pictures
+
+    def __post_init__(self) -> None:
+        senses = Senses(self.modality)
+        if senses.sees:
+            object.__setattr__(self, "fps", float(DEFAULT_FPS if self.fps is None else self.fps))
+            object.__setattr__(self, "max_pixels", DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels)
+            _ = self.senses
+        elif self.fps is not None or self.max_pixels is not None:
+            raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")
+        if self.question is None:
+            object.__setattr__(self, "question", QUESTIONS[self.modality])
+
+    @property
+    def senses(self) -> Senses:
+        """What of a clip goes into the model."""
+        if self.fps is None or self.max_pixels is None:
+            return Senses(self.modality)
+        return Senses(self.modality, self.fps, self.max_pixels)
 
     @property
     def prompt(self) -> Prompt:
         """Template and question together."""
-        return Prompt(self.template, self.question)
+        return Prompt(self.template, QUESTIONS[self.modality] if self.question is None else self.question)
 
 
 @dataclass(frozen=True)
@@ -39,6 +72,9 @@ class Fingerprint:
     tokens: int  #: how many last tokens are averaged
     sampling_rate: int  #: Hz
     max_seconds: float  #: clips were cut there; infinity for no limit
+    modality: str = "audio"  #: what of them went in
+    fps: float = 0.0  #: frames of each second; 0 without pictures
+    max_pixels: int = 0  #: of a frame; 0 without pictures
 
     def check_same(self, other: Fingerprint, mine: str, theirs: str) -> None:
         """Refuse another fingerprint.

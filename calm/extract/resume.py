@@ -7,11 +7,14 @@ from dataclasses import fields
 
 import numpy as np
 
-from calm.extract.audio import AudioError, read_waveform
+from calm.extract.audio import AudioError
 from calm.extract.cache import PENDING, HeadCache
 from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip
+from calm.extract.perceive import perceive
 from calm.extract.request import Request
+from calm.extract.senses import Senses
+from calm.extract.video import VideoError
 
 
 def check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
@@ -76,15 +79,14 @@ def anything_to_try(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[s
     if by_key.keys() - set(keys) or any(begun.status[row] == PENDING and keys[row] in by_key for row in begun.todo):
         return True
     unread = [by_key[keys[row]] for row in begun.todo if keys[row] in by_key]
-    limit = begun.fingerprint.max_seconds
-    return any(
-        _readable(clip, begun.fingerprint.sampling_rate, limit if np.isfinite(limit) else None) for clip in unread
-    )
+    made, senses = begun.fingerprint, begun.request.senses
+    limit = made.max_seconds if np.isfinite(made.max_seconds) else None
+    return any(_readable(clip, senses, made.sampling_rate, limit) for clip in unread)
 
 
-def _readable(clip: Clip, sampling_rate: int, max_seconds: float | None) -> bool:
+def _readable(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float | None) -> bool:
     try:
-        read_waveform(clip.audio, sampling_rate, max_seconds)
-    except (AudioError, OSError):  # the cache holds the reason already
+        perceive(clip, senses, sampling_rate, max_seconds)
+    except (AudioError, VideoError, OSError):  # the cache holds the reason already
         return False
     return True

@@ -157,6 +157,7 @@ def extract_to_cache(
                 lalm,
                 clips,
                 texts,
+                senses=request.senses,
                 tokens=request.tokens,
                 max_seconds=request.max_seconds,
                 rows=writer.todo.tolist(),
@@ -177,17 +178,20 @@ def extract_to_cache(
 
 def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
     """Find out all that changes a head vector, now that the model is there."""
-    prompt = request.prompt
-    chat = lalm.chat(prompt.template.replace("{question}", prompt.question))
+    prompt, senses = request.prompt, request.senses
+    chat = lalm.chat(prompt.template.replace("{question}", prompt.question), senses)
     limits = [s for s in (request.max_seconds, lalm.window_seconds) if s is not None]
     return Fingerprint(
         weights=lalm.weights_digest,
-        processor=lalm.processor_digest,
+        processor=lalm.processor_digest(senses),
         dtype=lalm.dtype,
         prompt=chat,
         tokens=request.tokens,
         sampling_rate=lalm.sampling_rate,
         max_seconds=min(limits, default=math.inf),
+        modality=senses.modality,
+        fps=senses.fps if senses.sees else 0.0,
+        max_pixels=senses.max_pixels if senses.sees else 0,
     )
 
 
