@@ -44,7 +44,7 @@ _MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a devic
 
 def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
     """Return head vectors (clips, layers, heads, dim) the published way."""
-    prompt = lalm.chat(REQUEST.question)
+    prompt = lalm.chat(REQUEST.prompt.question)
     kept: dict[int, torch.Tensor] = {}
     for layer, projection in enumerate(lalm.heads.projections):
         projection.register_forward_pre_hook(lambda _, args, layer=layer: kept.__setitem__(layer, args[0].clone()))
@@ -169,7 +169,7 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for size in args.batch_sizes:
         some = [clips[i % len(clips)] for i in range(size)]
-        prepared = lalm.trimmed(lalm.prepare(some, [lalm.chat(REQUEST.question)] * size))
+        prepared = lalm.trimmed(lalm.prepare(some, [lalm.chat(REQUEST.prompt.question)] * size))
         inputs = lalm.on_device(prepared)
         model = lalm.model_for(inputs)
         with FlopCounterMode(display=False) as counter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,11 @@ from torch.nn.functional import pad
 from calm.extract import LALM, answer_log_likelihoods, find_clips, head_vectors, load_lalm, record_heads
 from tests.conftest import noise
 from tests.families import CASES, Case
+from tests.families.common import usable
 
 QUESTION = "What is the sound in this audio clip?"
 #: In seconds; some are whole numbers of some encoder's frames, two are alike.
 LENGTHS = (1.0, 0.3, 1.7, 0.8, 1.7, 0.96, 1.76)
-
-
-def usable(package: str) -> bool:
-    """Tell whether a package can be imported: wheels built for another torch cannot."""
-    try:
-        importlib.import_module(package)
-    except (ImportError, OSError, RuntimeError):
-        return False
-    return True
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -29,6 +29,9 @@ from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
 from calm.extract.resume import anything_to_try, check_same_request, described_as
 
+#: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
+_FILLED_UP = 0.1
+
 
 @dataclass(frozen=True)
 class ExtractionReport:
@@ -238,7 +241,7 @@ def _report(cache: HeadCache, new: int) -> ExtractionReport:
         new=new,
         failed=int((cache.status == FAILED).sum()),
         failures=cache.failures,
-        cut=int((cache.seconds[done] > window + 0.01).sum()),  # a hundredth: rounding of encoders' frames
+        cut=int((cache.seconds[done] > window + _FILLED_UP).sum()),
         silent=int((cache.peak[done] == 0).sum()),
         window_seconds=window,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,12 @@ def save(folder: Path, model: Any, processor: Any) -> None:
                 parameter.normal_(0, 0.1)
     model.float().save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def usable(package: str) -> bool:
+    """Tell whether a package can be imported: wheels built for another torch cannot."""
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
