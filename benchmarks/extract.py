@@ -169,8 +169,7 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for size in args.batch_sizes:
         some = [clips[i % len(clips)] for i in range(size)]
-        prepared = lalm.trimmed(lalm.prepare(some, [lalm.chat(REQUEST.prompt.question)] * size))
-        inputs = lalm.on_device(prepared)
+        inputs = lalm.on_device(lalm.prepare(some, [lalm.chat(REQUEST.prompt.question)] * size, silence=False))
         model = lalm.model_for(inputs)
         with FlopCounterMode(display=False) as counter:
             record_heads(model, lalm.heads, inputs)

@@ -50,8 +50,13 @@ def _positions_of_fun_asr_nano(config: Any, extractor: Any) -> float:
 
 
 def _no_longer_than_needed(extractor: Any, samples: int) -> Mapping[str, Any]:
-    """End a spectrogram three frames after the clip, and not at the window's end: those of the clip stay the same."""
+    """End a spectrogram soon after the clip, and not at the window's end: frames of the clip stay the same.
+
+    Three more than the clip has, which its last ones and convolutions over them reach, and in steps of eight, so that
+    there are few different lengths, and none that strides do not divide.
+    """
     frames = -(-samples // extractor.hop_length) + 3
+    frames = -(-frames // 8) * 8
     return {"max_length": min(frames * extractor.hop_length, extractor.n_samples)}
 
 
@@ -79,7 +84,7 @@ FAMILIES: Mapping[str, Family] = {
     "phi4_multimodal": Family(mixes_lengths=False, shares_to=40, adapter="speech-lora"),
     # Its processor computes the spectrogram of a whole window, which is 300 s.
     "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed, pictures=omni_inputs, arguments=omni_sound_in_video),
-    "qwen2_audio": Family(masks_silence=True),
+    "qwen2_audio": Family(masks_silence=True, sound=_no_longer_than_needed),
     # It hears in chunks of a second: unmasked convolutions see what fills up a shorter one, which depends on the batch.
     "qwen3_omni_moe_thinker": Family(shares_from=1, pictures=omni_inputs, arguments=omni_sound_in_video),
     # It adds noise, drawn anew in every pass, to what it hears, unless told not to. Its template begins no answer.

@@ -139,10 +139,10 @@ class Feed:
 
     def _batch(self, there: Mapping[int, Percept]) -> Batch:
         prompts, percepts = [self.chats[self.texts[row]] for row in there], list(there.values())
-        prepared = self.lalm.prepare(percepts, prompts, senses=self.senses, padding_side=self.padding_side)
+        inputs = self.lalm.prepare(percepts, prompts, senses=self.senses, padding_side=self.padding_side, silence=False)
         return Batch(
             rows=np.fromiter(there, dtype=np.int64),
-            inputs=self.lalm.trimmed(prepared),
+            inputs=inputs,
             seconds=np.array([percept.seconds for percept in percepts]),
             peak=np.array([percept.peak for percept in percepts]),
             failed={},

@@ -244,26 +244,38 @@ class LALM:
         *,
         senses: Senses = SOUND_ALONE,
         padding_side: Literal["left", "right"] = "right",
+        silence: bool = True,
     ) -> Mapping[str, torch.Tensor]:
         """Do what :meth:`inputs` does, but stay on the CPU: without the model, and so ahead of it.
 
         Clips go to the processor one by one, and are put together then: what fills up a clip in a batch (silence, where
         the end is reflected for a clip alone) would reach its last frames.
+
+        Parameters
+        ----------
+        clips, prompts, senses, padding_side
+            As for :meth:`inputs`.
+        silence : bool
+            False leaves out what fills up an encoder's window where no clip can hear it (:mod:`calm.extract.silence`);
+            it takes :meth:`model_for` these inputs then.
         """
         percepts = [Percept.of(clip, self.sampling_rate) for clip in clips]
         if self.family.inputs is not None:
             waveforms = [percept.samples for percept in percepts]
             batch = self.family.inputs(self.processor, self.model.config, waveforms, prompts, padding_side)
         else:
-            rows = [self._row(percept, prompt, senses) for percept, prompt in zip(percepts, prompts, strict=True)]
+            short = not silence and self._can_leave_silence_out
+            pairs = zip(percepts, prompts, strict=True)
+            rows = [self._row(percept, prompt, senses, short) for percept, prompt in pairs]
             batch = stack_inputs(rows, self.processor.tokenizer.pad_token_id or 0, padding_side)
+            batch = trim(batch) if short else batch
         dtype, pinned = self.model.dtype, self.device.type == "cuda"
         return {name: _as_input(value, dtype, pinned=pinned) for name, value in batch.items()}
 
-    def _row(self, percept: Percept, prompt: str, senses: Senses) -> Mapping[str, torch.Tensor]:
+    def _row(self, percept: Percept, prompt: str, senses: Senses, short: bool) -> Mapping[str, torch.Tensor]:
         """Make inputs of one clip; how its sound is padded is the processor's affair, for most families."""
         sound: Mapping[str, Any] = {}
-        if percept.samples is not None and self.family.sound is not None:
+        if percept.samples is not None and self.family.sound is not None and (short or not self.family.masks_silence):
             sound = self.family.sound(self.extractor, len(percept.samples))
         if percept.frames is not None and self.family.pictures is not None:
             frames, how = percept.frames, (senses.fps, senses.max_pixels)
@@ -279,16 +291,14 @@ class LALM:
             **self._special_tokens(prompt),
         )
 
-    def trimmed(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Leave out of what :meth:`prepare` made the silence that no clip hears; for :meth:`model_for` it."""
+    @property
+    def _can_leave_silence_out(self) -> bool:
         spread = hasattr(self.model, "hf_device_map")  # its parts call back to those they were made of
-        return trim(prepared) if self.family.masks_silence and not spread else prepared
+        return self.family.masks_silence and not spread
 
     def model_for(self, inputs: Mapping[str, Any]) -> Any:
-        """Return the model as it takes inputs that were :meth:`trimmed`."""
-        if not self.family.masks_silence:
-            return self.model
-        return fitting(self.model, inputs["input_features"].shape[-1])
+        """Return the model as it takes inputs that were prepared without silence."""
+        return fitting(self.model, inputs["input_features"].shape[-1]) if self._can_leave_silence_out else self.model
 
     def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
         """Bring what :meth:`prepare` made to the model's device, and add what its forward pass is told besides."""
