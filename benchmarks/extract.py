@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import statistics
@@ -60,7 +59,7 @@ def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
     return np.stack(vectors)
 
 
-def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, workers: int) -> np.ndarray:
+def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, workers: int | None) -> np.ndarray:
     """Return head vectors by way of a cache."""
     clips = find_clips(list(paths))
     extract_to_cache(clips, out, REQUEST, lalm=lalm, storage="float32", batch_size=batch_size, workers=workers)
@@ -125,7 +124,8 @@ def measure(
 ) -> tuple[dict[str, float], np.ndarray]:
     vectors = f"{folder}/{method.replace(':', '-')}.npy"
     command = [sys.executable, __file__, "--worker", method, "--vectors", vectors, "--model", args.model]
-    command += ["--device", args.device, "--dtype", args.dtype, "--workers", str(args.workers), *paths]
+    command += ["--device", args.device, "--dtype", args.dtype, *paths]
+    command += ["--workers", str(args.workers)] if args.workers else []
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         sys.exit(f"{method}: {result.stderr[-2000:]}")
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--clips", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
+    parser.add_argument("--workers", type=int, help="threads for features; as by default")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--repeats", type=int, default=5, help="of each pass")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

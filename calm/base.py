@@ -17,11 +17,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from calm.classifier_file import write_classifier_file
+from calm.cores import cores
 from calm.explanation import Explanation
 from calm.extract import Extraction, Fingerprint, Request
 from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
-from calm.fit.parallel import cores, each
+from calm.fit.parallel import each
 from calm.fit.vote import zeros
 from calm.heads import (
     SLAB_NUMBERS,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from calm.base import SupportSet, moved
+from calm.cores import cores
 from calm.fit import (
     ClassStatistics,
     LinearVoter,
@@ -23,7 +24,7 @@ from calm.fit import (
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
 from calm.fit.metric import check_whitening
-from calm.fit.parallel import cores, each, spans
+from calm.fit.parallel import each, spans
 from calm.fit.reliability import Scheme
 from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
 from calm.held_out import HeldOutScores, hold_out

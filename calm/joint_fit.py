@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import get_blas_funcs
 
 from calm.base import SupportSet
+from calm.cores import cores
 from calm.fit import Metric, solve_ridge, unit_vectors
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
-from calm.fit.parallel import cores, each, spans
+from calm.fit.parallel import each, spans
 from calm.fit.vote import zeros
 
 #: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are

@@ -63,8 +63,13 @@ def extract(
         int | None, typer.Option(min=1, help="Clips a forward pass; as many as fit unless given.", show_default=False)
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Threads that decode, and compute features, ahead of the model.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that decode, and compute features, ahead of the model; by the number of cores.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that fails.")] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop clips from the cache that are gone from the data.")

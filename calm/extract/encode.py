@@ -41,7 +41,7 @@ def head_vectors(
     layers: Sequence[int] | None = None,
     rows: Sequence[int] | None = None,
     batch_size: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> Iterator[EncodedBatch]:
     """Send clips through a model, batch by batch.
 
@@ -67,8 +67,9 @@ def head_vectors(
     batch_size : int, optional
         Clips a forward pass: fewer from where memory was short. As many as a GPU holds, up to 64, unless given; 8 on
         a CPU.
-    workers : int
-        Threads that decode, resample and compute features ahead of the model.
+    workers : int, optional
+        Threads that decode, resample and compute features ahead of the model; one a core, up to 8, for a GPU, and on a
+        CPU a third of the cores, unless given.
 
     Yields
     ------

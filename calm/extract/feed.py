@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from calm.cores import cores
 from calm.extract.audio import AudioError, seconds_of
 from calm.extract.clips import Clip
 from calm.extract.perceive import Percept, perceive
@@ -148,7 +150,9 @@ class Feed:
             failed={},
         )
 
-    def batches(self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int = 2) -> Iterator[Batch]:
+    def batches(
+        self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None
+    ) -> Iterator[Batch]:
         """Yield all clips in batches of about one length, made by threads while the model works.
 
         Batches are planned for all clips, and hold of them what is in ``rows``: where some were done before, the others
@@ -160,10 +164,13 @@ class Feed:
             Looked at anew for every batch.
         rows : sequence of int, optional
             Read only these.
-        workers : int
-            Threads, each of which makes a whole batch.
+        workers : int, optional
+            Threads, each of which makes a whole batch: one a core for a GPU, up to 8, unless given; for a CPU a third
+            of the cores, since the model needs the others.
         """
-        with ThreadPoolExecutor(max(1, workers)) as pool:
+        if workers is None:
+            workers = max(1, cores() // 3) if self.lalm.device.type == "cpu" else min(8, cores())
+        with ThreadPoolExecutor(max(1, workers), initializer=_one_core) as pool:
             try:
                 waiting: deque[Future[list[Batch]]] = deque()
                 for planned in self._planned(size, None if rows is None else set(rows), pool):
@@ -198,3 +205,11 @@ class Feed:
             return perceive(clip, self.senses, self.lalm.sampling_rate, self.limit)
         except (AudioError, VideoError, OSError) as error:
             return FailedClip(str(error))
+
+
+def _one_core() -> None:
+    """Let a thread make features on one core: with teams of threads of their own, they would crowd out the model."""
+    import torch
+
+    torch.get_num_threads()  # sets up this thread, which would undo the limit later
+    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is of the thread that sets it

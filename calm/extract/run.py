@@ -60,7 +60,7 @@ def extract_to_cache(
     attention: str | None = None,
     trust_remote_code: bool = False,
     batch_size: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     strict: bool = False,
     prune: bool = False,
     progress: bool = False,

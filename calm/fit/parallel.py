@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, local
@@ -10,15 +9,10 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from calm.cores import cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None) -> list[Result]:
