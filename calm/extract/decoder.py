@@ -54,7 +54,7 @@ def find_heads(model: Any) -> DecoderHeads:
         If the decoder cannot be understood; the message says what was looked for and what was there.
     """
     name = type(model).__name__
-    decoder = _decoder(model)
+    decoder = inner_decoder(model)
     layers = getattr(decoder, "layers", None)
     if layers is None or len(layers) == 0:
         children = ", ".join(child for child, _ in decoder.named_children()) or "nothing"
@@ -72,7 +72,7 @@ def find_heads(model: Any) -> DecoderHeads:
     return DecoderHeads(tuple(projection for _, projection in found), sizes, numbers)
 
 
-def _decoder(model: Any) -> Any:
+def inner_decoder(model: Any) -> Any:
     """Return the innermost decoder: some models name a whole causal language model, head and all, as theirs."""
     decoder = model.get_decoder()
     while not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):

@@ -100,8 +100,10 @@ def _recorded(
     vectors = None
     try:
         if clips:
+            prefix = lalm.shared_prefix(batch.inputs, tokens)
             inputs = lalm.on_device(batch.inputs)
-            vectors = record_heads(lalm.model_for(inputs), lalm.heads, inputs, tokens=tokens, layers=layers)
+            model = lalm.model_for(inputs)
+            vectors = record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix)
         enough = True
     except torch.OutOfMemoryError:
         enough = False  # what the failed pass holds is free only when this block is left

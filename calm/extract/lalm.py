@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from calm.extract.prefix import SharedPrefix
+
 #: What decides the features of a waveform, in most families.
 _EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
 
@@ -36,6 +38,9 @@ _PICTURE_NUMBERS = (
     *("patch_size", "temporal_patch_size", "merge_size", "size", "resample"),
     *("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor"),
 )
+
+#: Fewer tokens than these are not worth the trouble; and of more than so many different beginnings, the oldest go.
+_WORTH_SHARING, _REMEMBERED = 4, 4
 
 #: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
 _DIGEST_VALUES = 64
@@ -290,6 +295,38 @@ class LALM:
             **({"audio_kwargs": sound} if sound else {}),
             **self._special_tokens(prompt),
         )
+
+    def shared_prefix(self, prepared: Mapping[str, torch.Tensor], tokens: int = 1) -> SharedPrefix | None:
+        """Run the decoder over the tokens with which all prompts begin; what was run lately is remembered.
+
+        Parameters
+        ----------
+        prepared : mapping
+            From :meth:`prepare`, padded on the right.
+        tokens : int
+            How many of the last tokens are recorded.
+
+        Returns
+        -------
+        SharedPrefix or None
+            For :func:`calm.extract.record_heads`. None where there are too few, or the decoder cannot go on from there.
+        """
+        from calm.extract.prefix import leading_tokens, run_prefix
+
+        names = (getattr(self.processor, name, None) for name in ("audio_token", "video_token"))
+        marks = [self.processor.tokenizer.convert_tokens_to_ids(name) for name in names if name]
+        leading = leading_tokens(prepared, marks, tokens) if marks else ()
+        if len(leading) < _WORTH_SHARING:
+            return None
+        if leading not in self._prefixes:
+            while len(self._prefixes) >= _REMEMBERED:
+                self._prefixes.pop(next(iter(self._prefixes)))
+            self._prefixes[leading] = run_prefix(self.model, leading)
+        return self._prefixes[leading]
+
+    @cached_property
+    def _prefixes(self) -> dict[tuple[int, ...], SharedPrefix | None]:
+        return {}
 
     @property
     def _can_leave_silence_out(self) -> bool:

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch.nn.functional import pad
 
 from calm.extract.decoder import DecoderHeads
+from calm.extract.prefix import SharedPrefix, after_prefix
 
 
 class _Recorded(Exception):
@@ -26,6 +27,7 @@ def record_heads(
     *,
     tokens: int = 1,
     layers: Sequence[int] | None = None,
+    prefix: SharedPrefix | None = None,
 ) -> torch.Tensor:
     """Run a forward pass up to the last attention, keeping the head vectors of chosen positions.
 
@@ -47,6 +49,9 @@ def record_heads(
     layers : sequence of int, optional
         Record only these layers, in this order; the pass ends at the last of them. All unless given. Of a hybrid,
         only layers with attention are counted.
+    prefix : SharedPrefix, optional
+        Of the tokens with which all prompts begin, from :meth:`calm.extract.LALM.shared_prefix`: the decoder leaves
+        them out. None of the last ``tokens`` may be among them.
 
     Returns
     -------
@@ -85,13 +90,14 @@ def record_heads(
     def keep(layer: int, x: torch.Tensor) -> None:
         if threading.get_ident() != thread:
             return  # another thread runs the model for itself
-        if x.shape[:-1] != mask.shape:
+        skipped = beginning.skipped
+        if x.shape[:-1] != (len(mask), mask.shape[1] - skipped):
             raise RuntimeError(
                 f"decoder layer {heads.layers[layer]} sees a sequence of shape {tuple(x.shape)}, but the prompt's mask "
                 f"is {tuple(mask.shape)}: positions cannot be told"
             )
         rows = torch.arange(len(x), device=x.device)[:, None]
-        chosen = x[rows, positions.to(x.device)].float()  # (clips, tokens, heads · dim)
+        chosen = x[rows, positions.to(x.device) - skipped].float()  # (clips, tokens, heads · dim)
         mean = torch.einsum("bt,btc->bc", share.to(x.device), chosen) if tokens > 1 else chosen[:, 0]
         n_heads, dim = heads.sizes[layer]
         vectors = rearrange(mean, "b (h d) -> b h d", h=n_heads)
@@ -100,6 +106,7 @@ def record_heads(
             raise enough
 
     with heads.lock, contextlib.ExitStack() as hooks:
+        beginning = hooks.enter_context(after_prefix(model, prefix))
         for layer in set(wanted):
             projection = heads.projections[layer]
             hook = projection.register_forward_pre_hook(lambda _, args, layer=layer: keep(layer, args[0]))
