@@ -33,6 +33,7 @@ import numpy as np
 import torch
 import transformers
 from architectures import build
+from gpu_time import GpuTime
 from torch.utils.flop_counter import FlopCounterMode
 
 from calm.extract import LALM, HeadCache, Request, extract_to_cache, find_clips, read_waveform, record_heads
@@ -85,9 +86,7 @@ def worker(args: argparse.Namespace) -> None:
     """Run one side and print its figures."""
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
     method, _, count = args.worker.partition(":")
-    busy: list[float] = []
-    if method == "ours" and lalm.device.type == "cuda":
-        watch(lalm, busy)
+    gpu = GpuTime(lalm) if method == "ours" and lalm.device.type == "cuda" else None
     loaded, start = peak_mib(lalm.device), synchronized(lalm.device)
     with tempfile.TemporaryDirectory() as folder:
         if method == "published":
@@ -97,26 +96,9 @@ def worker(args: argparse.Namespace) -> None:
         seconds = synchronized(lalm.device) - start
     np.save(args.vectors, vectors)
     figures = {"rate": len(args.data) / seconds, "above_loaded_mib": peak_mib(lalm.device) - loaded}
-    if busy:
-        figures["idle"] = 1 - sum(busy) / seconds
+    if gpu is not None:
+        figures["idle"] = 1 - gpu.seconds() / seconds
     print(json.dumps(figures))
-
-
-def watch(lalm: LALM, busy: list[float]) -> None:
-    """Note for how many seconds the device works on each batch, from the encoder's start to the last projection."""
-    begun = torch.cuda.Event(enable_timing=True)
-
-    def begin(*_: Any) -> None:
-        begun.record()
-
-    def end(*_: Any) -> None:
-        done = torch.cuda.Event(enable_timing=True)
-        done.record()
-        done.synchronize()
-        busy.append(begun.elapsed_time(done) / 1000)
-
-    lalm.model.get_input_embeddings().register_forward_pre_hook(begin)
-    lalm.heads.projections[-1].register_forward_pre_hook(end)
 
 
 def measure(

@@ -88,6 +88,7 @@ def predict_audio(
             request.model,
             revision=request.revision,
             dtype=request.dtype,
+            quantize=request.quantize,
             device=device,
             device_map=device_map,
             trust_remote_code=trust_remote_code,

@@ -30,7 +30,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
     ----------
     model : str
         Alias, hub id or local folder; see :func:`calm.extract.load_lalm`.
-    revision, dtype, device, device_map : str, optional
+    revision, dtype, device, device_map, quantize : str, optional
         See :func:`calm.extract.load_lalm`.
     template, question : str
         What the model is asked; see :class:`calm.extract.Prompt`. What is heard or seen unless given.
@@ -64,6 +64,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         dtype: str | None = None,
         device: str | None = None,
         device_map: str | None = None,
+        quantize: str | None = None,
         template: str = "{question}",
         question: str | None = None,
         tokens: int = 1,
@@ -78,6 +79,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.device_map = device_map
+        self.quantize = quantize
         self.template = template
         self.question = question
         self.tokens = tokens
@@ -123,7 +125,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
             max_pixels=self.max_pixels,
         )
         texts = prompt_texts(clips, request.prompt)
-        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map)
+        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map, self.quantize)
         batches = list(
             head_vectors(
                 lalm,
@@ -156,8 +158,13 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
 @lru_cache(maxsize=1)
 def _shared_lalm(
-    model: str, revision: str | None, dtype: str | None, device: str | None, device_map: str | None
+    model: str,
+    revision: str | None,
+    dtype: str | None,
+    device: str | None,
+    device_map: str | None,
+    quantize: str | None,
 ) -> LALM:
     from calm.extract import load_lalm
 
-    return load_lalm(model, revision=revision, dtype=dtype, device=device, device_map=device_map)
+    return load_lalm(model, revision=revision, dtype=dtype, device=device, device_map=device_map, quantize=quantize)

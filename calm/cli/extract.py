@@ -51,12 +51,16 @@ def extract(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32, bfloat16 or float16; float32 on a CPU, the checkpoint's own elsewhere."),
+        typer.Option(help="float32, bfloat16 or float16; float32 on a CPU, bfloat16 on a GPU."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
     device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
     attention: Annotated[
         str | None, typer.Option(help="How attention is computed: sdpa, eager, flash_attention_2 …", show_default=False)
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(help="int8 or nf4: weights in 8 or 4 bits, which takes less memory.", show_default=False),
     ] = None,
     storage: Annotated[str, typer.Option(help="float16 or float32, of the cache.")] = "float16",
     batch_size: Annotated[
@@ -104,6 +108,7 @@ def extract(
         model=model,
         revision=revision,
         dtype=dtype,
+        quantize=quantize,
         template=template,
         question=question,
         tokens=tokens,

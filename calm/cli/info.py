@@ -139,7 +139,8 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
 
 def _tell_extraction(request: Request, fingerprint: Fingerprint, asked: list[str], commit: str | None) -> None:
     at = f" at {commit}" if commit else ""
-    typer.echo(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}")
+    bits = f", {fingerprint.quantize}" if fingerprint.quantize else ""
+    typer.echo(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}{bits}")
     typer.echo(f"prompt    {fingerprint.prompt!r}")
     if len(asked) == 1:
         typer.echo(f"asked     {asked[0]!r}")

@@ -7,12 +7,14 @@ import difflib
 import hashlib
 import importlib.util
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.families import family_of
 from calm.extract.lalm import LALM
 from calm.extract.memory import check_fits, weight_bytes
+from calm.extract.quantize import check_quantize, is_quantized, quantization_config
 from calm.extract.tiny import CHECKPOINT, checkpoint_digest, random_tiny
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def load_lalm(
     device: str | None = None,
     device_map: str | None = None,
     attention: str | None = None,
+    quantize: str | None = None,
     trust_remote_code: bool = False,
 ) -> LALM:
     """Load a large audio-language model, frozen and in evaluation mode.
@@ -63,7 +66,8 @@ def load_lalm(
     revision : str, optional
         Branch, tag or commit of a hub checkpoint.
     dtype : {"float32", "bfloat16", "float16"}, optional
-        Of the computation. float32 on a CPU and the checkpoint's own elsewhere unless given.
+        Of the computation. float32 on a CPU, bfloat16 on a GPU that has it, and the checkpoint's own elsewhere, unless
+        given.
     device : str, optional
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` …; the first accelerator unless given.
     device_map : str, optional
@@ -71,6 +75,8 @@ def load_lalm(
     attention : str, optional
         How attention is computed, as transformers names it: ``"sdpa"``, ``"eager"``, ``"flash_attention_2"`` …; what
         transformers takes unless given. Head vectors differ by rounding.
+    quantize : {"int8", "nf4"}, optional
+        Load the weights of linear layers in 8 or 4 bits (extra ``quantize``): less memory, other vectors.
     trust_remote_code : bool
         Run code that comes with the checkpoint.
 
@@ -85,7 +91,7 @@ def load_lalm(
     MemoryError
         If its weights are larger than the memory that is free.
     ImportError
-        If ``device_map`` is asked for without its extra, or the model needs further packages.
+        If ``device_map`` or ``quantize`` is asked for without its extra, or the model needs further packages.
 
     Examples
     --------
@@ -101,35 +107,24 @@ def load_lalm(
         raise ValueError("give device or device_map, not both")
     if device_map is not None and importlib.util.find_spec("accelerate") is None:
         raise ImportError("device_map needs accelerate: pip install 'calm[device-map]'")
+    check_quantize(quantize)
     target = _as_device(device)
-    on_cpu = target.type == "cpu" and device_map is None
-    wanted = getattr(torch, dtype) if dtype else (torch.float32 if on_cpu else None)
+    wanted = getattr(torch, dtype) if dtype else _usual_dtype(target)
     resolved = resolve_model(name)
     if resolved == "tiny-random":
-        if device_map is not None:
-            raise ValueError("tiny-random fits on any device: leave device_map out")
+        if device_map is not None or quantize is not None:
+            raise ValueError("tiny-random fits on any device: leave device_map and quantize out")
         model, processor = random_tiny()
-        if wanted is not None:
-            model = model.to(wanted)
+        model = model.to(device=target, dtype=wanted)
         if attention is not None:
             model.set_attn_implementation(attention)
         commit = None
     else:
         where = str(CHECKPOINT) if resolved == "tiny" else resolved
+        how = _How(revision, wanted, target, device_map, attention, quantize, trust_remote_code)
         with _quiet() if resolved == "tiny" else contextlib.nullcontext():
-            model, processor = _load_pretrained(
-                where,
-                name,
-                revision,
-                wanted,
-                target if device_map is None else None,
-                device_map,
-                attention,
-                trust_remote_code,
-            )
+            model, processor = _load_pretrained(where, name, how)
         commit = _commit(where, revision)
-    if device_map is None:
-        model = model.to(target)
     lalm = LALM(name, model.eval().requires_grad_(False), processor, commit, checkpoint_of(name, revision))
     _check_takes_prompt(lalm)
     _check_whole(lalm)
@@ -173,21 +168,42 @@ def _as_device(device: str | None) -> torch.device:
     return target
 
 
-def _load_pretrained(
-    resolved: str,
-    name: str,
-    revision: str | None,
-    dtype: torch.dtype | None,
-    device: torch.device | None,
-    device_map: str | None,
-    attention: str | None,
-    trust_remote_code: bool,
-) -> tuple[Any, Any]:
+def _usual_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the dtype of the computation unless one is given; None for the checkpoint's own."""
+    import torch
+
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a checkpoint is to be loaded."""
+
+    revision: str | None
+    dtype: torch.dtype | None  #: None for the checkpoint's own
+    device: torch.device  #: where all of it goes, unless there is a map
+    device_map: str | None
+    attention: str | None
+    quantize: str | None
+    trust_remote_code: bool
+
+    def devices(self) -> list[torch.device]:
+        """Return the devices that share the weights."""
+        import torch
+
+        if self.device_map is None or self.device.type == "cpu":
+            return [self.device]
+        return [torch.device(self.device.type, i) for i in range(torch.accelerator.device_count())]
+
+
+def _load_pretrained(resolved: str, name: str, how: _How) -> tuple[Any, Any]:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
-    where = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    where = {"revision": how.revision or "main", "trust_remote_code": how.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(resolved, **where)
         thinker = getattr(config, "thinker_config", None)  # Omni models: the part that listens and reads
@@ -196,21 +212,35 @@ def _load_pretrained(
         auto_class = _auto_class(config)
         processor = AutoProcessor.from_pretrained(resolved, **where)
         _check_takes_audio(config, processor)  # before anything large is loaded
-        if device is not None:
+        if is_quantized(config) and how.quantize is not None:
+            raise ValueError("it is quantized already: leave quantize out")
+        if not is_quantized(config):
             # Where only the checkpoint's files tell its dtype, what surely does not fit is refused, and nothing else.
-            least = dtype or getattr(config, "dtype", None) or torch.bfloat16
-            check_fits(weight_bytes(auto_class, config, least, trust_remote_code), least, device)
+            least = how.dtype or getattr(config, "dtype", None) or torch.bfloat16
+            remote = how.trust_remote_code
+            needed = weight_bytes(auto_class, config, least, quantize=how.quantize, trust_remote_code=remote)
+            check_fits(needed, least, how.devices(), how.quantize)
+        # Weights in fewer bits cannot be moved once they are there.
+        stays = how.quantize is not None or is_quantized(config)
+        fewer = (
+            {}
+            if how.quantize is None
+            else {"quantization_config": quantization_config(how.quantize, how.dtype or torch.bfloat16)}
+        )
         model, loading = auto_class.from_pretrained(
             resolved,
             config=config,
-            dtype=dtype or "auto",
-            device_map=device_map,
-            attn_implementation=attention,
+            dtype=how.dtype or "auto",
+            device_map=how.device_map or ({"": how.device} if stays else None),
+            attn_implementation=how.attention,
             output_loading_info=True,
+            **fewer,
             **where,
         )
+        if how.device_map is None and not stays:
+            model = model.to(how.device)
         _check_complete(model, loading["missing_keys"])
-        _add_adapter(model, resolved, revision)
+        _add_adapter(model, resolved, how.revision)
     except MemoryError as error:
         raise MemoryError(f"cannot load model {name!r}: {error}") from error
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:

@@ -25,7 +25,7 @@ class Request:
 
     model: str  #: alias, hub id or local folder
     revision: str | None = None  #: branch, tag or commit of a hub checkpoint
-    dtype: str | None = None  #: of the computation; None takes float32 on a CPU, the checkpoint's own elsewhere
+    dtype: str | None = None  #: of the computation; None takes what :func:`calm.extract.load_lalm` does
     template: str = Prompt.template  #: with {question} and {options}
     question: str | None = None  #: for clips without one of their own; what is heard or seen unless given
     tokens: int = 1  #: 1 is the last token of the prompt, m the mean over the last m
@@ -33,6 +33,7 @@ class Request:
     modality: str = "audio"  #: what of a clip goes into the model: "audio", "visual" or "audio-visual"
     fps: float | None = None  #: frames of each second of a video; None takes 2 where there are pictures
     max_pixels: int | None = None  #: height × width of a frame; None takes 448 × 448 where there are pictures
+    quantize: str | None = None  #: "int8" or "nf4": weights of linear layers in fewer bits
 
     def __post_init__(self) -> None:
         senses = Senses(self.modality)
@@ -75,6 +76,7 @@ class Fingerprint:
     modality: str = "audio"  #: what of them went in
     fps: float = 0.0  #: frames of each second; 0 without pictures
     max_pixels: int = 0  #: of a frame; 0 without pictures
+    quantize: str = ""  #: weights of linear layers in fewer bits; empty for those of the checkpoint
 
     def check_same(self, other: Fingerprint, mine: str, theirs: str) -> None:
         """Refuse another fingerprint.

@@ -131,6 +131,7 @@ def extract_to_cache(
         request.model,
         revision=request.revision,
         dtype=request.dtype,
+        quantize=request.quantize,
         device=device,
         device_map=device_map,
         attention=attention,
@@ -195,6 +196,7 @@ def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
         modality=senses.modality,
         fps=senses.fps if senses.sees else 0.0,
         max_pixels=senses.max_pixels if senses.sees else 0,
+        quantize=request.quantize or "",
     )
 
 

@@ -1,0 +1,110 @@
+"""Where the time of an extraction goes: decoding, features, the model, storing; and how long it waits for clips.
+
+Every stage is timed where it runs, over a whole extraction from files to a cache. Stages beside the model run in
+threads ahead of it, so their times add up to more than the wall's. A GPU's own time is told by its events.
+
+    python benchmarks/stages.py ../shared/esc10
+    python benchmarks/stages.py ../shared/esc10 --model qwen2-audio --device cuda --dtype bfloat16
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import transformers
+from architectures import build
+from gpu_time import GpuTime
+
+from calm.extract import LALM, Request, extract_to_cache, feed, find_clips, recorder
+from calm.extract.cache_writer import CacheWriter
+
+STAGES = {
+    "reading lengths": (feed, "seconds_of"),
+    "decoding, resampling": (feed, "perceive"),
+    "features, tokens": (LALM, "prepare"),
+    "the model, as the CPU sees it": (recorder, "record_heads"),
+    "storing": (CacheWriter, "write"),
+}
+
+
+@contextmanager
+def timed(where: Any, name: str, note: list[tuple[float, float]]) -> Iterator[None]:
+    """Note wall time and CPU time of a thread in every call of a function."""
+    function = getattr(where, name)
+
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        wall, work = time.perf_counter(), time.thread_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            note.append((time.perf_counter() - wall, time.thread_time() - work))
+
+    with mock.patch.object(where, name, instead):
+        yield
+
+
+def waiting(note: list[tuple[float, float]]) -> Callable[..., Iterator[Any]]:
+    """Note how long whoever asks for the next batch waits for it."""
+    batches = feed.Feed.batches
+
+    def instead(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        waited = iter(batches(*args, **kwargs))
+        while True:
+            wall, work = time.perf_counter(), time.thread_time()
+            batch = next(waited, None)
+            note.append((time.perf_counter() - wall, time.thread_time() - work))
+            if batch is None:
+                return
+            yield batch
+
+    return instead
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="tiny", choices=("tiny", "small", "qwen2-audio", "qwen2.5-omni"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--rounds", type=int, default=1, help="how often every clip goes through")
+    args = parser.parse_args()
+    lalm = build(args.model, args.device, getattr(torch, args.dtype))
+    clips = find_clips(args.data)
+    clips = [type(clip)(clip.audio, f"{i} {clip.name}") for i in range(args.rounds) for clip in clips]
+    spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
+        out = Path(folder) / "warm.h5"
+        extract_to_cache(clips[:64], out, Request(args.model), lalm=lalm, workers=args.workers)
+        for stage, (where, name) in STAGES.items():
+            patches.enter_context(timed(where, name, spent[stage]))
+        patches.enter_context(mock.patch.object(feed.Feed, "batches", waiting(spent["waiting for clips"])))
+        gpu = GpuTime(lalm) if lalm.device.type == "cuda" else None
+        start = time.perf_counter()
+        extract_to_cache(clips, Path(folder) / "h.h5", Request(args.model), lalm=lalm, workers=args.workers)
+        wall = time.perf_counter() - start
+    where = torch.cuda.get_device_name() if lalm.device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(
+        f"{platform.platform()}, {where}, torch {torch.__version__}, transformers {transformers.__version__}; ", end=""
+    )
+    print(f"{args.model} in {args.dtype}, {len(clips)} clips, {len(clips) / wall:.1f} clips/s\n")
+    print("| stage | ms a clip, wall | ms a clip, CPU | share of the wall's time |\n| --- | --- | --- | --- |")
+    for stage, calls in spent.items():
+        walls, works = (1000 * sum(times) / len(clips) for times in zip(*calls, strict=True))
+        print(f"| {stage} | {walls:.2f} | {works:.2f} | {100 * walls * len(clips) / 1000 / wall:.0f} % |")
+    if gpu is not None:
+        print(f"\nthe GPU works {100 * gpu.seconds() / wall:.0f} % of the time")
+
+
+if __name__ == "__main__":
+    main()
