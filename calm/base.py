@@ -188,8 +188,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         total, layers = self.n_heads_in_, self.layers_
         if layers is None:
             return np.array([f"head {head}" for head in range(total)])
-        per_layer = total // layers
-        return np.array([f"layer {head // per_layer} · head {head % per_layer}" for head in range(total)])
+        per_layer, extraction = total // layers, self.extraction_
+        numbers = [layer if extraction is None else extraction.fingerprint.number_of(layer) for layer in range(layers)]
+        return np.array([f"layer {numbers[h // per_layer]} · head {h % per_layer}" for h in range(total)])
 
     @property
     def used_layers_(self) -> NDArray[np.int64] | None:

@@ -73,7 +73,9 @@ def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
     if classifier.layers_ is not None:
         per_layer = classifier.n_heads_in_ // classifier.layers_
         starts = np.arange(0, classifier.n_heads_in_, per_layer)
-        axis.set_xticks(starts - 0.5, [f"layer {layer}" for layer in range(len(starts))], fontsize=8, ha="left")
+        axis.set_xticks(
+            starts - 0.5, [name.split(" · ")[0] for name in classifier.head_names_[starts]], fontsize=8, ha="left"
+        )
         for start in starts[1:]:
             axis.axvline(start - 0.5, color="white", linewidth=0.7)
     axis.set_title("weight of each head, in equal shares", fontsize=10)

@@ -13,7 +13,18 @@ import torch
 from einops import rearrange, repeat
 from torch.nn.functional import pad
 
-from calm.extract import LALM, answer_log_likelihoods, find_clips, head_vectors, load_lalm, record_heads
+from calm import SAVClassifier, load
+from calm.extract import (
+    LALM,
+    HeadCache,
+    Request,
+    answer_log_likelihoods,
+    extract_to_cache,
+    find_clips,
+    head_vectors,
+    load_lalm,
+    record_heads,
+)
 from tests.conftest import noise
 from tests.families import CASES, Case
 from tests.families.common import usable
@@ -197,3 +208,15 @@ def test_models_that_cannot_be_asked_are_refused_before_they_are_loaded(
     importlib.import_module(f"tests.families.{module}").build(tmp_path)
     with pytest.raises(ValueError, match=f"cannot load model .*{reason}"):
         load_lalm(str(tmp_path))
+
+
+def test_heads_of_a_hybrid_are_called_by_the_decoders_own_layers(tmp_path: Path) -> None:
+    importlib.import_module("tests.families.nemo_speechlm").build(tmp_path / "model")
+    clips = find_clips([noise(0.5, seed) for seed in range(4)], labels=["a", "b", "a", "b"])
+    extract_to_cache(clips, tmp_path / "h.h5", Request(str(tmp_path / "model")), device="cpu")
+    with HeadCache(tmp_path / "h.h5") as cache:
+        assert (cache.shape[1], cache.fingerprint.layers) == (2, "2 5")
+        rows = cache[cache.done]
+        SAVClassifier().fit(rows, rows.labels).save(tmp_path / "s.safetensors")
+    names = load(tmp_path / "s.safetensors").head_names_.tolist()
+    assert names == [f"layer {layer} · head {head}" for layer in (2, 5) for head in range(4)]

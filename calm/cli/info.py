@@ -75,7 +75,8 @@ def _tell_cache(cache: HeadCache) -> None:
     state += [f"{len(facts['failed'])} failed"] if facts["failed"] else []
     size = cache.path.stat().st_size / 1e6
     typer.echo(f"{cache.path}: a head cache of {plural(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
-    typer.echo(f"heads     {layers} layers × {heads} heads × {dim} dimensions, {cache.storage}")
+    numbers = f" (those with attention: {cache.fingerprint.layers})" if cache.fingerprint.layers else ""
+    typer.echo(f"heads     {layers} layers{numbers} × {heads} heads × {dim} dimensions, {cache.storage}")
     labels = {label: n for label, n in facts["labels"].items() if label}
     if labels:
         smallest, largest = min(labels.values()), max(labels.values())

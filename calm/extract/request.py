@@ -77,6 +77,11 @@ class Fingerprint:
     fps: float = 0.0  #: frames of each second; 0 without pictures
     max_pixels: int = 0  #: of a frame; 0 without pictures
     quantize: str = ""  #: weights of linear layers in fewer bits; empty for those of the checkpoint
+    layers: str = ""  #: numbers of the decoder's layers with attention, where others have none; empty for all
+
+    def number_of(self, layer: int) -> int:
+        """Tell which layer of the decoder a layer of head vectors is; not the same for hybrids."""
+        return int(self.layers.split()[layer]) if self.layers else layer
 
     def check_same(self, other: Fingerprint, mine: str, theirs: str) -> None:
         """Refuse another fingerprint.

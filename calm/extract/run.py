@@ -182,7 +182,7 @@ def extract_to_cache(
 
 def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
     """Find out all that changes a head vector, now that the model is there."""
-    prompt, senses = request.prompt, request.senses
+    prompt, senses, numbers = request.prompt, request.senses, lalm.heads.layers
     chat = lalm.chat(prompt.template.replace("{question}", prompt.question), senses)
     limits = [s for s in (request.max_seconds, lalm.window_seconds) if s is not None]
     return Fingerprint(
@@ -197,6 +197,7 @@ def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
         fps=senses.fps if senses.sees else 0.0,
         max_pixels=senses.max_pixels if senses.sees else 0,
         quantize=request.quantize or "",
+        layers="" if numbers == tuple(range(len(numbers))) else " ".join(map(str, numbers)),
     )
 
 
