@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calm.extract import LALM, find_clips, head_vectors, load_lalm, record_heads
-from calm.extract.prefix import leading_tokens, run_prefix
+from calm.extract.prefix import SharedPrefixes, leading_tokens, run_prefix
 from tests.conftest import noise
 
 QUESTION = "What is the sound in this audio clip?"
@@ -50,8 +50,9 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
     waves = [noise(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 2.0))]
     chats = [tiny.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.prepare(waves, chats)
-    prefix = tiny.shared_prefix(prepared, how.get("tokens", 1))
-    assert prefix is not None and tiny.shared_prefix(prepared, how.get("tokens", 1)) is prefix
+    prefixes = SharedPrefixes(tiny, how.get("tokens", 1))
+    prefix = prefixes.of(prepared)
+    assert prefix is not None and prefixes.of(prepared) is prefix
     seen.clear()
     found, expected = (record_heads(tiny.model, tiny.heads, prepared, prefix=p, **how) for p in (prefix, None))
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -63,9 +64,9 @@ def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> Non
     vectors: dict[int, np.ndarray] = {}
     for batch in head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2):
         vectors |= dict(zip(batch.rows.tolist(), batch.vectors, strict=True))
+    beginning, *passes = seen
     inputs = tiny.inputs([noise(1.0, 0)], [tiny.chat(QUESTION)])
-    whole, prefix = inputs["input_ids"].shape[1], tiny.shared_prefix(inputs)
-    assert prefix is not None and seen[-2:] == [whole - prefix.length] * 2
+    assert beginning > 10 and passes == [inputs["input_ids"].shape[1] - beginning] * 2
     expected = record_heads(tiny.model, tiny.heads, inputs)[0].numpy()
     np.testing.assert_allclose(vectors[0], expected, atol=1e-5 * np.abs(expected).max())
 
@@ -74,7 +75,7 @@ def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) ->
     """A model that puts something else in the place of a token is run whole."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.prepare([noise(1.0)], [lalm.chat(QUESTION)])
-    prefix = lalm.shared_prefix(prepared)
+    prefix = SharedPrefixes(lalm).of(prepared)
     assert prefix is not None
     expected = record_heads(lalm.model, lalm.heads, prepared)
     prefix.embeddings = prefix.embeddings + 1
@@ -93,7 +94,8 @@ def test_a_decoder_that_forgets_has_no_shared_beginning() -> None:
 
 def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
     lalm = load_lalm("tiny-random", device="cpu")
+    prefixes = SharedPrefixes(lalm)
     for letter in "abcdefgh":
         chat = letter * 8 + lalm.chat(QUESTION)
-        assert lalm.shared_prefix(lalm.prepare([noise(0.5)], [chat])) is not None
-    assert len(lalm._prefixes) <= 4
+        assert prefixes.of(lalm.prepare([noise(0.5)], [chat])) is not None
+    assert len(prefixes._known) <= 4

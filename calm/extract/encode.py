@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from calm.extract.lalm import LALM
+    from calm.extract.prefix import SharedPrefixes
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def head_vectors(
     EncodedBatch
         Each with its rows in order; all together in no order.
     """
+    from calm.extract.prefix import SharedPrefixes
+
     feed = Feed(lalm, clips, texts, max_seconds=max_seconds, senses=senses)
-    size = BatchSize(batch_size)
+    size, prefixes = BatchSize(batch_size), SharedPrefixes(lalm, tokens)
     before: tuple[Batch, torch.Tensor | None] | None = None
     for batch in feed.batches(size, rows=rows, workers=workers):
-        for recorded in _recorded(feed, batch, size, tokens, layers):
+        for recorded in _recorded(feed, batch, size, prefixes, tokens, layers):
             if before is not None:  # copied and stored while the device works on what came after it
                 yield _encoded(lalm, *before, layers)
             before = recorded
@@ -89,7 +92,12 @@ def head_vectors(
 
 
 def _recorded(
-    feed: Feed, batch: Batch, size: BatchSize, tokens: int, layers: Sequence[int] | None
+    feed: Feed,
+    batch: Batch,
+    size: BatchSize,
+    prefixes: SharedPrefixes,
+    tokens: int,
+    layers: Sequence[int] | None,
 ) -> Iterator[tuple[Batch, torch.Tensor | None]]:
     """Record a batch, whole or in parts that memory suffices for; vectors stay on the device."""
     import torch
@@ -100,7 +108,7 @@ def _recorded(
     vectors = None
     try:
         if clips:
-            prefix = lalm.shared_prefix(batch.inputs, tokens)
+            prefix = prefixes.of(batch.inputs)
             inputs = lalm.on_device(batch.inputs)
             model = lalm.model_for(inputs)
             vectors = record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix)
@@ -120,7 +128,7 @@ def _recorded(
         return
     for part in np.array_split(batch.rows, 2):
         for again in feed.read(part.tolist()):
-            yield from _recorded(feed, again, size, tokens, layers)
+            yield from _recorded(feed, again, size, prefixes, tokens, layers)
 
 
 def _encoded(lalm: LALM, batch: Batch, recorded: torch.Tensor | None, layers: Sequence[int] | None) -> EncodedBatch:

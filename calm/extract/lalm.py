@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from calm.extract.conversation import about_sound, about_video
 from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.families import Family, family_of
+from calm.extract.identity import PROBE, processor_digest, weights_digest
 from calm.extract.perceive import Percept
 from calm.extract.senses import SOUND_ALONE, Senses
 from calm.extract.silence import fitting, trim
@@ -21,29 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-
-    from calm.extract.prefix import SharedPrefix
-
-#: What decides the features of a waveform, in most families.
-_EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
-
-#: And in some.
-_FURTHER_NUMBERS = (
-    *("frame_length", "frame_shift", "num_frames_lfr", "stride_lfr", "win_length", "preemphasis"),
-    *("normalize_audio", "target_dB_FS", "min_frequency", "max_frequency", "mel_floor", "melspec_kwargs"),
-)
-
-#: What decides the inputs of a video.
-_PICTURE_NUMBERS = (
-    *("patch_size", "temporal_patch_size", "merge_size", "size", "resample"),
-    *("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor"),
-)
-
-#: Fewer tokens than these are not worth the trouble; and of more than so many different beginnings, the oldest go.
-_WORTH_SHARING, _REMEMBERED = 4, 4
-
-#: Enough values of each tensor to tell any two checkpoints apart, few enough to read in an instant.
-_DIGEST_VALUES = 64
 
 
 @dataclass(frozen=True)
@@ -111,42 +88,21 @@ class LALM:
 
     @cached_property
     def weights_digest(self) -> str:
-        """A fingerprint of the weights themselves, whatever they are called and wherever they lie.
-
-        A sample of every tensor goes in.
-        """
-        import torch
-
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            flat = tensor.detach().reshape(-1)
-            step = max(1, flat.numel() // _DIGEST_VALUES)
-            sample = flat[::step].to(device="cpu", dtype=torch.float32)
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(sample.numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """A fingerprint of the weights themselves, whatever they are called and wherever they lie."""
+        return weights_digest(self.model)
 
     def processor_digest(self, senses: Senses = SOUND_ALONE) -> str:
-        """Digest how a clip and a text become inputs: a prompt's tokens, and the numbers of what makes features."""
-        numbers = {name: getattr(self.extractor, name, None) for name in _EXTRACTOR_NUMBERS}
-        further = {name: getattr(self.extractor, name, None) for name in _FURTHER_NUMBERS}
-        numbers |= {name: number for name, number in further.items() if number is not None}
-        if senses.sees:
-            seen = {name: getattr(self.processor.video_processor, name, None) for name in _PICTURE_NUMBERS}
-            numbers |= {f"video {name}": repr(number) for name, number in seen.items()}
-        chat, tokenizer = self.chat("Which of 10 sounds is it?", senses), self.processor.tokenizer
+        """Digest how a clip and a text become inputs."""
+        return processor_digest(self.processor, self.extractor, self._tokens(self.chat(PROBE, senses)), senses)
+
+    def _tokens(self, prompt: str) -> list[int]:
+        tokenizer = self.processor.tokenizer
         if self.family.tokens is not None:
-            tokens = self.family.tokens(tokenizer, chat)
-        else:
-            tokens = tokenizer(chat, **self._special_tokens(chat))["input_ids"]
-        return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
+            return self.family.tokens(tokenizer, prompt)
+        return tokenizer(prompt, **self._special_tokens(prompt))["input_ids"]
 
     def chat(self, text: str, senses: Senses = SOUND_ALONE) -> str:
         """Put the model's chat template round one clip and a text, up to where the model would answer.
-
-        Templates differ in where they look: for a clip and a text of the user's, for the text among the system's
-        (Qwen3-ASR), or for one string with the mark of a sound in it (Granite Speech). A model that would think first
-        is asked not to.
 
         Raises
         ------
@@ -154,43 +110,13 @@ class LALM:
             If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
             see one.
         """
-        if senses.sees:
-            return self._chat_about_video(text)
-        if self.family.chat is not None:
-            return self.family.chat.replace("{text}", text)
-        mark = getattr(self.processor, "audio_token", None) or ""
-        sound, words = {"type": "audio"}, {"type": "text", "text": text}
-        for messages in (
-            [{"role": "user", "content": [sound, words]}],
-            [{"role": "system", "content": [words]}, {"role": "user", "content": [sound]}],
-            [{"role": "user", "content": mark + text}],
-        ):
-            prompt = self._rendered(messages)
-            if mark in prompt and text.strip() in prompt:
-                return prompt + self.family.header
-        raise ValueError(f"the chat template of model {self.name!r} has no place for a sound and a text beside it")
-
-    def _chat_about_video(self, text: str) -> str:
-        if self.family.pictures is None:
+        if senses.sees and self.family.pictures is None:
             raise ValueError(f"model {self.name!r} is shown no videos here: qwen2.5-omni and qwen3-omni can be")
-        content = [{"type": "video"}, {"type": "text", "text": text}]
-        prompt = self._rendered([{"role": "user", "content": content}])
-        if self.processor.video_token not in prompt or text.strip() not in prompt:
-            raise ValueError(f"the chat template of model {self.name!r} has no place for a video and a text beside it")
-        return prompt + self.family.header
-
-    def _rendered(self, messages: list[dict[str, Any]]) -> str:
-        """Render a conversation; nothing where the template takes no such content."""
-        import jinja2
-
-        template = self.processor.chat_template or self.processor.tokenizer.get_chat_template()
-        how = {"chat_template": template, "add_generation_prompt": True, "tokenize": False}
-        try:
-            prompt: str = self.processor.apply_chat_template(messages, **how)
-            if prompt.rstrip().endswith("<think>"):
-                prompt = self.processor.apply_chat_template(messages, enable_thinking=False, **how)
-        except (TypeError, jinja2.TemplateError):
-            return ""
+        about = about_video if senses.sees else about_sound
+        prompt = about(self.processor, self.family, text)
+        if prompt is None:
+            what = "video" if senses.sees else "sound"
+            raise ValueError(f"the chat template of model {self.name!r} has no place for a {what} and a text beside it")
         return prompt
 
     def _special_tokens(self, prompt: str) -> Mapping[str, bool]:
@@ -296,37 +222,11 @@ class LALM:
             **self._special_tokens(prompt),
         )
 
-    def shared_prefix(self, prepared: Mapping[str, torch.Tensor], tokens: int = 1) -> SharedPrefix | None:
-        """Run the decoder over the tokens with which all prompts begin; what was run lately is remembered.
-
-        Parameters
-        ----------
-        prepared : mapping
-            From :meth:`prepare`, padded on the right.
-        tokens : int
-            How many of the last tokens are recorded.
-
-        Returns
-        -------
-        SharedPrefix or None
-            For :func:`calm.extract.record_heads`. None where there are too few, or the decoder cannot go on from there.
-        """
-        from calm.extract.prefix import leading_tokens, run_prefix
-
+    @property
+    def marks(self) -> list[int]:
+        """The tokens that stand for sound or pictures, as far as the processor tells them."""
         names = (getattr(self.processor, name, None) for name in ("audio_token", "video_token"))
-        marks = [self.processor.tokenizer.convert_tokens_to_ids(name) for name in names if name]
-        leading = leading_tokens(prepared, marks, tokens) if marks else ()
-        if len(leading) < _WORTH_SHARING:
-            return None
-        if leading not in self._prefixes:
-            while len(self._prefixes) >= _REMEMBERED:
-                self._prefixes.pop(next(iter(self._prefixes)))
-            self._prefixes[leading] = run_prefix(self.model, leading)
-        return self._prefixes[leading]
-
-    @cached_property
-    def _prefixes(self) -> dict[tuple[int, ...], SharedPrefix | None]:
-        return {}
+        return [self.processor.tokenizer.convert_tokens_to_ids(name) for name in names if name]
 
     @property
     def _can_leave_silence_out(self) -> bool:

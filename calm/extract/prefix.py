@@ -10,12 +10,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from calm.extract.decoder import inner_decoder
+
+if TYPE_CHECKING:
+    from calm.extract.lalm import LALM
+
+#: Fewer tokens than these are not worth the trouble; and of more than so many different beginnings, the oldest go.
+_WORTH_SHARING, _REMEMBERED = 4, 4
 
 #: What a decoder may be told beside its tokens without the hook here having to know what it means.
 _KNOWN = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", "cache_position"}
@@ -102,6 +108,43 @@ def run_prefix(model: Any, tokens: tuple[int, ...]) -> SharedPrefix | None:
     if not layers or any(type(layer) is not DynamicLayer or layer.get_seq_length() != len(tokens) for layer in layers):
         return None
     return SharedPrefix(embeddings, Cache(layers=[_SharedLayer(layer) for layer in layers]))
+
+
+class SharedPrefixes:
+    """The beginnings of a run's prompts.
+
+    Parameters
+    ----------
+    lalm : LALM
+    tokens : int
+        How many of the last tokens are recorded: they are no beginning.
+    """
+
+    def __init__(self, lalm: LALM, tokens: int = 1) -> None:
+        self._model, self._marks, self._tokens = lalm.model, lalm.marks, tokens
+        self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
+
+    def of(self, prepared: Mapping[str, torch.Tensor]) -> SharedPrefix | None:
+        """Return what the prompts of a batch begin with, run through the decoder now or remembered.
+
+        Parameters
+        ----------
+        prepared : mapping
+            From :meth:`calm.extract.LALM.prepare`, padded on the right.
+
+        Returns
+        -------
+        SharedPrefix or None
+            For :func:`calm.extract.record_heads`. None where there are too few, or the decoder cannot go on from there.
+        """
+        leading = leading_tokens(prepared, self._marks, self._tokens) if self._marks else ()
+        if len(leading) < _WORTH_SHARING:
+            return None
+        if leading not in self._known:
+            while len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[leading] = run_prefix(self._model, leading)
+        return self._known[leading]
 
 
 class Beginning:

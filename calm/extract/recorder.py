@@ -50,7 +50,7 @@ def record_heads(
         Record only these layers, in this order; the pass ends at the last of them. All unless given. Of a hybrid,
         only layers with attention are counted.
     prefix : SharedPrefix, optional
-        Of the tokens with which all prompts begin, from :meth:`calm.extract.LALM.shared_prefix`: the decoder leaves
+        Of the tokens with which all prompts begin, from :class:`calm.extract.prefix.SharedPrefixes`: the decoder leaves
         them out. None of the last ``tokens`` may be among them.
 
     Returns
