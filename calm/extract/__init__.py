@@ -19,7 +19,8 @@ from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.feed import FailedClip
 from calm.extract.lalm import LALM
-from calm.extract.models import ALIASES, checkpoint_of, load_lalm, resolve_model
+from calm.extract.models import load_lalm
+from calm.extract.names import ALIASES, checkpoint_of, resolve_model
 from calm.extract.perceive import Percept, perceive
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt

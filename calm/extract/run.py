@@ -23,7 +23,8 @@ from calm.extract.cache_writer import CacheWriter
 from calm.extract.clips import Clip
 from calm.extract.encode import EncodedBatch, head_vectors
 from calm.extract.lalm import LALM
-from calm.extract.models import checkpoint_of, load_lalm
+from calm.extract.models import load_lalm
+from calm.extract.names import checkpoint_of
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
