@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +164,24 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
         extract_to_cache(clips, tmp_path / "h.h5", Request(lalm.name, modality="audio-visual", max_pixels=1024))
     seen = extract_to_cache(clips, tmp_path / "v.h5", Request(lalm.name, modality="visual", fps=4.0), lalm=lalm)
     assert (seen.failures, seen.done, seen.silent) == ({}, 9, 0)
+
+
+def test_the_example_tells_what_is_seen_from_what_is_heard(
+    lalm: LALM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures tell the classes apart here, and sound cannot: it is the same in both."""
+    for kind, grey in (("dark", 20), ("bright", 220)):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for i in range(8):
+            drawn = np.random.default_rng(i).integers(-20, 20, (4, 16, 16, 3)) + grey
+            write_video(tmp_path / "data" / kind / f"{i}.mkv", drawn.astype(np.uint8), 4, noise(0.5, i, RATE))
+    example = Path(__file__).resolve().parents[1] / "examples" / "audio_visual.py"
+    told = [str(tmp_path / "data"), "--model", lalm.name, "--shots", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *told])
+    runpy.run_path(str(example), run_name="__main__")
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
+    accuracy = {name: float(rows[name][0].split(" ")[0]) for name in ("audio", "visual", "audio-visual")}
+    assert accuracy["audio"] < 80 < accuracy["visual"]
 
 
 def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, films: list[Clip]) -> None:
