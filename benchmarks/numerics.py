@@ -41,9 +41,10 @@ class Way:
     attention: str = "sdpa"
     batch_size: int = 1
     storage: str = "float32"
+    quantize: str | None = None
 
 
-def ways(dtypes: Sequence[str], attentions: Sequence[str]) -> Iterator[Way]:
+def ways(dtypes: Sequence[str], attentions: Sequence[str], bits: Sequence[str]) -> Iterator[Way]:
     yield Way("batches of 8", batch_size=8)
     yield Way("batches of 32", batch_size=32)
     for attention in attentions:
@@ -54,11 +55,14 @@ def ways(dtypes: Sequence[str], attentions: Sequence[str]) -> Iterator[Way]:
         yield Way(f"{dtype}, batches of 1", dtype=dtype)
         for attention in attentions:
             yield Way(f"{dtype}, attention {attention}", dtype=dtype, attention=attention, batch_size=8)
+    for quantize in bits:
+        yield Way(quantize, batch_size=8, quantize=quantize)
+        yield Way(f"{quantize}, batches of 1", quantize=quantize)
 
 
 def extract(model: str, device: str, clips: Sequence[Clip], way: Way) -> NDArray[np.float32]:
     """Return head vectors (clips, layers, heads, dim)."""
-    lalm = load_lalm(model, device=device, dtype=way.dtype, attention=way.attention)
+    lalm = load_lalm(model, device=device, dtype=way.dtype, attention=way.attention, quantize=way.quantize)
     found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
     for batch in head_vectors(lalm, clips, [DEFAULT_QUESTION] * len(clips), batch_size=way.batch_size):
         if batch.failed:
@@ -122,8 +126,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder of clips, one sub-folder a class")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float16"])
-    parser.add_argument("--attentions", nargs="+", default=["eager"])
+    parser.add_argument("--dtypes", nargs="*", default=["bfloat16", "float16"])
+    parser.add_argument("--attentions", nargs="*", default=["eager"])
+    parser.add_argument("--quantize", nargs="*", default=[], help="int8, nf4")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--sets", type=int, default=30)
     args = parser.parse_args()
@@ -144,7 +149,7 @@ def main() -> None:
     print("CALM fitted on the reference: labels that differ | accuracy |")
     print("| --- |" + " --- |" * 8)
     joined = rearrange(reference, "n l h d -> n (l h) d")
-    for way in ways(args.dtypes, args.attentions):
+    for way in ways(args.dtypes, args.attentions, args.quantize):
         found = extract(args.model, args.device, clips, way)
         distances = np.linalg.norm(found - reference, axis=-1) / lengths
         here = rearrange(found, "n l h d -> n (l h) d")
