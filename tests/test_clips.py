@@ -169,7 +169,7 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
     ("make", "error", "message"),
     [
         (lambda folder: folder / "nowhere", FileNotFoundError, "no such file or folder: .*nowhere"),
-        (lambda folder: touch(folder, "readme.txt"), ValueError, "no audio in .*: no file there or below ends in .aac"),
+        (lambda folder: touch(folder, "readme.txt"), ValueError, "no audio in .*: no file there or below ends in .3gp"),
         (manifest("a,b\n1,2\n"), ValueError, "no column of audio files: it has a, b; looked for file_name, audio"),
         (manifest("wav,label\n"), ValueError, "lists no clips"),
         (manifest("wav,label\n,dog\n"), ValueError, "entry 1: 'wav' names no file"),

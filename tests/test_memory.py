@@ -15,7 +15,7 @@ from tests.conftest import another_tiny
 def test_the_estimate_is_what_the_weights_take() -> None:
     model, _ = another_tiny()
     expected = sum(p.numel() for p in model.parameters()) * 2
-    assert memory.weight_bytes(AutoModelForMultimodalLM, model.config, torch.bfloat16) == expected
+    assert memory.count_weights(AutoModelForMultimodalLM, model.config).bytes(torch.bfloat16) == expected
 
 
 def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +51,28 @@ def test_attention_is_computed_as_asked() -> None:
     assert load_lalm("tiny", device="cpu", attention="eager").model.config._attn_implementation == "eager"
     with pytest.raises(ValueError, match="cannot load model 'tiny': .*nonsense"):
         load_lalm("tiny", device="cpu", attention="nonsense")
+
+
+def test_what_would_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 10e9)
+    gpus, weights = [torch.device("cuda", 0), torch.device("cuda", 1)], memory.Weights(int(8e9), int(1e9))
+    memory.check_fits(weights, torch.bfloat16, gpus)
+    whole = (
+        "36.0 GB in float32, and 2 devices together have 20.0 GB free; "
+        "in bfloat16 they take 18.0 GB; in int8 they take 12.0 GB; in nf4 they take 8.5 GB"
+    )
+    in_8_bits = "12.0 GB in int8, and cuda:0 has 10.0 GB free; in nf4 they take 8.5 GB; a device map spreads them over"
+    for where, quantize, message in ((gpus, None, whole), (gpus[:1], "int8", in_8_bits)):
+        with pytest.raises(MemoryError, match=message):
+            memory.check_fits(weights, torch.float32, where, quantize)
+    memory.check_fits(weights, torch.bfloat16, gpus[:1], "nf4")
+
+
+def test_quantizing_what_has_few_linear_layers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 10e9)
+    experts = memory.Weights(int(0.1e9), int(9.9e9))
+    with pytest.raises(ValueError, match="nf4 would leave 99 % of its weights as they are"):
+        memory.check_fits(experts, torch.bfloat16, [torch.device("cuda", 0)], "nf4")
+    with pytest.raises(MemoryError) as error:
+        memory.check_fits(experts, torch.bfloat16, [torch.device("cuda", 0)])
+    assert "int8" not in str(error.value) and "a device map" in str(error.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,3 +100,21 @@ def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
         chat = letter * 8 + lalm.chat(QUESTION)
         assert prefixes.of(lalm.prepare([noise(0.5)], [chat])) is not None
     assert len(prefixes._known) <= 4
+
+
+def test_threads_take_turns_on_one_model() -> None:
+    """None is cut short by the hook, or by the beginning, of another."""
+    lalm = load_lalm("tiny-random", device="cpu")
+    clips = find_clips([noise(0.3, seed) for seed in range(6)])
+
+    def vectors(question: str) -> np.ndarray:
+        found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
+        for batch in head_vectors(lalm, clips, [question] * len(clips), batch_size=1):
+            found[batch.rows] = batch.vectors
+        return found
+
+    questions = [f"{letter}?" for letter in "abcd"] * 3
+    alone = {question: vectors(question) for question in set(questions)}
+    with ThreadPoolExecutor(4) as pool:
+        for question, found in zip(questions, pool.map(vectors, questions), strict=True):
+            np.testing.assert_allclose(found, alone[question], atol=1e-5)

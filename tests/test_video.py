@@ -29,6 +29,7 @@ from calm.extract import (
     read_waveform,
 )
 from calm.extract.audio import seconds_of
+from calm.extract.feed import Feed
 from tests.conftest import noise
 from tests.videos import RATE, numbered_frames, numbers_of, write_video
 
@@ -200,3 +201,57 @@ def test_a_cache_from_before_videos_is_one_of_sound(tiny: LALM, tmp_path: Path) 
     assert extract_to_cache(clips, tmp_path / "h.h5", Request("tiny"), lalm=tiny).new == 1
     with HeadCache(tmp_path / "h.h5") as cache:
         assert (cache.fingerprint.modality, cache.request.modality) == ("audio", "audio")
+
+
+def odd_files(folder: Path) -> dict[str, Path]:
+    """Make files that are read in part, or not at all, each in another way."""
+    folder.mkdir()
+    wave = noise(0.5, 0, RATE)
+    tagged = write_video(folder / "tagged.mkv", numbered_frames(4), 4, wave, title="Zürich café")
+    tagged.write_bytes(tagged.read_bytes().replace("Zürich café".encode(), "Zürich café--".encode("latin-1")))
+    unknown = write_video(folder / "unknown.mkv", numbered_frames(4), 4, wave)
+    unknown.write_bytes(unknown.read_bytes().replace(b"A_PCM/INT/LIT", b"A_PCM/INT/XYZ"))
+    mono, stereo = (
+        write_video(folder / f"{n}.aac", None, wave=np.stack([wave] * n, axis=1), sound_codec="aac") for n in (1, 2)
+    )
+    (folder / "changing.aac").write_bytes(mono.read_bytes() + stereo.read_bytes())
+    small, large = (
+        write_video(folder / f"{n}.ts", numbered_frames(8, 48 * n, 64 * n), 25, codec="mpeg2video") for n in (1, 2)
+    )
+    (folder / "growing.ts").write_bytes(small.read_bytes() + large.read_bytes())
+    return {"tagged": tagged, "unknown": unknown, "changing": folder / "changing.aac", "growing": folder / "growing.ts"}
+
+
+def test_no_odd_file_stops_an_extraction(tiny: LALM, tmp_path: Path) -> None:
+    odd = odd_files(tmp_path / "odd")
+    clips = find_clips([odd["tagged"], odd["unknown"], odd["changing"], noise(0.5, 0, RATE)])
+    report = extract_to_cache(clips, tmp_path / "h.h5", Request("tiny"), lalm=tiny)
+    assert list(report.failures.values()) == ["there is no decoder for its sound"] and report.done == 3
+    assert read_waveform(odd["changing"], RATE).samples.size > 0.9 * RATE
+    assert read_frames(odd["growing"], 25.0, EVERYTHING).pictures.shape[1:] == (48, 64, 3)
+
+
+def test_pictures_that_no_encoder_takes_are_refused() -> None:
+    with pytest.raises(VideoError, match="pictures of 3000 × 2: too long for their width"):
+        read_frames((np.zeros((2, 2, 3000, 3), dtype=np.uint8), 2.0), 2.0, EVERYTHING)
+    with pytest.raises(VideoError, match="0 frames a second"):
+        read_frames((np.zeros((2, 8, 8, 3), dtype=np.uint8), 0), 2.0, EVERYTHING)
+
+
+def test_a_row_without_sound_has_that_of_its_video(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "m.csv").write_text("file_name,video,label\na.wav,a.mp4,dog\n,b.mp4,cat\n")
+    assert [clip.name for clip in find_clips(tmp_path / "m.csv")] == ["a.wav", "b.mp4"]
+
+
+def test_many_pictures_go_in_small_batches(tiny: LALM) -> None:
+    def planned(senses: Senses, seconds: float) -> int:
+        feed = Feed(tiny, [], [])
+        feed.senses = senses
+        return feed._with_pictures(seconds)
+
+    assert planned(Senses("audio"), 10) > 10**6
+    assert planned(Senses("visual"), 10) == 512 * 2**20 // (12 * 448**2 * 20)
+    assert planned(Senses("visual"), 10**5) == planned(Senses("visual"), 0) == 1
+    assert tiny.limit_seconds(None, Senses("visual", fps=1000.0)) == 0.768
+    assert tiny.limit_seconds(3.0, Senses("visual")) == 3.0

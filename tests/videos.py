@@ -31,9 +31,12 @@ def write_video(
     codec: str = "ffv1",
     sound_codec: str = "pcm_s16le",
     sound_begins: float = 0.0,
+    title: str | None = None,
 ) -> Path:
     """Write frames (n, height, width, 3), samples (n,) at 16 kHz or (n, channels), or both into a container."""
     with av.open(str(path), "w") as container:
+        if title is not None:
+            container.metadata["title"] = title
         if frames is not None:
             pictures = container.add_stream(codec, rate=fps)
             pictures.height, pictures.width = frames.shape[1:3]

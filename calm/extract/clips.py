@@ -172,14 +172,11 @@ def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
         suffixes = ", ".join(sorted(AUDIO_SUFFIXES | VIDEO_SUFFIXES))
         raise ValueError(f"no audio in {folder}: no file there or below ends in {suffixes}")
     pictures = _pictures_beside(files)
+    paired = set(pictures.values())
     splits = {p.name for p in split_folders}
     in_folders = [p.relative_to(folder).parts[0] for p in files if p.parent != folder]
     only_splits = bool(splits) and set(in_folders) <= splits
-    return [
-        replace(_clip_by_folder(p, folder, only_splits), video=pictures.get(p))
-        for p in files
-        if p not in pictures.values()
-    ]
+    return [replace(_clip_by_folder(p, folder, only_splits), video=pictures.get(p)) for p in files if p not in paired]
 
 
 def _pictures_beside(files: Iterable[Path]) -> dict[Path, Path]:
@@ -273,7 +270,7 @@ def _find_column(field: str, columns: Columns, names: Sequence[str], manifest: P
 def _clip_of_row(
     row: Mapping[str, Any], found: Mapping[str, str | None], audio_column: str, root: Path, where: str
 ) -> Clip:
-    file = row.get(audio_column)
+    file = row.get(audio_column) or row.get(found["video"] or audio_column)  # a video has its own sound
     if not isinstance(file, str) or not file:
         raise ValueError(f"{where}: {audio_column!r} names no file")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,10 @@ _SORTED_TOGETHER = 2048
 
 #: A batch is doubled up to here, and only where what it took so far is less than this share of what is left.
 _MOST_CLIPS, _SHARE_OF_FREE = 64, 0.9
+
+
+#: What the pictures of one batch may take on the CPU; as many batches wait as there are threads, and one more.
+_PICTURE_BYTES, _THREADS_FOR_PICTURES = 512 * 2**20, 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Feed:
         self.lalm, self.clips, self.texts = lalm, clips, texts
         self.padding_side, self.senses = padding_side, senses
         self.chats = {text: lalm.chat(text, senses) for text in set(texts)}
-        self.limit = min((s for s in (max_seconds, lalm.window_seconds) if s is not None), default=None)
+        self.limit = lalm.limit_seconds(max_seconds, senses)
 
     def read(self, rows: Sequence[int]) -> list[Batch]:
         """Decode some clips and make one batch of them, or as many as :meth:`calm.extract.LALM.together` wants.
@@ -169,7 +174,8 @@ class Feed:
             of the cores, since the model needs the others.
         """
         if workers is None:
-            workers = max(1, cores() // 3) if self.lalm.device.type == "cpu" else min(8, cores())
+            most = _THREADS_FOR_PICTURES if self.senses.sees else 8
+            workers = max(1, cores() // 3) if self.lalm.device.type == "cpu" else min(most, cores())
         with ThreadPoolExecutor(max(1, workers), initializer=_one_core) as pool:
             try:
                 waiting: deque[Future[list[Batch]]] = deque()
@@ -191,10 +197,16 @@ class Feed:
             lengths = dict(zip(block, pool.map(self._seconds, block), strict=True))
             longest_first = sorted(block, key=lambda row: -lengths[row])  # stable: equal ones in their order
             while longest_first:
-                planned, longest_first = longest_first[: size.clips], longest_first[size.clips :]
+                clips = min(size.clips, self._with_pictures(lengths[longest_first[0]]))
+                planned, longest_first = longest_first[:clips], longest_first[clips:]
                 wanted = [row for row in planned if rows is None or row in rows]
                 if wanted:
                     yield wanted
+
+    def _with_pictures(self, seconds: float) -> int:
+        """Tell how many clips of a length, or shorter ones, wait for the model together without crowding memory."""
+        each = self.senses.picture_bytes(seconds or math.inf)  # a length that cannot be told may be any
+        return max(1, int(_PICTURE_BYTES // each)) if each else sys.maxsize
 
     def _seconds(self, row: int) -> float:
         seconds = seconds_of(self.clips[row].audio, self.lalm.sampling_rate)

@@ -13,7 +13,7 @@ from calm.extract.decoder import DecoderHeads, find_heads
 from calm.extract.families import Family, family_of
 from calm.extract.identity import PROBE, processor_digest, weights_digest
 from calm.extract.perceive import Percept
-from calm.extract.senses import SOUND_ALONE, Senses
+from calm.extract.senses import MOST_FRAMES, SOUND_ALONE, Senses
 from calm.extract.silence import fitting, trim
 from calm.extract.stacking import stack_inputs
 
@@ -76,6 +76,11 @@ class LALM:
             return None if self._hears_more_than(samples) else float(samples / self.sampling_rate)
         tokens, each = (getattr(self.processor, name, None) for name in ("audio_seq_length", "audio_ms_per_token"))
         return None if tokens is None or each is None else tokens * each / 1000
+
+    def limit_seconds(self, max_seconds: float | None = None, senses: Senses = SOUND_ALONE) -> float | None:
+        """Tell where clips are cut: where it is asked for, at the window, or at as many pictures as are looked at."""
+        most = MOST_FRAMES / senses.fps if senses.sees else None
+        return min((s for s in (max_seconds, self.window_seconds, most) if s is not None), default=None)
 
     def _hears_more_than(self, samples: int) -> bool:
         """Whether a longer clip has more tokens: the processor takes it apart, or as it is."""

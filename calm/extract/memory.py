@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.quantize import BITS
@@ -11,16 +12,33 @@ from calm.extract.quantize import BITS
 if TYPE_CHECKING:
     import torch
 
+#: What takes more than this share of the memory is no remedy.
+_HARDLY_LESS = 0.9
 
-def weight_bytes(
-    auto_class: Any,
-    config: Any,
-    dtype: torch.dtype,
-    *,
-    quantize: str | None = None,
-    trust_remote_code: bool = False,
-) -> int:
-    """Count the bytes of a model's weights, without making them.
+
+@dataclass(frozen=True)
+class Weights:
+    """How many weights a model has."""
+
+    linear: int  #: of linear layers but the language-model head, which quantizing makes smaller
+    others: int
+
+    def bytes(self, dtype: torch.dtype, quantize: str | None = None) -> float:
+        """Tell what they take in a dtype, or with those of linear layers in fewer bits.
+
+        Examples
+        --------
+        >>> import torch
+        >>> Weights(1000, 50).bytes(torch.bfloat16), Weights(1000, 50).bytes(torch.bfloat16, "int8")
+        (2100, 1100.0)
+        """
+        if quantize is None:
+            return (self.linear + self.others) * dtype.itemsize
+        return self.others * dtype.itemsize + self.linear * BITS[quantize] / 8
+
+
+def count_weights(auto_class: Any, config: Any, trust_remote_code: bool = False) -> Weights:
+    """Count the weights of a model, without making them.
 
     Parameters
     ----------
@@ -28,9 +46,6 @@ def weight_bytes(
         An automatic class of transformers, which knows the model.
     config
         The model's.
-    dtype : torch.dtype
-    quantize : {"int8", "nf4"}, optional
-        The weights of linear layers, but for the language-model head, take fewer bits then.
     trust_remote_code : bool
         Run code that comes with the checkpoint.
 
@@ -40,20 +55,18 @@ def weight_bytes(
     >>> from transformers import AutoConfig, AutoModelForMultimodalLM
     >>> from calm.extract.tiny import CHECKPOINT
     >>> config = AutoConfig.from_pretrained(CHECKPOINT)
-    >>> round(weight_bytes(AutoModelForMultimodalLM, config, torch.float16) / 1e6, 1)
+    >>> round(count_weights(AutoModelForMultimodalLM, config).bytes(torch.float16) / 1e6, 1)
     8.5
     """
     import torch
 
     with torch.device("meta"):
         model = auto_class.from_config(config, trust_remote_code=trust_remote_code)
-    every = sum(parameter.numel() for parameter in model.parameters())
-    if quantize is None:
-        return every * dtype.itemsize
     head = model.get_output_embeddings()
-    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    fewer = sum(module.weight.numel() for module in linear)
-    return round((every - fewer) * dtype.itemsize + fewer * BITS[quantize] / 8)
+    every = sum(parameter.numel() for parameter in model.parameters())
+    # bitsandbytes replaces this very class: experts that are one tensor stay as they are.
+    linear = sum(m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and m is not head)
+    return Weights(linear, every - linear)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -68,13 +81,14 @@ def free_bytes(device: torch.device) -> float:
     return math.inf
 
 
-def check_fits(needed: int, dtype: torch.dtype, devices: Sequence[torch.device], quantize: str | None = None) -> None:
+def check_fits(
+    weights: Weights, dtype: torch.dtype, devices: Sequence[torch.device], quantize: str | None = None
+) -> None:
     """Refuse weights that take more memory than is free.
 
     Parameters
     ----------
-    needed : int
-        Bytes, from :func:`weight_bytes`.
+    weights : Weights
     dtype : torch.dtype
         Of the weights, or of the computation with them.
     devices : sequence of torch.device
@@ -85,21 +99,29 @@ def check_fits(needed: int, dtype: torch.dtype, devices: Sequence[torch.device],
     ------
     MemoryError
         With what they take, what there is, and what takes less.
+    ValueError
+        If quantizing leaves nearly all of them as they are.
     """
+    import torch
+
+    whole, needed = weights.bytes(dtype), weights.bytes(dtype, quantize)
+    if needed > _HARDLY_LESS * whole and quantize is not None:
+        share = 100 * weights.others / (weights.linear + weights.others)
+        raise ValueError(
+            f"{quantize} would leave {share:.0f} % of its weights as they are: they are in no linear layer"
+        )
     free = sum(free_bytes(device) for device in devices)
     if needed <= free:
         return
-    advice = []
-    if dtype.itemsize > 2 and quantize is None:
-        advice.append(f"in bfloat16 they take {needed * 2 / dtype.itemsize / 1e9:.1f} GB")
     on_gpu = devices[0].type == "cuda"
-    if on_gpu and quantize != "nf4":
-        advice.append(f"quantize takes less ({', '.join(BITS) if quantize is None else 'nf4'})")
+    less = {"bfloat16": weights.bytes(torch.bfloat16)} if quantize is None else {}
+    less |= {bits: weights.bytes(dtype, bits) for bits in BITS} if on_gpu else {}
+    advice = [f"in {how} they take {size / 1e9:.1f} GB" for how, size in less.items() if size < _HARDLY_LESS * needed]
     if on_gpu and len(devices) == 1:
         advice.append("a device map spreads them over several GPUs")
     here = quantize or str(dtype).removeprefix("torch.")
-    where = str(devices[0]) if len(devices) == 1 else f"{len(devices)} devices together"
+    where = f"{devices[0]} has" if len(devices) == 1 else f"{len(devices)} devices together have"
     raise MemoryError(
-        f"its weights take {needed / 1e9:.1f} GB in {here}, and {where} {'has' if len(devices) == 1 else 'have'} "
-        f"{free / 1e9:.1f} GB free" + "".join(f"; {words}" for words in advice)
+        f"its weights take {needed / 1e9:.1f} GB in {here}, and {where} {free / 1e9:.1f} GB free"
+        + "".join(f"; {words}" for words in advice)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from calm.extract.families import family_of
 from calm.extract.lalm import LALM
-from calm.extract.memory import check_fits, weight_bytes
+from calm.extract.memory import check_fits, count_weights
 from calm.extract.names import checkpoint_of, commit_of, resolve_model
 from calm.extract.quantize import check_quantize, is_quantized, quantization_config
 from calm.extract.tiny import CHECKPOINT, random_tiny
@@ -128,7 +128,7 @@ def _usual_dtype(device: torch.device) -> torch.dtype | None:
 
     if device.type == "cpu":
         return torch.float32
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else None
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ def _load_pretrained(resolved: str, name: str, how: _How) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(resolved, **where)
         thinker = getattr(config, "thinker_config", None)  # Omni models: the part that listens and reads
         if isinstance(thinker, PreTrainedConfig):
+            if is_quantized(config):
+                thinker.quantization_config = config.quantization_config
             config = thinker
         auto_class = _auto_class(config)
         processor = AutoProcessor.from_pretrained(resolved, **where)
@@ -171,9 +173,8 @@ def _load_pretrained(resolved: str, name: str, how: _How) -> tuple[Any, Any]:
         if not is_quantized(config):
             # Where only the checkpoint's files tell its dtype, what surely does not fit is refused, and nothing else.
             least = how.dtype or getattr(config, "dtype", None) or torch.bfloat16
-            remote = how.trust_remote_code
-            needed = weight_bytes(auto_class, config, least, quantize=how.quantize, trust_remote_code=remote)
-            check_fits(needed, least, how.devices(), how.quantize)
+            weights = count_weights(auto_class, config, how.trust_remote_code)
+            check_fits(weights, least, how.devices(), how.quantize)
         # Weights in fewer bits cannot be moved once they are there.
         stays = how.quantize is not None or is_quantized(config)
         fewer = (

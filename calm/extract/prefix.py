@@ -8,6 +8,7 @@ comes after them runs for each clip.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ class SharedPrefixes:
     """
 
     def __init__(self, lalm: LALM, tokens: int = 1) -> None:
-        self._model, self._marks, self._tokens = lalm.model, lalm.marks, tokens
+        self._lalm, self._marks, self._tokens = lalm, lalm.marks, tokens
         self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
 
     def of(self, prepared: Mapping[str, torch.Tensor]) -> SharedPrefix | None:
@@ -143,7 +144,8 @@ class SharedPrefixes:
         if leading not in self._known:
             while len(self._known) >= _REMEMBERED:
                 self._known.pop(next(iter(self._known)))
-            self._known[leading] = run_prefix(self._model, leading)
+            with self._lalm.heads.lock:  # threads take turns on one model
+                self._known[leading] = run_prefix(self._lalm.model, leading)
         return self._known[leading]
 
 
@@ -160,13 +162,15 @@ def after_prefix(model: Any, prefix: SharedPrefix | None) -> Iterator[Beginning]
     A decoder that is given anything for every token that is not understood here, or other embeddings of the shared
     tokens, runs over all of them.
     """
-    beginning = Beginning()
+    beginning, thread = Beginning(), threading.get_ident()
     if prefix is None:
         yield beginning
         return
     length = prefix.length
 
     def leave_out(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        if threading.get_ident() != thread:
+            return None  # another thread runs the model for itself
         given = {name: value for name, value in kwargs.items() if not (value is None or isinstance(value, bool))}
         mask = given.get("attention_mask")
         understood = not args and given.keys() <= _KNOWN and (mask is None or getattr(mask, "ndim", 0) == 2)

@@ -184,8 +184,8 @@ def extract_to_cache(
 def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
     """Find out all that changes a head vector, now that the model is there."""
     prompt, senses, numbers = request.prompt, request.senses, lalm.heads.layers
+    limit = lalm.limit_seconds(request.max_seconds, senses)
     chat = lalm.chat(prompt.template.replace("{question}", prompt.question), senses)
-    limits = [s for s in (request.max_seconds, lalm.window_seconds) if s is not None]
     return Fingerprint(
         weights=lalm.weights_digest,
         processor=lalm.processor_digest(senses),
@@ -193,7 +193,7 @@ def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
         prompt=chat,
         tokens=request.tokens,
         sampling_rate=lalm.sampling_rate,
-        max_seconds=min(limits, default=math.inf),
+        max_seconds=math.inf if limit is None else limit,
         modality=senses.modality,
         fps=senses.fps if senses.sees else 0.0,
         max_pixels=senses.max_pixels if senses.sees else 0,

@@ -12,6 +12,9 @@ DEFAULT_FPS = 2.0
 #: 448², the usual picture of a vision encoder: 256 tokens for every two frames in Qwen2.5-Omni.
 DEFAULT_MAX_PIXELS = 448 * 448
 
+#: Of one clip; Qwen's own processors take no more.
+MOST_FRAMES = 768
+
 #: No encoder sees anything in less.
 _MIN_PIXELS = 28 * 28
 
@@ -52,6 +55,10 @@ class Senses:
     def sees(self) -> bool:
         """Whether pictures go in."""
         return self.modality != "audio"
+
+    def picture_bytes(self, seconds: float) -> float:
+        """Tell what the pictures of a clip take as features, in float32, at most."""
+        return 12 * self.max_pixels * min(max(1.0, seconds * self.fps), MOST_FRAMES) if self.sees else 0.0
 
 
 #: What goes in unless anything else is asked for.

@@ -17,10 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Files that hold pictures.
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv"))
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".3gp")
+)
 
 #: Files whose sound libsndfile does not read.
-CONTAINER_SUFFIXES = VIDEO_SUFFIXES | frozenset((".m4a", ".aac", ".wma", ".3gp", ".mka"))
+CONTAINER_SUFFIXES = VIDEO_SUFFIXES | frozenset((".m4a", ".aac", ".wma", ".mka"))
+
+#: Encoders take no pictures that are so many times as long as wide.
+_MOST_ASPECT = 200
 
 #: A file with pictures; or frames ``(frames, height, width, 3)`` of uint8, with how many there are in a second.
 VideoSource = str | Path | tuple[NDArray[np.uint8], float]
@@ -90,9 +95,13 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
         with _opened(Path(video)) as container:
             if not container.streams.video:
                 raise VideoError("no pictures in it")
+            if container.streams.video[0].codec_context is None:
+                raise VideoError("there is no decoder for its pictures")
             return _taken(_shown(container), container_seconds(container), fps, max_pixels, max_seconds)
     array, rate = video
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not rate > 0:
+    if not rate > 0:
+        raise VideoError(f"{rate!r} frames a second; expected more than none")
+    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8:
         raise VideoError(f"frames {array.shape} of {array.dtype}; expected (frames, height, width, 3) of uint8")
     as_frame = need_av().VideoFrame.from_ndarray
     shown = ((i / rate, (i + 1) / rate, as_frame(frame, "rgb24")) for i, frame in enumerate(array))
@@ -106,16 +115,18 @@ def _taken(
     limit = math.inf if max_seconds is None else max_seconds
     pictures: list[NDArray[np.uint8]] = []
     current: Any = None  # shown until the next one is
-    end = 0.0
+    end, size = 0.0, (0, 0)
 
     def take_until(time: float) -> None:
         picture = None
         while len(pictures) / fps < min(time, limit) - 1e-6:
-            picture = _as_array(current, max_pixels) if picture is None else picture
+            picture = _as_array(current, size) if picture is None else picture
             pictures.append(picture)
 
     for begin, until, frame in shown:
-        if current is not None:
+        if current is None:
+            size = _fitting(frame, max_pixels)  # of all frames: some broadcasts change it on their way
+        else:
             take_until(begin)
         current, end = frame, until
         if begin >= limit:
@@ -135,12 +146,18 @@ def _shown(container: Any) -> Iterator[tuple[float, float, Any]]:
         yield time, time + lasts, frame
 
 
-def _as_array(frame: Any, max_pixels: int) -> NDArray[np.uint8]:
+def _fitting(frame: Any, max_pixels: int) -> tuple[int, int]:
+    """Return height and width of a frame, made smaller where it has too many pixels."""
     height, width = frame.height, frame.width
+    if max(height, width) > _MOST_ASPECT * min(height, width):
+        raise VideoError(f"pictures of {width} × {height}: too long for their width")
     scale = min(1.0, math.sqrt(max_pixels / (height * width)))
-    smaller = frame.reformat(
-        width=max(1, int(width * scale)), height=max(1, int(height * scale)), format="rgb24", interpolation="BICUBIC"
-    )
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def _as_array(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = size
+    smaller = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
     # Telephones write how the picture has to be turned, counterclockwise, beside it.
     return np.ascontiguousarray(np.rot90(smaller.to_ndarray(), round(frame.rotation / 90)))
 
@@ -166,16 +183,21 @@ def read_sound(path: Path, max_seconds: float | None = None) -> tuple[NDArray[np
         if not container.streams.audio:
             raise VideoError("no sound in it")
         stream = container.streams.audio[0]
-        rate = int(stream.rate)
-        to_float = av.AudioResampler(format="flt", layout=stream.layout.name, rate=rate)
+        if stream.codec_context is None:
+            raise VideoError("there is no decoder for its sound")
+        rate, layout = int(stream.rate), stream.layout
+        resamplers: dict[tuple[str, str, int], Any] = {}  # broadcasts may change their format on the way
         blocks: list[NDArray[np.float32]] = []
         decoded, wanted = 0, math.inf if max_seconds is None else math.ceil(max_seconds * rate)
         for frame in container.decode(stream):
             if not blocks and frame.time is not None:  # where sound begins after the pictures, there is silence
                 silence = round((float(frame.time) - _begin(container)) * rate)
-                blocks.append(np.zeros((max(0, silence), len(stream.layout.channels)), dtype=np.float32))
+                blocks.append(np.zeros((max(0, silence), len(layout.channels)), dtype=np.float32))
                 decoded += len(blocks[0])
-            for block in to_float.resample(frame):
+            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if kind not in resamplers:
+                resamplers[kind] = av.AudioResampler(format="flt", layout=layout.name, rate=rate)
+            for block in resamplers[kind].resample(frame):
                 blocks.append(block.to_ndarray().reshape(block.samples, -1))
                 decoded += block.samples
             if decoded >= wanted:
@@ -213,7 +235,9 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             yield container
-    except (av.FFmpegError, OSError) as error:
+    except VideoError:
+        raise
+    except (av.FFmpegError, OSError, ValueError, AttributeError) as error:  # what PyAV has for odd files
         raise VideoError(f"not readable: {getattr(error, 'strerror', None) or error}") from error
