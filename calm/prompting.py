@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import Clip, Request, find_clips, load_lalm, progress_bar
-from calm.extract.feed import BatchSize, Feed
+from calm.extract.feed import Batch, BatchSize, Feed
+from calm.extract.passes import passes
 
 if TYPE_CHECKING:
+    import torch
+
     from calm.extract import LALM
 
 #: What models that follow instructions are asked.
@@ -69,7 +72,7 @@ def zero_shot(
     fps, max_pixels : float and int, optional
         Frames of each second of a video, and how large they may be; see :class:`calm.extract.Senses`.
     batch_size : int, optional
-        Clips a forward pass; 8 unless given.
+        Clips a forward pass, fewer from where memory was short; 8 unless given.
     progress : bool
         Show a progress bar, where standard error is a terminal.
 
@@ -101,13 +104,16 @@ def zero_shot(
     )
     texts = [request.prompt.text(clip.question, names) for clip in found]
     feed = Feed(lalm, found, texts, padding_side="left", senses=request.senses)
+
+    def likelihoods_of(batch: Batch) -> torch.Tensor:
+        return answer_log_likelihoods(lalm, lalm.on_device(batch.inputs), names)
+
     scores, heard = [np.empty((0, len(names)))], [np.empty(0, dtype=np.int64)]
     failures: dict[str, str] = {}
     with progress_bar(lalm, len(found), shown=progress) as bar:
-        for batch in feed.batches(BatchSize(batch_size or 8)):
-            if len(batch.rows):
-                inputs = lalm.on_device(batch.inputs)
-                scores.append(answer_log_likelihoods(lalm, inputs, names).double().numpy())
+        for batch, likelihoods in passes(feed, BatchSize(batch_size or 8), likelihoods_of):
+            if likelihoods is not None:
+                scores.append(likelihoods.double().numpy())
             heard.append(batch.rows)
             failures |= {found[row].name: clip.reason for row, clip in batch.failed.items()}
             bar.update(len(batch.rows) + len(batch.failed))

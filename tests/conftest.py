@@ -94,3 +94,17 @@ def class_folder(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, lalm: LALM, clips: int, samples: int = 10**9) -> list[int]:
+    """Let a model run out of memory above so many clips, or at one of so many frames; return the sizes it was given."""
+    forward, sizes = type(lalm.model).forward, list[int]()
+
+    def limited(self: Any, **inputs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > clips or int(inputs["feature_attention_mask"].sum(-1).max()) >= samples:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(lalm.model), "forward", limited)
+    return sizes

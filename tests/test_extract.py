@@ -18,7 +18,7 @@ import torch
 from calm import HeadExtractor
 from calm.extract import LALM, CacheWriter, Clip, HeadCache, Request, extract_to_cache, find_clips, head_vectors
 from calm.extract.feed import BatchSize
-from tests.conftest import another_tiny, noise, tone
+from tests.conftest import another_tiny, noise, short_of_memory, tone
 
 Maker = Callable[..., Path]
 REQUEST = Request(model="tiny")
@@ -353,20 +353,6 @@ def test_other_arrays_are_other_clips(tmp_path: Path, tiny: LALM) -> None:
     run(find_clips([tone(300), tone(400)]), tmp_path / "heads.h5", tiny)
     with pytest.raises(ValueError, match="holds 1 of its 2 clips that are not among these 2"):
         run(find_clips([tone(300), tone(500)]), tmp_path / "heads.h5", tiny)
-
-
-def short_of_memory(monkeypatch: pytest.MonkeyPatch, lalm: LALM, clips: int, samples: int = 10**9) -> list[int]:
-    """Let a model run out of memory above so many clips, or at one of so many frames; return the sizes it was given."""
-    forward, sizes = type(lalm.model).forward, list[int]()
-
-    def limited(self: Any, **inputs: Any) -> Any:
-        sizes.append(len(inputs["input_ids"]))
-        if sizes[-1] > clips or int(inputs["feature_attention_mask"].sum(-1).max()) >= samples:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, **inputs)
-
-    monkeypatch.setattr(type(lalm.model), "forward", limited)
-    return sizes
 
 
 def test_a_batch_that_memory_does_not_suffice_for_is_parted_and_later_ones_are_smaller(

@@ -13,7 +13,7 @@ import torch
 
 from calm import zero_shot
 from calm.extract import LALM, answer_log_likelihoods
-from tests.conftest import noise, tone
+from tests.conftest import noise, short_of_memory, tone
 
 ANSWERS = ["rain", "a dog that barks", "x", "Options: Choose", "rain and wind"]
 
@@ -108,3 +108,12 @@ def test_labels_must_be_different_and_two_at_least(tiny: LALM, labels: list[str]
 
 def test_no_clips_get_no_labels(tiny: LALM) -> None:
     assert zero_shot(tiny, [], ["a", "b"]).scores.shape == (0, 2)
+
+
+def test_a_batch_that_memory_does_not_suffice_for_is_parted(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    waves = [noise(0.5, seed) for seed in range(6)]
+    whole = zero_shot(tiny, waves, ["bell", "wind"])
+    sizes = short_of_memory(monkeypatch, tiny, clips=2)
+    parted = zero_shot(tiny, waves, ["bell", "wind"])
+    assert sizes[0] == 6 and parted.failures == {}
+    np.testing.assert_allclose(parted.scores, whole.scores, atol=1e-4)

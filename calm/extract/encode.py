@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from calm.extract.clips import Clip
 from calm.extract.feed import Batch, BatchSize, FailedClip, Feed
+from calm.extract.passes import passes
 from calm.extract.senses import SOUND_ALONE, Senses
 
 if TYPE_CHECKING:
     import torch
 
     from calm.extract.lalm import LALM
-    from calm.extract.prefix import SharedPrefixes
 
 
 @dataclass(frozen=True)
@@ -78,57 +78,22 @@ def head_vectors(
         Each with its rows in order; all together in no order.
     """
     from calm.extract.prefix import SharedPrefixes
-
-    feed = Feed(lalm, clips, texts, max_seconds=max_seconds, senses=senses)
-    size, prefixes = BatchSize(batch_size), SharedPrefixes(lalm, tokens)
-    before: tuple[Batch, torch.Tensor | None] | None = None
-    for batch in feed.batches(size, rows=rows, workers=workers):
-        for recorded in _recorded(feed, batch, size, prefixes, tokens, layers):
-            if before is not None:  # copied and stored while the device works on what came after it
-                yield _encoded(lalm, *before, layers)
-            before = recorded
-    if before is not None:
-        yield _encoded(lalm, *before, layers)
-
-
-def _recorded(
-    feed: Feed,
-    batch: Batch,
-    size: BatchSize,
-    prefixes: SharedPrefixes,
-    tokens: int,
-    layers: Sequence[int] | None,
-) -> Iterator[tuple[Batch, torch.Tensor | None]]:
-    """Record a batch, whole or in parts that memory suffices for; vectors stay on the device."""
-    import torch
-
     from calm.extract.recorder import record_heads
 
-    lalm, clips = feed.lalm, len(batch.rows)
-    vectors = None
-    try:
-        if clips:
-            prefix = prefixes.of(batch.inputs)
-            inputs = lalm.on_device(batch.inputs)
-            model = lalm.model_for(inputs)
-            vectors = record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix)
-        enough = True
-    except torch.OutOfMemoryError:
-        enough = False  # what the failed pass holds is free only when this block is left
-    if enough:
-        size.passed(clips, lalm.device)
-        yield batch, vectors
-        return
-    size.failed(clips)
-    if clips == 1:
-        # Elsewhere there may be enough: it is told without a length, and so tried again.
-        why = FailedClip(f"{lalm.device} has no memory for it")
-        none = np.empty(0)
-        yield Batch(none.astype(np.int64), {}, none, none, {int(batch.rows[0]): why}), None
-        return
-    for part in np.array_split(batch.rows, 2):
-        for again in feed.read(part.tolist()):
-            yield from _recorded(feed, again, size, prefixes, tokens, layers)
+    feed = Feed(lalm, clips, texts, max_seconds=max_seconds, senses=senses)
+    prefixes = SharedPrefixes(lalm, tokens)
+
+    def record(batch: Batch) -> torch.Tensor:
+        prefix, inputs = prefixes.of(batch.inputs), lalm.on_device(batch.inputs)
+        return record_heads(lalm.model_for(inputs), lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix)
+
+    before: tuple[Batch, torch.Tensor | None] | None = None
+    for recorded in passes(feed, BatchSize(batch_size), record, rows=rows, workers=workers):
+        if before is not None:  # copied and stored while the device works on what came after it
+            yield _encoded(lalm, *before, layers)
+        before = recorded
+    if before is not None:
+        yield _encoded(lalm, *before, layers)
 
 
 def _encoded(lalm: LALM, batch: Batch, recorded: torch.Tensor | None, layers: Sequence[int] | None) -> EncodedBatch:
