@@ -122,6 +122,8 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ImportError, match=r"pip install 'calm\[video\]'"):
         read_frames(path, 2.0, EVERYTHING)
     assert seconds_of(path, RATE) == 0
+    with pytest.raises(ImportError, match=r"pip install 'calm\[video\]'"):
+        extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request("no/model", modality="visual"))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
 from calm.extract.resume import anything_to_try, check_same_request, described_as
+from calm.extract.video import need_av
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -108,6 +109,8 @@ def extract_to_cache(
         If another process is writing to the cache.
     OSError
         If the cache cannot be written, or the disk is full.
+    ImportError
+        If pictures are wanted without PyAV, or the model needs packages that are not there.
 
     Examples
     --------
@@ -125,6 +128,8 @@ def extract_to_cache(
         raise ValueError("no clips to extract")
     if storage not in ("float16", "float32"):
         raise ValueError(f"storage must be float16 or float32, got {storage!r}")
+    if request.senses.sees:
+        need_av()  # told before a model is loaded
     texts = prompt_texts(clips, request.prompt)
     checkpoint = lalm.checkpoint if lalm is not None else checkpoint_of(request.model, request.revision)
     load = functools.partial(
