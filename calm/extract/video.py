@@ -191,8 +191,9 @@ def read_sound(path: Path, max_seconds: float | None = None) -> tuple[NDArray[np
         decoded, wanted = 0, math.inf if max_seconds is None else math.ceil(max_seconds * rate)
         for frame in container.decode(stream):
             if not blocks and frame.time is not None:  # where sound begins after the pictures, there is silence
-                silence = round((float(frame.time) - _begin(container)) * rate)
-                blocks.append(np.zeros((max(0, silence), len(layout.channels)), dtype=np.float32))
+                late = min(float(frame.time) - _begin(container), container_seconds(container) or math.inf)
+                silence = int(min(max(0, round(late * rate)), wanted))
+                blocks.append(np.zeros((silence, len(layout.channels)), dtype=np.float32))
                 decoded += len(blocks[0])
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             if kind not in resamplers:
