@@ -51,7 +51,7 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
     waves = [noise(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 2.0))]
     chats = [tiny.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.prepare(waves, chats)
-    prefixes = SharedPrefixes(tiny, how.get("tokens", 1))
+    prefixes = SharedPrefixes(tiny, how.get("tokens", 1), how.get("layers"))
     prefix = prefixes.of(prepared)
     assert prefix is not None and prefixes.of(prepared) is prefix
     seen.clear()
@@ -90,7 +90,7 @@ def test_a_decoder_that_forgets_has_no_shared_beginning() -> None:
     decoder = lalm.model.get_decoder()
     decoder.config.sliding_window, decoder.has_sliding_layers = 6, True
     decoder.config.layer_types = ["sliding_attention"] * len(decoder.layers)
-    assert run_prefix(lalm.model, tuple(range(10, 20))) is None
+    assert run_prefix(lalm.model, lalm.heads, tuple(range(10, 20)), 5) is None
 
 
 def test_the_oldest_of_many_beginnings_are_forgotten() -> None:

@@ -15,8 +15,7 @@ from calm.extract.passes import passes
 from calm.extract.senses import SOUND_ALONE, Senses
 
 if TYPE_CHECKING:
-    import torch
-
+    from calm.extract.arriving import Arriving
     from calm.extract.lalm import LALM
 
 
@@ -77,32 +76,34 @@ def head_vectors(
     EncodedBatch
         Each with its rows in order; all together in no order.
     """
+    from calm.extract.arriving import Arriving
     from calm.extract.prefix import SharedPrefixes
     from calm.extract.recorder import record_heads
 
     feed = Feed(lalm, clips, texts, max_seconds=max_seconds, senses=senses)
-    prefixes = SharedPrefixes(lalm, tokens)
+    prefixes = SharedPrefixes(lalm, tokens, layers)
 
-    def record(batch: Batch) -> torch.Tensor:
+    def record(batch: Batch) -> Arriving:
         prefix, inputs = prefixes.of(batch.inputs), lalm.on_device(batch.inputs)
-        return record_heads(lalm.model_for(inputs), lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix)
+        model = lalm.model_for(inputs)
+        return Arriving(record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix))
 
-    before: tuple[Batch, torch.Tensor | None] | None = None
+    before: tuple[Batch, Arriving | None] | None = None
     for recorded in passes(feed, BatchSize(batch_size), record, rows=rows, workers=workers):
-        if before is not None:  # copied and stored while the device works on what came after it
+        if before is not None:  # stored while the device works on what came after it
             yield _encoded(lalm, *before, layers)
         before = recorded
     if before is not None:
         yield _encoded(lalm, *before, layers)
 
 
-def _encoded(lalm: LALM, batch: Batch, recorded: torch.Tensor | None, layers: Sequence[int] | None) -> EncodedBatch:
-    """Bring head vectors to the CPU, and set clips aside for which they are not finite."""
+def _encoded(lalm: LALM, batch: Batch, recorded: Arriving | None, layers: Sequence[int] | None) -> EncodedBatch:
+    """Wait for head vectors, and set clips aside for which they are not finite."""
     if recorded is None:
         n_layers, n_heads, dim = lalm.heads.shape
         none = np.empty((0, n_layers if layers is None else len(layers), n_heads, dim), dtype=np.float32)
         return EncodedBatch(batch.rows, none, batch.seconds, batch.peak, batch.failed)
-    vectors = recorded.cpu().numpy()
+    vectors = recorded.numpy()
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=(1, 2, 3)))
     reason = f"head vectors hold NaN or infinity in {lalm.dtype}: try another dtype"
     failed = batch.failed | {

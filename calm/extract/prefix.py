@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from calm.extract.decoder import inner_decoder
+from calm.extract.decoder import DecoderHeads, inner_decoder
 
 if TYPE_CHECKING:
     from calm.extract.lalm import LALM
@@ -93,20 +93,46 @@ def leading_tokens(inputs: Mapping[str, torch.Tensor], marks: Collection[int], t
     return tuple(ids[0, : max(0, length)].tolist())
 
 
+class _Enough(Exception):
+    """Ends a pass at the last layer whose keys and values are wanted."""
+
+
 @torch.inference_mode()
-def run_prefix(model: Any, tokens: tuple[int, ...]) -> SharedPrefix | None:
-    """Run a decoder over the first tokens of its prompts.
+def run_prefix(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: int) -> SharedPrefix | None:
+    """Run a decoder over the first tokens of its prompts, up to the last attention that is wanted.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+    heads : DecoderHeads
+        Of this model.
+    tokens : tuple of int
+    last : int
+        Which of the layers with heads is the last.
 
     Returns
     -------
     SharedPrefix or None
         None where a layer keeps anything else than keys and values of all tokens: a sliding window, a recurrent state.
     """
-    embed = model.get_input_embeddings()
+    embed, enough, thread = model.get_input_embeddings(), _Enough(), threading.get_ident()
     embeddings = embed(torch.tensor([tokens], device=embed.weight.device))
-    cache = inner_decoder(model)(inputs_embeds=embeddings, use_cache=True).past_key_values
-    layers = getattr(cache, "layers", [])
-    if not layers or any(type(layer) is not DynamicLayer or layer.get_seq_length() != len(tokens) for layer in layers):
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+
+    def stop(*_: Any) -> None:
+        if threading.get_ident() == thread:
+            raise enough
+
+    hook = heads.projections[last].register_forward_pre_hook(stop)
+    try:
+        inner_decoder(model)(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+    except _Enough as signal:
+        if signal is not enough:
+            raise
+    finally:
+        hook.remove()
+    layers = cache.layers[: heads.layers[last] + 1]
+    if any(type(layer) is not DynamicLayer or layer.get_seq_length() != len(tokens) for layer in layers):
         return None
     return SharedPrefix(embeddings, Cache(layers=[_SharedLayer(layer) for layer in layers]))
 
@@ -119,10 +145,13 @@ class SharedPrefixes:
     lalm : LALM
     tokens : int
         How many of the last tokens are recorded: they are no beginning.
+    layers : sequence of int, optional
+        Those that are recorded; all unless given.
     """
 
-    def __init__(self, lalm: LALM, tokens: int = 1) -> None:
+    def __init__(self, lalm: LALM, tokens: int = 1, layers: Sequence[int] | None = None) -> None:
         self._lalm, self._marks, self._tokens = lalm, lalm.marks, tokens
+        self._last = len(lalm.heads.projections) - 1 if layers is None else max(layers)
         self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
 
     def of(self, prepared: Mapping[str, torch.Tensor]) -> SharedPrefix | None:
@@ -145,7 +174,7 @@ class SharedPrefixes:
             while len(self._known) >= _REMEMBERED:
                 self._known.pop(next(iter(self._known)))
             with self._lalm.heads.lock:  # threads take turns on one model
-                self._known[leading] = run_prefix(self._lalm.model, leading)
+                self._known[leading] = run_prefix(self._lalm.model, self._lalm.heads, leading, self._last)
         return self._known[leading]
 
 
