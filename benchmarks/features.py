@@ -1,0 +1,74 @@
+"""What it takes to make a model's inputs: spectrograms whole or no longer than the clip, and one thread or several.
+
+python benchmarks/features.py ../shared/esc10
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from architectures import build
+
+from calm.cores import cores
+from calm.extract import LALM, find_clips, read_waveform
+from calm.extract.feed import BatchSize, Feed
+
+QUESTION = "What is the sound in this audio clip?"
+
+
+def seconds_each(work: Callable[[], object], times: int) -> float:
+    """Return the median of how long some work takes."""
+    took = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - start)
+    return statistics.median(took[1:])
+
+
+def of_clips(lalm: LALM, data: Path, threads: int) -> float:
+    """Return how long all clips of a folder take to become inputs, in seconds a clip."""
+    clips = find_clips(data)
+    feed = Feed(lalm, clips, [QUESTION] * len(clips))
+    start = time.perf_counter()
+    for _ in feed.batches(BatchSize(8), workers=threads):
+        pass
+    return (time.perf_counter() - start) / len(clips)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, cores()])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(
+        f"{platform.platform()}, {cores()} cores, torch {torch.__version__}, transformers {transformers.__version__}\n"
+    )
+    lalm = build("small", "cpu", torch.float32)  # Qwen2-Audio's features, of windows of 30 s
+    wave, chat = read_waveform(find_clips(args.data)[0].audio, 16000, 5.0).samples, lalm.chat(QUESTION)
+    for silence in (True, False):
+        took = seconds_each(lambda silence=silence: lalm.prepare([wave], [chat], silence=silence), 20)  # type: ignore[misc]
+        what = "of the whole window" if silence else "no longer than the clip"
+        print(f"inputs of {len(wave) / 16000:.0f} s for Qwen2-Audio, spectrogram {what}: {1000 * took:.1f} ms")
+    tiny = build("tiny", "cpu", torch.float32)
+    found: dict[int, list[float]] = {threads: [] for threads in args.threads}
+    for _ in range(args.rounds):  # in turn, so that a drift hits all
+        for threads, took_each in found.items():
+            took_each.append(of_clips(tiny, args.data, threads))
+    for threads, took_each in found.items():
+        ratio = statistics.median(one / now for one, now in zip(found[args.threads[0]], took_each, strict=True))
+        each = 1000 * statistics.median(took_each)
+        print(f"files to inputs with {threads} threads: {each:.1f} ms a clip, {ratio:.2f} ×")
+
+
+if __name__ == "__main__":
+    main()
