@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,20 @@ class DecoderHeads:
     def shape(self) -> tuple[int, int, int]:
         """``(layers, heads, dim)``, the largest of any layer; vectors of others are filled up with zeros."""
         return len(self.projections), max(heads for heads, _ in self.sizes), max(dim for _, dim in self.sizes)
+
+    def chosen(self, layers: Sequence[int] | None) -> list[int]:
+        """Return the layers that are asked for, by their places among :attr:`projections`; all unless given.
+
+        Raises
+        ------
+        ValueError
+            If none is asked for, or one that is not there.
+        """
+        there = range(len(self.projections))
+        wanted = list(there) if layers is None else [int(layer) for layer in layers]
+        if not wanted or not set(wanted) <= set(there):
+            raise ValueError(f"layers must be some of 0 … {there[-1]}, got {wanted}")
+        return wanted
 
 
 def find_heads(model: Any) -> DecoderHeads:

@@ -177,11 +177,9 @@ def _load_pretrained(resolved: str, name: str, how: _How) -> tuple[Any, Any]:
             check_fits(weights, least, how.devices(), how.quantize)
         # Weights in fewer bits cannot be moved once they are there.
         stays = how.quantize is not None or is_quantized(config)
-        fewer = (
-            {}
-            if how.quantize is None
-            else {"quantization_config": quantization_config(how.quantize, how.dtype or torch.bfloat16)}
-        )
+        fewer = {}
+        if how.quantize is not None:
+            fewer["quantization_config"] = quantization_config(how.quantize, how.dtype or torch.bfloat16)
         model, loading = auto_class.from_pretrained(
             resolved,
             config=config,

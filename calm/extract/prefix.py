@@ -151,7 +151,7 @@ class SharedPrefixes:
 
     def __init__(self, lalm: LALM, tokens: int = 1, layers: Sequence[int] | None = None) -> None:
         self._lalm, self._marks, self._tokens = lalm, lalm.marks, tokens
-        self._last = len(lalm.heads.projections) - 1 if layers is None else max(layers)
+        self._last = max(lalm.heads.chosen(layers))
         self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
 
     def of(self, prepared: Mapping[str, torch.Tensor]) -> SharedPrefix | None:

@@ -77,9 +77,7 @@ def record_heads(
     """
     if tokens < 1:
         raise ValueError(f"tokens must be at least 1, got {tokens!r}")
-    wanted = list(range(len(heads.projections))) if layers is None else [int(layer) for layer in layers]
-    if not wanted or not set(wanted) <= set(range(len(heads.projections))):
-        raise ValueError(f"layers must be some of 0 … {len(heads.projections) - 1}, got {wanted}")
+    wanted = heads.chosen(layers)
     mask = inputs["attention_mask"]
     positions, share = _last_positions(mask, tokens)
     thread, last = threading.get_ident(), max(wanted)
