@@ -23,13 +23,13 @@ from calm.extract import (
     Senses,
     VideoError,
     extract_to_cache,
+    feed,
     find_clips,
     perceive,
     read_frames,
     read_waveform,
 )
 from calm.extract.audio import seconds_of
-from calm.extract.feed import Feed
 from tests.conftest import noise
 from tests.videos import RATE, numbered_frames, numbers_of, write_video
 
@@ -246,14 +246,25 @@ def test_a_row_without_sound_has_that_of_its_video(tmp_path: Path) -> None:
     assert [clip.name for clip in find_clips(tmp_path / "m.csv")] == ["a.wav", "b.mp4"]
 
 
-def test_many_pictures_go_in_small_batches(tiny: LALM) -> None:
-    def planned(senses: Senses, seconds: float) -> int:
-        feed = Feed(tiny, [], [])
-        feed.senses = senses
-        return feed._with_pictures(seconds)
+@pytest.mark.parametrize(("senses", "most"), [(Senses("audio"), 6), (Senses("visual"), 2)], ids=["audio", "visual"])
+def test_pictures_go_in_batches_that_memory_holds(
+    tiny: LALM, monkeypatch: pytest.MonkeyPatch, senses: Senses, most: int
+) -> None:
+    """Room for two clips of 10 s: 20 frames each, of three colours in float32."""
+    monkeypatch.setattr(feed, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
+    clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
+    reader, read = feed.Feed(tiny, clips, ["What is it?"] * 6, max_seconds=10.0), list[int]()
+    reader.senses, reader.limit = senses, 10.0
 
-    assert planned(Senses("audio"), 10) > 10**6
-    assert planned(Senses("visual"), 10) == 512 * 2**20 // (12 * 448**2 * 20)
-    assert planned(Senses("visual"), 10**5) == planned(Senses("visual"), 0) == 1
+    def note(rows: list[int]) -> list[feed.Batch]:
+        read.append(len(rows))
+        return []
+
+    monkeypatch.setattr(reader, "read", note)
+    assert list(reader.batches(feed.BatchSize(6))) == []
+    assert read == [most] * (6 // most)
+
+
+def test_no_more_pictures_are_looked_at_than_there_is_room_for(tiny: LALM) -> None:
     assert tiny.limit_seconds(None, Senses("visual", fps=1000.0)) == 0.768
     assert tiny.limit_seconds(3.0, Senses("visual")) == 3.0
