@@ -21,9 +21,9 @@ from scipy import stats
 from sklearn.base import clone
 
 from calm import CALMClassifier, HeadCache
-from calm.base import HeadClassifier
+from calm.classifiers.base import HeadClassifier
+from calm.classifiers.registry import METHODS, TITLES
 from calm.fit import draw_support, expected_calibration_error, softmax
-from calm.methods import METHODS, TITLES
 
 VARIANTS: dict[str, HeadClassifier] = {
     "CALM": CALMClassifier(),

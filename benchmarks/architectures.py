@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from calm.extract import LALM, load_lalm
-from calm.extract.tiny import CHECKPOINT
+from calm.extract.models.tiny import CHECKPOINT
 
 _ENCODER = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120}
 

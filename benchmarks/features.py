@@ -16,9 +16,9 @@ import torch
 import transformers
 from architectures import build
 
-from calm.cores import cores
 from calm.extract import LALM, find_clips, read_waveform
-from calm.extract.feed import BatchSize, Feed
+from calm.extract.forward.feed import BatchSize, Feed
+from calm.machine import cores
 
 QUESTION = "What is the sound in this audio clip?"
 

@@ -25,7 +25,7 @@ from scipy import signal
 from sklearn.datasets import load_digits
 
 from calm.extract import DEFAULT_QUESTION, LALM, Clip, find_clips, head_vectors
-from calm.extract.tiny import random_tiny
+from calm.extract.models.tiny import random_tiny
 
 RATE = 16000
 SOURCES = ("tone", "bell", "noise", "chirp", "pulse", "voice", "crackle", "rumble")

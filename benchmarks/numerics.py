@@ -27,7 +27,7 @@ from scipy import stats
 from sklearn.base import clone
 
 from calm import CALMClassifier, SAVClassifier
-from calm.base import HeadClassifier
+from calm.classifiers.base import HeadClassifier
 from calm.extract import DEFAULT_QUESTION, LALM, Clip, find_clips, head_vectors, load_lalm, read_waveform, record_heads
 from calm.fit import draw_support
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm import CALMClassifier, load
-from calm.cores import cores
+from calm.machine import cores
 
 
 def draw(clips: int, classes: int, heads: int, dim: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

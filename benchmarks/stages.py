@@ -25,8 +25,9 @@ import transformers
 from architectures import build
 from gpu_time import GpuTime
 
-from calm.extract import LALM, Request, extract_to_cache, feed, find_clips, recorder
-from calm.extract.cache_writer import CacheWriter
+from calm.extract import LALM, Request, extract_to_cache, find_clips
+from calm.extract.cache.writer import CacheWriter
+from calm.extract.forward import feed, recorder
 
 STAGES = {
     "reading lengths": (feed, "seconds_of"),

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calm import HeadCache, compare, zero_shot
+from calm.classifiers.registry import TITLES
+from calm.evaluation.plots import new_figure
 from calm.extract import LALM, Clip, Request, extract_to_cache, find_clips, load_lalm
 from calm.fit import head_recall, head_specialization
-from calm.methods import TITLES
-from calm.plots import new_figure
 from calm.sounds import HEARD, draw_kind, make_sounds, synthesize
 
 PARTS = ("naming", "kinds", "esc10", "specialization", "ways")

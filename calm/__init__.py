@@ -11,53 +11,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from calm.audio_prediction import AudioPrediction, predict_audio
-    from calm.calm_classifier import CALMClassifier
-    from calm.comparison import Comparison, compare
-    from calm.episode import Episode, draw_episode
-    from calm.evaluation import Evaluation, evaluate
-    from calm.explanation import Explanation
+    from calm.classifiers.calm import CALMClassifier
+    from calm.classifiers.explanation import Explanation
+    from calm.classifiers.global_weights import GlobalWeightClassifier
+    from calm.classifiers.linear_probe import LinearProbeClassifier
+    from calm.classifiers.loading import load
+    from calm.classifiers.nearest_mean import NearestMeanClassifier
+    from calm.classifiers.registry import make_method
+    from calm.classifiers.sav import SAVClassifier
+    from calm.classifiers.tuning import tune
+    from calm.classifiers.uniform_vote import UniformVoteClassifier
+    from calm.evaluation.comparison import Comparison, compare
+    from calm.evaluation.episodes import Episode, draw_episode
+    from calm.evaluation.scores import Evaluation, evaluate
     from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
-    from calm.global_weight_classifier import GlobalWeightClassifier
-    from calm.head_extractor import HeadExtractor
-    from calm.linear_probe_classifier import LinearProbeClassifier
-    from calm.loading import load
-    from calm.methods import make_method
-    from calm.nearest_mean_classifier import NearestMeanClassifier
-    from calm.prompting import ZeroShot, zero_shot
-    from calm.sav_classifier import SAVClassifier
-    from calm.tuning import tune
-    from calm.uniform_vote_classifier import UniformVoteClassifier
+    from calm.inference.head_extractor import HeadExtractor
+    from calm.inference.prediction import AudioPrediction, predict_audio
+    from calm.inference.zero_shot import ZeroShot, zero_shot
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AudioPrediction": "calm.audio_prediction",
-    "CALMClassifier": "calm.calm_classifier",
-    "Comparison": "calm.comparison",
-    "Episode": "calm.episode",
-    "Evaluation": "calm.evaluation",
-    "Explanation": "calm.explanation",
-    "GlobalWeightClassifier": "calm.global_weight_classifier",
+    "AudioPrediction": "calm.inference.prediction",
+    "CALMClassifier": "calm.classifiers.calm",
+    "Comparison": "calm.evaluation.comparison",
+    "Episode": "calm.evaluation.episodes",
+    "Evaluation": "calm.evaluation.scores",
+    "Explanation": "calm.classifiers.explanation",
+    "GlobalWeightClassifier": "calm.classifiers.global_weights",
     "HeadCache": "calm.extract",
-    "HeadExtractor": "calm.head_extractor",
-    "LinearProbeClassifier": "calm.linear_probe_classifier",
-    "NearestMeanClassifier": "calm.nearest_mean_classifier",
+    "HeadExtractor": "calm.inference.head_extractor",
+    "LinearProbeClassifier": "calm.classifiers.linear_probe",
+    "NearestMeanClassifier": "calm.classifiers.nearest_mean",
     "Request": "calm.extract",
-    "SAVClassifier": "calm.sav_classifier",
-    "UniformVoteClassifier": "calm.uniform_vote_classifier",
-    "ZeroShot": "calm.prompting",
-    "compare": "calm.comparison",
-    "draw_episode": "calm.episode",
-    "evaluate": "calm.evaluation",
+    "SAVClassifier": "calm.classifiers.sav",
+    "UniformVoteClassifier": "calm.classifiers.uniform_vote",
+    "ZeroShot": "calm.inference.zero_shot",
+    "compare": "calm.evaluation.comparison",
+    "draw_episode": "calm.evaluation.episodes",
+    "evaluate": "calm.evaluation.scores",
     "extract_to_cache": "calm.extract",
     "find_clips": "calm.extract",
-    "load": "calm.loading",
+    "load": "calm.classifiers.loading",
     "load_lalm": "calm.extract",
-    "make_method": "calm.methods",
-    "predict_audio": "calm.audio_prediction",
-    "tune": "calm.tuning",
-    "zero_shot": "calm.prompting",
+    "make_method": "calm.classifiers.registry",
+    "predict_audio": "calm.inference.prediction",
+    "tune": "calm.classifiers.tuning",
+    "zero_shot": "calm.inference.zero_shot",
 }
 
 __all__ = [

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.calm_classifier import CALMClassifier
-from calm.comparison import Comparison, compare
-from calm.episode import draw_episode
-from calm.evaluation import Evaluation, evaluate
+from calm.classifiers.calm import CALMClassifier
+from calm.classifiers.registry import TITLES
+from calm.evaluation.comparison import Comparison, compare
+from calm.evaluation.episodes import draw_episode
+from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights
+from calm.evaluation.scores import Evaluation, evaluate
 from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
-from calm.methods import TITLES
-from calm.plots import new_figure, plot_bars, plot_head_weights
-from calm.prompting import zero_shot
+from calm.inference.zero_shot import zero_shot
 from calm.sounds import RATE, make_sounds
 
 if TYPE_CHECKING:

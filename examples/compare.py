@@ -6,7 +6,7 @@ python examples/compare.py heads.h5 --shots 1 2 5 10 --seeds 10 --plot compare.p
 import argparse
 
 from calm import HeadCache, compare
-from calm.methods import TITLES
+from calm.classifiers.registry import TITLES
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("cache", nargs="?", default="heads.h5")
@@ -26,7 +26,7 @@ for name in args.methods:
     print(f"{TITLES[name]:20}" + "".join(f"{mean:8.1f} ± {width:4.1f}" for mean, width in pairs))
 
 if args.plot:
-    from calm.plots import new_figure, plot_curves
+    from calm.evaluation.plots import new_figure, plot_curves
 
     figure, axis = new_figure(1, 7, 4.5)
     plot_curves(axis, found)

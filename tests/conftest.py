@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from calm.base import HeadClassifier
+from calm.classifiers.base import HeadClassifier
 from calm.extract import LALM, load_lalm
-from tests.families import torchvision_cpu  # noqa: F401  before transformers looks for torchvision
+from tests.extract.models.families import torchvision_cpu  # noqa: F401  before transformers looks for torchvision
 from tests.tasks import CLASSIFIERS
 
 

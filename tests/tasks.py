@@ -17,7 +17,7 @@ from calm import (
     SAVClassifier,
     UniformVoteClassifier,
 )
-from calm.base import HeadClassifier
+from calm.classifiers.base import HeadClassifier
 from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
 
 CLASSIFIERS = [

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from calm import CALMClassifier, LinearProbeClassifier, compare, draw_episode, load, make_method
 from calm.cli import app
 from calm.demo import run_demo
+from calm.evaluation.plots import new_figure, plot_bars, plot_curves, plot_head_weights
 from calm.extract import HeadCache
-from calm.plots import new_figure, plot_bars, plot_curves, plot_head_weights
 from tests.tasks import cache_of, task
 
 

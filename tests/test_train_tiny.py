@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from calm.extract import load_lalm
-from calm.prompting import zero_shot
+from calm.inference.zero_shot import zero_shot
 from calm.sounds import HEARD, UNHEARD
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "examples" / "train_tiny"

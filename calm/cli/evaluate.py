@@ -26,8 +26,8 @@ def evaluate(
     are taken.
     """
     from calm import HeadCache, load
-    from calm.episode import labelled_rows, rows_apart
-    from calm.evaluation import evaluate as compare
+    from calm.evaluation.episodes import labelled_rows, rows_apart
+    from calm.evaluation.scores import evaluate as compare
 
     fitted = load(classifier)
     with HeadCache(cache) as opened:

@@ -11,9 +11,9 @@ import typer
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
 
 if TYPE_CHECKING:
-    from calm.base import HeadClassifier
-    from calm.episode import Episode
-    from calm.evaluation import Evaluation
+    from calm.classifiers.base import HeadClassifier
+    from calm.evaluation.episodes import Episode
+    from calm.evaluation.scores import Evaluation
     from calm.extract import HeadCache
 
 #: What a fit is shown beside.
@@ -52,7 +52,7 @@ def fit(
     sides.
     """
     from calm import HeadCache, draw_episode, make_method
-    from calm.methods import TITLES
+    from calm.classifiers.registry import TITLES
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)

@@ -13,7 +13,7 @@ import typer
 from calm.cli._shared import one_line_errors, plural, print_failures, print_json
 
 if TYPE_CHECKING:
-    from calm.base import HeadClassifier
+    from calm.classifiers.base import HeadClassifier
     from calm.extract import Fingerprint, HeadCache, Request
 
 

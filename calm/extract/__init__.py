@@ -10,28 +10,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from calm.extract.audio import AudioError, Waveform, read_waveform
-from calm.extract.cache import HeadCache, HeadRows
-from calm.extract.cache_creation import create_cache, extend_cache
-from calm.extract.cache_writer import CacheWriter
-from calm.extract.clips import Clip, Columns, find_clips
-from calm.extract.decoder import DecoderHeads, find_heads
-from calm.extract.encode import EncodedBatch, head_vectors
-from calm.extract.feed import FailedClip
-from calm.extract.lalm import LALM
-from calm.extract.models import load_lalm
-from calm.extract.names import ALIASES, checkpoint_of, resolve_model
-from calm.extract.perceive import Percept, perceive
+from calm.extract.cache.creation import create_cache, extend_cache
+from calm.extract.cache.reader import HeadCache, HeadRows
+from calm.extract.cache.writer import CacheWriter
+from calm.extract.forward.feed import FailedClip
+from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
+from calm.extract.media.audio import AudioError, Waveform, read_waveform
+from calm.extract.media.find import Clip, Columns, find_clips
+from calm.extract.media.perceive import Percept, perceive
+from calm.extract.media.video import Frames, VideoError, read_frames
+from calm.extract.models.decoder import DecoderHeads, find_heads
+from calm.extract.models.lalm import LALM
+from calm.extract.models.loading import load_lalm
+from calm.extract.models.names import ALIASES, checkpoint_of, resolve_model
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import DEFAULT_QUESTION, Prompt
 from calm.extract.request import Extraction, Fingerprint, Request
 from calm.extract.run import ExtractionReport, extract_to_cache, fingerprint_of, prompt_texts
 from calm.extract.senses import Senses
-from calm.extract.video import Frames, VideoError, read_frames
 
 if TYPE_CHECKING:
-    from calm.extract.answers import answer_log_likelihoods
-    from calm.extract.recorder import record_heads
+    from calm.extract.forward.answers import answer_log_likelihoods
+    from calm.extract.forward.recorder import record_heads
 
 __all__ = [
     "ALIASES",
@@ -79,11 +79,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The two modules here that need torch to be imported.
     if name == "record_heads":
-        from calm.extract.recorder import record_heads
+        from calm.extract.forward.recorder import record_heads
 
         return record_heads
     if name == "answer_log_likelihoods":
-        from calm.extract.answers import answer_log_likelihoods
+        from calm.extract.forward.answers import answer_log_likelihoods
 
         return answer_log_likelihoods
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

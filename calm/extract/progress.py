@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from calm.extract.lalm import LALM
+    from calm.extract.models.lalm import LALM
 
 
 def progress_bar(lalm: LALM, clips: int, *, done: int = 0, shown: bool = True) -> tqdm[NoReturn]:

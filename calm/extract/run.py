@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calm.extract.cache import DONE, FAILED, HeadCache
-from calm.extract.cache_creation import create_cache, extend_cache
-from calm.extract.cache_writer import CacheWriter
-from calm.extract.clips import Clip
-from calm.extract.encode import EncodedBatch, head_vectors
-from calm.extract.lalm import LALM
-from calm.extract.models import load_lalm
-from calm.extract.names import checkpoint_of
+from calm.extract.cache.creation import create_cache, extend_cache
+from calm.extract.cache.reader import DONE, FAILED, HeadCache
+from calm.extract.cache.resume import anything_to_try, check_same_request, described_as
+from calm.extract.cache.writer import CacheWriter
+from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
+from calm.extract.media.find import Clip
+from calm.extract.media.video import need_av
+from calm.extract.models.lalm import LALM
+from calm.extract.models.loading import load_lalm
+from calm.extract.models.names import checkpoint_of
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
-from calm.extract.resume import anything_to_try, check_same_request, described_as
-from calm.extract.video import need_av
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from calm.cores import cores
+from calm.machine import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,0 +1,1 @@
+"""Few-shot classifiers of head vectors, one a file."""

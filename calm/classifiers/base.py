@@ -1,0 +1,370 @@
+"""What all classifiers of head vectors share: checking, labels, streaming, saving."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+
+from calm.classifiers.explanation import Explanation
+from calm.classifiers.file import write_classifier_file
+from calm.classifiers.inputs import (
+    SLAB_NUMBERS,
+    ArrayHeads,
+    ChosenHeads,
+    HeadVectors,
+    checked_tensor,
+    is_foreign,
+    join_layers,
+    query_spans,
+    slabs,
+    split_heads,
+    stored_heads,
+)
+from calm.extract import Extraction, Fingerprint, Request
+from calm.fit import class_counts
+from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.parallel import each
+from calm.fit.vote import zeros
+from calm.machine import cores
+
+#: Arrays are computed with in their own precision; float16 and integers in float32.
+_DTYPES = (np.float32, np.float64)
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """Labelled clips to learn from."""
+
+    heads: HeadVectors
+    y: NDArray[np.int64]  #: (n,) class numbers
+    weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
+    n_classes: int
+    groups: NDArray[np.int64] | None = None  #: (n,) number of the group that a clip belongs to
+
+    @property
+    def counts(self) -> NDArray[np.float64]:
+        """Clips of each class, or the sum of their weights, ``(C,)``."""
+        return class_counts(self.y, self.n_classes, self.weights)
+
+    def each_slab(
+        self, work: Callable[[slice, Array], Any], *, numbers: int = SLAB_NUMBERS, threads: int | None = None
+    ) -> None:
+        """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``.
+
+        As many cores as there are work side by side, unless told otherwise or on an accelerator.
+        """
+        threads = (cores() if threads is None else threads) if is_numpy(self.heads.read(slice(0, 0))) else 1
+        parts = slabs(self.heads, numbers, threads)
+        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
+
+    def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
+        """Return only some of the clips."""
+        weights = None if self.weights is None else self.weights[chosen]
+        groups = None if self.groups is None else self.groups[chosen]
+        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes, groups)
+
+    def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
+        """Return the same clips with only some of the heads."""
+        if len(chosen) == self.heads.shape[1]:
+            return self
+        return replace(self, heads=ChosenHeads(self.heads, chosen))
+
+
+class HeadClassifier(ClassifierMixin, BaseEstimator):
+    """A few-shot classifier of head vectors.
+
+    A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
+    :meth:`_head_scorer`, what each head adds to them. Everything that would grow with the number of queries is seen
+    part by part. Torch tensors stay on their device; all else is computed in numpy.
+
+    Attributes
+    ----------
+    classes_ : array (C,)
+        Labels, sorted.
+    class_count_ : array (C,)
+        Support clips of each class, or the sum of their weights.
+    used_heads_ : array of int
+        The heads that predictions need, ascending.
+    head_names_ : array of str (K,)
+        "layer 17 · head 5", both counted from 0, where layers are known.
+    n_features_in_ : int
+    extraction_ : Extraction or None
+        How the support's head vectors were made, where they came from a cache.
+    support_names_, support_groups_ : list of str or None
+        Names and groups of the support clips, where they came from a cache.
+    """
+
+    n_heads: int | None
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from a support set.
+
+        Parameters
+        ----------
+        X : array, torch tensor or HeadCache
+            Head vectors ``(n, heads, dim)``, ``(n, layers, heads, dim)``, flat ``(n, heads · dim)`` with
+            ``n_heads`` given, or (rows of) a :class:`calm.HeadCache`, which is streamed.
+        y : array-like (n,)
+            Labels of any kind.
+        sample_weight : array-like (n,), optional
+            How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
+            range.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
+            raise ValueError(f"at least two classes are needed{only}")
+        self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`.
+
+        Labels come as a numpy array; numbers as a tensor beside ``X`` where that is a torch tensor.
+        """
+        return self._label_of(self._scores(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, ``(n, C)``, beside ``X``."""
+        return self._probabilities(self._scores(X))
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the share of clips whose label is predicted."""
+        predicted = self.predict(X)
+        truth, told = (to_numpy(labels) if is_foreign(labels) else labels for labels in (y, predicted))
+        return float(accuracy_score(truth, told, sample_weight=sample_weight))
+
+    def explain(self, X: Any) -> Explanation:
+        """Say which heads spoke for which class, and how much each of them mattered.
+
+        Parameters
+        ----------
+        X : array or HeadCache
+            As in :meth:`fit`; a few clips, since what every head adds to every class is held for all of them.
+
+        Returns
+        -------
+        Explanation
+        """
+        check_is_fitted(self)
+        heads = self._checked_queries(X)
+        vectors = heads.read()
+        return Explanation.of(
+            parts=to_numpy(self._head_scorer(vectors)(vectors)),
+            scores=to_numpy(self._scores(X)),
+            classes=self.classes_,
+            head_names=self.head_names_[self.used_heads_],
+        )
+
+    @property
+    def head_names_(self) -> NDArray[np.str_]:
+        """What to call each head, ``(K,)``."""
+        total, layers = self.n_heads_in_, self.layers_
+        if layers is None:
+            return np.array([f"head {head}" for head in range(total)])
+        per_layer, extraction = total // layers, self.extraction_
+        numbers = [layer if extraction is None else extraction.fingerprint.number_of(layer) for layer in range(layers)]
+        return np.array([f"layer {numbers[h // per_layer]} · head {h % per_layer}" for h in range(total)])
+
+    @property
+    def used_layers_(self) -> NDArray[np.int64] | None:
+        """The layers that predictions need, ascending; None if the layers are not known."""
+        return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
+
+    @abstractmethod
+    def _learn(self, support: SupportSet) -> None:
+        """Learn from support clips."""
+
+    @abstractmethod
+    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Prepare a function from clips ``(b, used heads, D)`` to scores ``(b, C)``, for arrays that are as ``like``.
+
+        The class of the largest score is predicted.
+        """
+
+    @abstractmethod
+    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Prepare a function from clips to what each head adds to their scores, ``(b, used heads, C)``."""
+
+    def _probabilities(self, scores: Array) -> Array:
+        """Turn scores above zero into shares; a method that has better overrides this."""
+        return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
+
+    def _label_of(self, scores: Array) -> NDArray[Any]:
+        best = namespace(scores).argmax(scores, axis=1)
+        if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
+            return self.classes_[to_numpy(best)]
+        return beside(scores, self.classes_)[best]
+
+    def _scores(self, X: Any) -> Array:
+        check_is_fitted(self)
+        heads = self._checked_queries(X)
+        some = heads.read(slice(0, 1))
+        scorer = self._scorer(some)
+        if not is_numpy(some):
+            none = zeros(some, (0, len(self.classes_)))
+            return namespace(some).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
+        parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
+        # In double precision shares of many classes still sum to one.
+        return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
+
+    def _checked_support(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
+    ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
+        """Check a support set and note where it comes from; clips of no weight are left out."""
+        rows = stored_heads(X)
+        y = to_numpy(y) if is_foreign(y) else y
+        if reset:
+            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
+        heads: HeadVectors
+        layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
+        if rows is not None:
+            heads, labels, layers = rows, column_or_1d(y), rows.cache.shape[1]
+            check_consistent_length(rows, labels)
+            if labels.dtype.kind in "UO" and (labels == "").any():
+                raise ValueError("some of these clips have no label: choose those that have one")
+            if reset:
+                self.n_features_in_ = heads.shape[1]
+        elif is_foreign(X):
+            heads, labels = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads)), column_or_1d(y)
+            if len(labels) != heads.shape[0]:
+                raise ValueError(
+                    f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
+                )
+            if reset:
+                self.n_features_in_ = join_layers(X).shape[1]
+        else:
+            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True, reset=reset)
+            heads = ArrayHeads(split_heads(X, self.n_heads))
+        check_classification_targets(labels)
+        if reset:
+            self.layers_ = layers
+            self.n_heads_in_ = heads.shape[1]
+            self.extraction_: Extraction | None = None if rows is None else rows.extraction
+            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
+            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+        numbers: NDArray[np.int64] | None = None
+        if groups is not None:
+            check_consistent_length(labels, groups)
+            numbers = _numbered(groups)
+        if sample_weight is None:
+            return heads, labels, None, numbers
+        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
+        kept = np.flatnonzero(weights > 0)
+        return heads[kept], labels[kept], weights[kept], None if numbers is None else numbers[kept]
+
+    def _checked_queries(self, X: Any) -> HeadVectors:
+        """Check queries, and choose the heads that are used."""
+        rows = stored_heads(X)
+        heads: HeadVectors
+        if rows is not None:
+            heads = rows
+            if self.extraction_ is not None:
+                self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
+        elif is_foreign(X):
+            heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
+        else:
+            X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
+            heads = ArrayHeads(split_heads(X, self.n_heads))
+        self._check_heads(heads)
+        return heads if len(self.used_heads_) == heads.shape[1] else ChosenHeads(heads, self.used_heads_)
+
+    def _check_heads(self, heads: HeadVectors) -> None:
+        """Refuse head vectors of another number or size than those learnt from."""
+        if heads.shape[1:] != (self.n_heads_in_, self.dim_):
+            raise ValueError(
+                f"X has {heads.shape[1]} heads of {heads.shape[2]} dimensions; this {type(self).__name__} was fitted "
+                f"on {self.n_heads_in_} of {self.dim_}"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write this fitted classifier as safetensors with JSON metadata; :func:`calm.load` reads it back.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it has not been fitted.
+        TypeError
+            If its labels are neither text, numbers nor booleans.
+        OSError
+            If the file cannot be written; one that was there is then left as it was.
+        """
+        check_is_fitted(self)
+        learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        learned = {name: to_numpy(value) if is_foreign(value) else value for name, value in learned.items()}
+        classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
+        if classes.dtype.kind not in "UOifub":
+            raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
+        arrays = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
+        tensors = {name: value for name, value in arrays.items() if value.dtype.kind in "ifub"}
+        header = {
+            "classifier": type(self).__name__,
+            "parameters": self.get_params(),
+            "classes": classes.tolist(),
+            "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
+            "extraction": None if extraction is None else asdict(extraction),
+            "learned": {name: value for name, value in learned.items() if name not in arrays},
+            "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
+        }
+        write_classifier_file(Path(path), header, tensors)
+
+    @classmethod
+    def from_description(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+        """Rebuild a fitted classifier from what :meth:`save` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If the description is not one of this class.
+        """
+        classifier = cls(**header["parameters"])
+        texts = {name: np.asarray(value, dtype=object) for name, value in header["texts"].items()}
+        for name, value in (header["learned"] | texts | tensors).items():
+            setattr(classifier, name, value)
+        classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
+        made = header["extraction"]
+        classifier.extraction_ = made and Extraction(
+            Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
+        )
+        return classifier
+
+
+def _numbered(groups: ArrayLike) -> NDArray[np.int64]:
+    """Give every group a number; an empty text or None is a group of its own, as in a cache."""
+    listed = np.asarray(groups, dtype=object).tolist()
+    keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
+    first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([first[key] for key in keys], dtype=np.int64)
+
+
+def moved(like: Array, values: Any) -> Array:
+    """Bring what was learnt to where ``like`` is, in its precision."""
+    if is_foreign(values) and is_numpy(like):
+        values = to_numpy(values)
+    return beside(like, values, like.dtype)

@@ -1,0 +1,90 @@
+"""Classifiers that score every head on every support clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.classifiers.base import SupportSet
+from calm.classifiers.inputs import support_spans
+from calm.classifiers.prototype import PrototypeClassifier
+from calm.fit import ClassStatistics, LeftOutSimilarity, Metric, clip_reliability, cosine_similarity, left_out
+from calm.fit.arrays import Array, to_numpy
+from calm.fit.checks import check_choice, check_flag, check_positive
+from calm.fit.reliability import SCHEMES, Scheme
+
+_Similarity = Callable[[Array, NDArray[np.int64], NDArray[np.floating] | None], Array]
+
+
+class ReliabilityClassifier(PrototypeClassifier):
+    """A classifier that trusts heads by how well they tell its support clips apart.
+
+    Attributes
+    ----------
+    class_reliability_ : array of float64 (K, C)
+        Mean score of each head over the clips of each class; 0 where no clip could be judged.
+    judged_count_ : array (C,)
+        Clips that heads were judged by. Where each is left out of what it is compared with, those are none of a class
+        of one clip.
+    """
+
+    reliability: Scheme
+    temperature: float
+    cross_fit: bool
+
+    def _check_parameters(self) -> None:
+        check_choice("reliability", self.reliability, SCHEMES)
+        check_positive("temperature", self.temperature)
+        check_flag("cross_fit", self.cross_fit)
+
+    def _forget(self, support: SupportSet) -> None:
+        self.class_reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
+        self.judged_count_ = np.zeros(support.n_classes)
+
+    def _make_room(self, before: NDArray[np.int64]) -> None:
+        super()._make_room(before)
+        reliability, counts = self.class_reliability_, self.judged_count_
+        self.class_reliability_ = np.zeros((len(reliability), len(self.classes_)))
+        self.judged_count_ = np.zeros(len(self.classes_))
+        self.class_reliability_[:, before], self.judged_count_[before] = reliability, counts
+
+    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
+        """Return the metric in which heads compare; a method that has none keeps vectors as they are."""
+        return None
+
+    def _absorb(self, support: SupportSet) -> None:
+        counts = self.class_count_ + support.counts
+        super()._absorb(support)
+        weights = np.ones(len(support.y)) if support.weights is None else support.weights
+        judged = self._judged(support.y, counts, support.weights)
+        self.judged_count_ = self.judged_count_ + np.bincount(support.y, weights * judged, support.n_classes)
+
+    def _judged(
+        self, y: NDArray[np.int64], counts: NDArray[np.floating], weights: NDArray[np.floating] | None
+    ) -> NDArray[np.bool_]:
+        """Tell which clips heads can be judged by."""
+        return ~left_out(y, counts, weights).alone if self.cross_fit else np.ones(len(y), dtype=bool)
+
+    def _learn_heads(
+        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+    ) -> None:
+        compare = self._similarity(X, stats)
+        total, number = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
+        for clips in support_spans(X, support.n_classes):
+            y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
+            scores = to_numpy(clip_reliability(compare(X[clips], y, weights), y, self.reliability, self.temperature))
+            share = self._judged(y, stats.counts, weights) * (1.0 if weights is None else weights)
+            np.add.at(total, y, scores * share[:, None])
+            np.add.at(number, y, share)
+        rows = self.used_heads_[part]
+        earlier = self.class_reliability_[rows] * self.judged_count_
+        self.class_reliability_[rows] = (earlier + total.T) / np.where(number > 0, number, 1.0)
+
+    def _similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
+        """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
+        metric = self._metric_from(stats, X)
+        if self.cross_fit:
+            return LeftOutSimilarity.of(X, stats.means, stats.counts, metric)
+        return lambda block, y, weights: cosine_similarity(block, stats.means, metric)

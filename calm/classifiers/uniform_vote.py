@@ -1,0 +1,94 @@
+"""The uniform vote: every head counts the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.prototype import PrototypeClassifier
+from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, sparse_vote
+from calm.fit.arrays import Array, beside, namespace
+from calm.fit.checks import check_choice, check_positive
+from calm.fit.sparse_vote import nearest_prototype
+
+
+class UniformVoteClassifier(PrototypeClassifier):
+    """Few-shot classifier in which all heads vote alike: what weights have to beat.
+
+    :meth:`partial_fit` equals a fit on all clips.
+
+    Parameters
+    ----------
+    voting : {"soft", "hard"}
+        The mean over heads of ``softmax(cos / τ)``, or the share of heads whose nearest prototype it is.
+    temperature : float
+        τ of the soft vote.
+    n_heads : int, optional
+        How many heads lie side by side in a flat ``X``.
+
+    Attributes
+    ----------
+    prototypes_ : array (C, K, D)
+    classes_, class_count_, used_heads_, head_names_
+        See :class:`calm.classifiers.base.HeadClassifier`.
+
+    Examples
+    --------
+    >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])
+    >>> UniformVoteClassifier(voting="hard").fit(X, ["dog", "rain"]).predict_proba(X).round(2)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    def __init__(
+        self,
+        *,
+        voting: Literal["soft", "hard"] = "soft",
+        temperature: float = 0.07,
+        n_heads: int | None = None,
+    ) -> None:
+        self.voting = voting
+        self.temperature = temperature
+        self.n_heads = n_heads
+
+    def _check_parameters(self) -> None:
+        check_choice("voting", self.voting, ("soft", "hard"))
+        check_positive("temperature", self.temperature)
+
+    def _learn_heads(
+        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+    ) -> None:
+        """Prototypes are all that there is to learn."""
+
+    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+        prototypes = moved(like, self.prototypes_)
+        if self.voting == "soft":
+            return self._voter(prototypes)
+        # The mean similarity settles ties, and no more.
+        heads = prototypes.shape[1]
+
+        def score(X: Array) -> Array:
+            similarity = cosine_similarity(X, prototypes)
+            return (sparse_vote(similarity) + 1e-3 * (namespace(X).mean(similarity, axis=1) + 1) / 2) / heads
+
+        return score
+
+    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        prototypes = moved(like, self.prototypes_)
+        if self.voting == "soft":
+            return self._voter(prototypes).of_heads
+
+        def vote(X: Array) -> Array:
+            nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
+            return namespace(X).astype(nearest == beside(X, np.arange(prototypes.shape[0])), X.dtype) / X.shape[1]
+
+        return vote
+
+    def _voter(self, prototypes: Array) -> SoftVoter:
+        classes, heads, _ = prototypes.shape
+        weights = beside(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
+        return SoftVoter.of(prototypes, weights, self.temperature)

@@ -1,0 +1,1 @@
+"""The head cache: one HDF5 file."""

@@ -1,0 +1,1 @@
+"""Clips: where they are, and what is heard and seen of them."""

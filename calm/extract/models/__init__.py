@@ -1,0 +1,1 @@
+"""Frozen models: loading them, their inputs, their heads."""

@@ -1,0 +1,1 @@
+"""A model and a classifier together: from audio to labels."""

@@ -1,0 +1,173 @@
+"""The estimators are scikit-learn's in manner, and stream what is large."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import calm.classifiers.base
+import calm.classifiers.held_out
+import calm.classifiers.inputs
+import calm.classifiers.joint_fit
+import calm.fit.vote
+from calm import (
+    CALMClassifier,
+    SAVClassifier,
+    load,
+)
+from calm.classifiers.base import HeadClassifier
+from tests.tasks import CLASSIFIERS, a_grid, cache_of, task
+
+
+@parametrize_with_checks(CLASSIFIERS)
+def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_every_shape_of_x_gives_the_same_answer(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    expected = classifier.fit(X, y).predict_proba(X)
+    layered = X.reshape(24, 3, 2, 8)
+    np.testing.assert_allclose(classifier.fit(layered, y).predict_proba(layered), expected, rtol=1e-6)
+    flat = clone(classifier).set_params(n_heads=6)
+    np.testing.assert_allclose(flat.fit(X.reshape(24, 48), y).predict_proba(X.reshape(24, 48)), expected, rtol=1e-6)
+    lists = clone(classifier).fit(layered.tolist(), y.tolist())
+    np.testing.assert_allclose(lists.predict_proba(layered.tolist()), expected, atol=1e-4)  # in double precision
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        np.testing.assert_allclose(classifier.fit(cache, y).predict_proba(cache), expected, rtol=1e-6)
+        np.testing.assert_allclose(classifier.predict_proba(X), expected, rtol=1e-6)
+        assert classifier.score(cache[3:9], y[3:9]) == classifier.score(X[3:9], y[3:9])
+
+
+def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = task()
+    whole = classifier.fit(X, y).predict_proba(X)
+    for name, size in (("_CACHED_NUMBERS", 5 * 8), ("_QUERY_CLIPS", 5)):
+        monkeypatch.setattr(calm.classifiers.inputs, name, size)
+    monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
+    assert len(calm.classifiers.inputs.slabs(calm.classifiers.inputs.ArrayHeads(X), 32 * 8 * 2)) == 3
+    monkeypatch.setattr(
+        calm.classifiers.base, "slabs", lambda heads, *_: calm.classifiers.inputs.slabs(heads, 32 * 8 * 2)
+    )
+    monkeypatch.setattr(calm.classifiers.joint_fit, "_KERNEL_NUMBERS", 24 * 8 * 3)
+    np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_many_clips_are_fitted_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = task(120)
+    monkeypatch.setattr(calm.classifiers.held_out, "MOST_CLIPS", 40)
+    monkeypatch.setattr(calm.classifiers.joint_fit, "MOST_CLIPS", 70)
+    clf = CALMClassifier().fit(X, y)
+    assert len(clf.typical_scores_) == 40
+    assert clf.score(X, y) > 0.95 and clf.held_out_accuracy_ > 0.8
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [2.0, -1.0, 3.0], [True, False, True], ["a", "ß", "c"]])
+def test_labels_of_any_kind_come_back_as_they_were(
+    classifier: HeadClassifier, labels: list[Any], tmp_path: Path
+) -> None:
+    X, _ = task()
+    y = np.array(labels)[np.arange(24) % 3]
+    predicted = classifier.fit(X, y).predict(X)
+    assert predicted.dtype == y.dtype
+    classifier.save(tmp_path / "clf.safetensors")
+    again = load(tmp_path / "clf.safetensors").predict(X)
+    np.testing.assert_array_equal(again, predicted)
+    assert again.dtype == y.dtype
+
+
+def test_it_works_in_the_tools_of_scikit_learn(classifier: HeadClassifier) -> None:
+    X, y = task(30)
+    assert cross_val_score(classifier, X, y, cv=3).mean() > 0.8
+    assert GridSearchCV(classifier, a_grid(classifier), cv=3).fit(X, y).best_score_ > 0.8
+    pipe = make_pipeline(FunctionTransformer(np.square), classifier).set_output(transform="default")
+    assert pipe.fit(X, y).score(X, y) > 0.5
+    again = pickle.loads(pickle.dumps(classifier.fit(X, y)))
+    np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.zeros((4, 3, 2)), ["a"] * 4, "at least two classes are needed; all labels are one class, 'a'"),
+        (np.zeros((4, 3, 2)), ["a", "b"], "inconsistent numbers of samples"),
+        (np.full((4, 3, 2), np.nan), ["a", "b"] * 2, "NaN"),
+        (np.zeros((2, 2, 2, 2, 2)), ["a", "b"], r"X has shape \(2, 2, 2, 2, 2\); expected \(clips, heads, dim\)"),
+        (np.zeros((4, 3, 2)), [0.1, 0.2, 0.3, 0.4], "Unknown label type"),
+    ],
+)
+def test_bad_support_sets_are_refused(classifier: HeadClassifier, X: NDArray, y: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier.fit(X, y)
+
+
+def test_a_later_fit_forgets_the_columns_of_an_earlier_one(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    frame = pd.DataFrame(X.reshape(24, 48)).rename(columns="feature {}".format)
+    assert len(classifier.fit(frame, y).feature_names_in_) == 48
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        assert not hasattr(classifier.fit(cache, y), "feature_names_in_")
+
+
+def test_vectors_of_zeros_are_fitted_by_every_method(classifier: HeadClassifier) -> None:
+    p = classifier.fit(np.zeros((8, 3, 4)), [0, 1] * 4).predict_proba(np.zeros((2, 3, 4)))
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) -> None:
+    with pytest.raises(ValueError, match="7 features a clip, which do not split into n_heads=2"):
+        classifier.set_params(n_heads=2).fit(np.ones((4, 7)), [0, 1, 0, 1])
+
+
+def test_queries_of_another_size_are_refused(classifier: HeadClassifier) -> None:
+    X, y = task()
+    with pytest.raises(ValueError, match="X has 6 heads of 4 dimensions; this .* was fitted on 6 of 8"):
+        classifier.fit(X, y).predict(X[:, :, :4])
+
+
+def test_no_queries_give_no_answers(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        assert classifier.fit(cache, y).predict(cache[:0]).shape == (0,)
+
+
+def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    y[3] = ""
+    with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="some .* have no label"):
+        classifier.fit(cache, cache.labels)
+
+
+def test_a_cache_goes_to_other_processes_by_its_path(tmp_path: Path) -> None:
+    X, y = task()
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        again = pickle.loads(pickle.dumps(cache[2:7]))
+        np.testing.assert_array_equal(np.asarray(again), np.asarray(cache[2:7]))
+        assert repr(again).startswith("HeadRows(5 of HeadCache(")
+
+
+def test_rows_and_labels_must_be_as_many(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="inconsistent numbers"):
+        classifier.fit(cache, y[:5])
+
+
+def test_sav_settles_ties_by_similarity() -> None:
+    # Two heads, one for each class; the second is surer.
+    X = np.array([[[1.0, 0], [1, 0]], [[0, 1], [0, 1]]])
+    clf = SAVClassifier(top_heads=2).fit(X, ["a", "b"])
+    query = np.array([[[1.0, 0.9], [0.1, 1]]])
+    assert clf.predict(query) == ["b"]
+    np.testing.assert_allclose(clf.predict_proba(query), 0.5, atol=1e-3)

@@ -1,0 +1,343 @@
+"""The cache keeps what was written, tells what it is, and refuses what it is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, create_cache, extend_cache
+
+REQUEST = Request(model="tiny")
+FINGERPRINT = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)
+CLIPS = [
+    Clip("a.wav", "a.wav", "dog", "train", "1"),
+    Clip("b.wav", "räin/b.wav", "räin", "test", "2"),
+    Clip("c.wav", "c.wav"),
+]
+SHAPE = (2, 3, 4)
+
+
+def make(path: Path, clips: list[Clip] | None = None, storage: str = "float16") -> Path:
+    clips = CLIPS if clips is None else clips
+    create_cache(path, clips, ["Hm?"] * len(clips), SHAPE, REQUEST, FINGERPRINT, storage=storage)
+    return path
+
+
+def vectors(rows: NDArray) -> NDArray[np.float32]:
+    """Small whole numbers, which float16 holds exactly, different in every row."""
+    return (np.asarray(rows)[:, None, None, None] * 10 + np.arange(24).reshape(SHAPE)).astype(np.float32)
+
+
+def fill(path: Path, rows: list[int]) -> Path:
+    with CacheWriter(path) as writer:
+        writer.write(np.array(rows), vectors(np.array(rows)), np.full(len(rows), 2.5), np.full(len(rows), 0.5))
+    return path
+
+
+def test_a_new_cache_describes_its_clips_all_of_them_pending(tmp_path: Path) -> None:
+    with HeadCache(make(tmp_path / "heads.h5")) as cache:
+        assert cache.shape == (3, *SHAPE)
+        assert cache.names.tolist() == ["a.wav", "räin/b.wav", "c.wav"]
+        assert cache.labels.tolist() == ["dog", "räin", ""]
+        assert cache.splits.tolist() == ["train", "test", ""]
+        assert cache.groups.tolist() == ["1", "2", ""]
+        assert cache.status.tolist() == [0, 0, 0]
+        assert cache.done.tolist() == []
+        assert np.isnan(cache.seconds).all()
+        assert (cache.request, cache.fingerprint) == (REQUEST, FINGERPRINT)
+
+
+@pytest.mark.parametrize("storage", ["float16", "float32"])
+def test_rows_written_are_read_back_in_any_order(tmp_path: Path, storage: str) -> None:
+    with HeadCache(fill(make(tmp_path / "heads.h5", storage=storage), [0, 2])) as cache:
+        assert cache.done.tolist() == [0, 2]
+        np.testing.assert_array_equal(cache.read(np.array([2, 0, 2])), vectors(np.array([2, 0, 2])).reshape(3, 6, 4))
+        assert cache.seconds[0] == 2.5
+
+
+@given(rows=st.lists(st.integers(0, 11), max_size=20))
+def test_any_selection_reads_the_rows_it_names(tmp_path_factory: pytest.TempPathFactory, rows: list[int]) -> None:
+    path = tmp_path_factory.mktemp("c") / "heads.h5"
+    fill(make(path, [Clip("", str(i)) for i in range(12)]), list(range(12)))
+    with HeadCache(path) as cache:
+        chosen = cache[np.array(rows, dtype=int)]
+        assert chosen.shape == (len(rows), 6, 4)
+        np.testing.assert_array_equal(np.asarray(chosen), vectors(np.array(rows, dtype=int)).reshape(-1, 6, 4))
+        blocks = [chosen.read(part) for part in (slice(0, 5), slice(5, 10), slice(10, None))]
+        assert sum(map(len, blocks)) == len(rows)
+
+
+def test_rows_are_counted_from_the_end_and_never_beyond(tmp_path: Path) -> None:
+    with HeadCache(fill(make(tmp_path / "heads.h5"), [0, 1, 2])) as cache:
+        np.testing.assert_array_equal(cache.read(np.array([-1])), vectors(np.array([2])).reshape(1, 6, 4))
+        assert cache[1].shape == cache[-1].shape == (1, 6, 4)
+        assert cache[1:][0].names.tolist() == ["räin/b.wav"]
+        with pytest.raises(IndexError):
+            cache.read(np.array([3]))
+
+
+def test_rows_without_vectors_cannot_be_read(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with (
+        HeadCache(path) as cache,
+        pytest.raises(ValueError, match="1 of these clips have no head vectors, 'c.wav' first"),
+    ):
+        cache.read(np.array([0, 2]))
+
+
+def test_vectors_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with h5py.File(path, "r+") as file:
+        file["heads"][0, 0, 0, 0] = np.nan
+    with HeadCache(path) as cache, pytest.raises(ValueError, match="is damaged: it holds head vectors of NaN"):
+        cache.read(np.array([0]))
+
+
+def test_failures_keep_their_reasons_even_long_ones(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    with CacheWriter(path) as writer:
+        writer.fail(1, "ü" * 1000)
+    with HeadCache(path) as cache:
+        assert set(cache.failures) == {"räin/b.wav"}
+        assert cache.failures["räin/b.wav"] == "ü" * 150
+
+
+def test_float16_overflow_is_found_before_it_is_stored(tmp_path: Path) -> None:
+    large = vectors(np.array([0, 1]))
+    large[1, 0, 0, 0] = -7e4
+    with CacheWriter(make(tmp_path / "a.h5")) as writer:
+        assert writer.unfit(large) == {
+            1: "head vectors reach 7e+04, more than float16 holds: extract with float32 storage"
+        }
+    with CacheWriter(make(tmp_path / "b.h5", storage="float32")) as writer:
+        assert writer.unfit(large) == {}
+
+
+def test_the_files_size_and_metadata_do_not_change_while_it_is_filled(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    size = path.stat().st_size
+    with h5py.File(path) as file:
+        places = {name: file[name].id.get_offset() for name in file}
+        assert all(file[name].chunks is None and place is not None for name, place in places.items())
+    fill(path, [0, 1, 2])
+    with h5py.File(path) as file:
+        assert {name: file[name].id.get_offset() for name in file} == places
+    assert path.stat().st_size == size
+
+
+def test_a_cache_that_exists_is_never_replaced(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with pytest.raises(FileExistsError, match="has just been made by another process"):
+        make(path)
+    with HeadCache(path) as cache:
+        assert cache.done.tolist() == [0]
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_what_a_killed_process_left_while_allocating_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".heads.h5.123.part").write_bytes(b"half")
+    make(tmp_path / "heads.h5")
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_a_file_system_that_cannot_reserve_blocks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with HeadCache(fill(make(tmp_path / "heads.h5"), [1])) as cache:
+        assert cache.done.tolist() == [1]
+
+
+def test_a_longer_list_keeps_rows_failures_and_the_lock(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    longer = [Clip("0.wav", "0.wav"), *reversed(CLIPS)]
+    with CacheWriter(path) as old:
+        old.fail(1, "gone")
+        with extend_cache(old, longer, ["Hm?"] * 4) as new:
+            assert new.status.tolist() == [0, 0, 2, 1]
+            second = in_another_process(
+                "import sys; from calm.extract import CacheWriter; CacheWriter(sys.argv[1])", path
+            )
+            assert "is being written by another process" in second.stderr
+            new.write(np.array([0]), vectors(np.array([0])), np.ones(1), np.ones(1))
+    with HeadCache(path) as cache:
+        assert cache.names.tolist() == ["0.wav", "c.wav", "räin/b.wav", "a.wav"]
+        assert cache.failures == {"räin/b.wav": "gone"}
+        np.testing.assert_array_equal(cache.read(np.array([3])), vectors(np.array([0])).reshape(1, 6, 4))
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_an_extension_that_is_killed_leaves_the_old_cache(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    killed = in_another_process(
+        """
+        import os, signal, sys
+        from calm.extract import CacheWriter, extend_cache
+        from tests.extract.cache.test_cache import CLIPS
+        CacheWriter.take_over = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        with CacheWriter(sys.argv[1]) as old:
+            extend_cache(old, CLIPS * 2, ["Hm?"] * 6)
+        """,
+        path,
+    )
+    assert killed.returncode == -9
+    with HeadCache(path) as cache:
+        assert (len(cache), cache.done.tolist()) == (3, [0])
+    with CacheWriter(path) as old, extend_cache(old, CLIPS * 2, ["Hm?"] * 6) as new:
+        assert len(new) == 6
+    assert [p.name for p in tmp_path.iterdir()] == ["heads.h5"]
+
+
+def test_a_link_to_a_cache_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    make(tmp_path / "scratch/heads.h5")
+    (tmp_path / "heads.h5").symlink_to("scratch/heads.h5")
+    with CacheWriter(tmp_path / "heads.h5") as old, extend_cache(old, CLIPS * 2, ["Hm?"] * 6):
+        pass
+    assert (tmp_path / "heads.h5").is_symlink()
+    with HeadCache(tmp_path / "scratch/heads.h5") as cache:
+        assert len(cache) == 6
+
+
+def test_a_cache_that_the_system_cannot_lock_is_not_called_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "heads.h5")
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError("Unable to open file (errno = 37, error message = 'No locks available')")
+
+    monkeypatch.setattr(h5py, "File", no_locks)
+    with pytest.raises(OSError, match="cannot open .*heads.h5: No locks available"):
+        HeadCache(path)
+
+
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        assert make(tmp_path / "heads.h5").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(old)
+
+
+def in_another_process(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with CacheWriter(path) as writer:
+        second = in_another_process("import sys; from calm.extract import CacheWriter; CacheWriter(sys.argv[1])", path)
+        assert f"BlockingIOError: {path} is being written by another process" in second.stderr
+        read = "import sys; from calm.extract import HeadCache; print(HeadCache(sys.argv[1]).done)"
+        assert in_another_process(read, path).stdout == "[0]\n"
+        writer.write(np.array([2]), vectors(np.array([2])), np.ones(1), np.ones(1))
+        assert in_another_process(read, path).stdout == "[0 2]\n"  # as soon as it is acknowledged
+
+
+def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    killed = in_another_process(
+        """
+        import os, signal, sys
+        from calm.extract import CacheWriter
+        writer = CacheWriter(sys.argv[1])
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        path,
+    )
+    assert killed.returncode == -9
+    fill(path, [1])
+
+
+def test_a_disk_without_room_is_told_before_anything_is_computed(tmp_path: Path) -> None:
+    # A limit on file size stands for a full disk: both fail when blocks are taken.
+    result = in_another_process(
+        """
+        import resource, signal, sys
+        from pathlib import Path
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        from calm.extract import Clip
+        from tests.extract.cache.test_cache import make
+        make(Path(sys.argv[1]), [Clip("", str(i)) for i in range(100_000)])
+        """,
+        tmp_path / "heads.h5",
+    )
+    assert result.stderr.splitlines()[-1].startswith(
+        f"OSError: no room for {tmp_path / 'heads.h5'}, which takes 37.0 MB"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_can_be_made_where_hard_links_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    make(tmp_path / "heads.h5")
+    with pytest.raises(FileExistsError):
+        make(tmp_path / "heads.h5")
+    with HeadCache(tmp_path / "heads.h5") as cache:
+        assert len(cache) == 3
+
+
+# --- what is refused ---
+
+
+def test_a_truncated_file_says_so(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5", [Clip("", str(i)) for i in range(500)])
+    path.write_bytes(path.read_bytes()[:-1000])
+    for opener in (HeadCache, CacheWriter):
+        with pytest.raises(ValueError, match="is a truncated HDF5 file"):
+            opener(path)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(ValueError, match=r"text\.h5 is not a head cache"):
+        HeadCache(tmp_path / "text.h5")
+    h5py.File(tmp_path / "other.h5", "w").close()
+    with pytest.raises(ValueError, match="is an HDF5 file, but not a head cache"):
+        HeadCache(tmp_path / "other.h5")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        HeadCache(tmp_path / "nowhere.h5")
+    with pytest.raises(IsADirectoryError, match="is a folder, not a head cache"):
+        HeadCache(tmp_path)
+
+
+def test_a_newer_format_asks_for_a_newer_calm(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 99
+    with pytest.raises(ValueError, match="format version 99.*update calm"):
+        HeadCache(path)
+
+
+def test_a_cache_without_one_of_its_datasets_is_damaged(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    with h5py.File(path, "r+") as file:
+        del file["label"]
+    with pytest.raises(ValueError, match="is damaged: .*label"):
+        HeadCache(path)
+
+
+def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
+    other = replace(FINGERPRINT, prompt="Eh?", tokens=2)
+    with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
+        FINGERPRINT.check_same(other, "A", "B")
+    FINGERPRINT.check_same(replace(FINGERPRINT), "A", "B")

@@ -1,0 +1,207 @@
+"""Sound and pictures of one clip through the models that take both."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+
+from calm import CALMClassifier, load, predict_audio, zero_shot
+from calm.extract import (
+    LALM,
+    Clip,
+    HeadCache,
+    Request,
+    Senses,
+    answer_log_likelihoods,
+    extract_to_cache,
+    find_clips,
+    head_vectors,
+    load_lalm,
+    perceive,
+    record_heads,
+)
+from tests.conftest import noise
+from tests.extract.media.videos import RATE, write_video
+from tests.extract.models.families.common import usable
+
+QUESTION = "What is it?"
+BOTH, PICTURES, SOUND = (Senses(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual", "audio"))
+#: Frames, height, width, seconds of sound; at 4 frames a second.
+SIZES = ((4, 16, 16, 1.0), (8, 16, 24, 2.0), (6, 24, 16, 1.5), (7, 48, 64, 1.9), (4, 16, 16, 1.0))
+
+
+def made(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    frames, height, width, seconds = SIZES[number]
+    pictures = np.random.default_rng(number).integers(0, 255, (frames, height, width, 3), dtype=np.uint8)
+    return pictures, noise(seconds, number, RATE)
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_omni", "qwen3_omni_moe"])
+def lalm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LALM]:
+    if not usable("torchvision"):
+        pytest.skip("torchvision cannot be imported here")
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(2)
+    importlib.import_module(f"tests.extract.models.families.{request.param}").build(folder)
+    yield load_lalm(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    folder = tmp_path_factory.mktemp("films")
+    return find_clips([write_video(folder / f"{i}.mkv", made(i)[0], 4, made(i)[1]) for i in range(len(SIZES))])
+
+
+def vectors(lalm: LALM, clips: list[Clip], senses: Senses, batch_size: int | None = None) -> torch.Tensor:
+    found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
+    for batch in head_vectors(lalm, clips, [QUESTION] * len(clips), senses=senses, batch_size=batch_size):
+        assert batch.failed == {}
+        found[batch.rows] = batch.vectors
+    return torch.from_numpy(found)
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def as_published(lalm: LALM, senses: Senses, number: int) -> torch.Tensor:
+    """Ask transformers alone: its processor on frames and sound, and a whole pass of the model."""
+    pictures, wave = made(number)
+    item = {"type": "video" if senses.sees else "audio"}
+    chat = lalm.processor.apply_chat_template(
+        [{"role": "user", "content": [item, {"type": "text", "text": QUESTION}]}],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    asked: dict = {"text": [chat], "return_tensors": "pt"}
+    if senses.sees:
+        size = {"shortest_edge": 16 * 16, "longest_edge": 32 * 32}
+        asked |= {"videos": [pictures], "videos_kwargs": {"fps": 4.0, "size": size, "cap_pixels_per_frame": False}}
+    if senses.hears:
+        asked |= {"audio": [np.round(wave * 32767) / 32768], "sampling_rate": RATE}
+    both = senses.sees and senses.hears
+    inputs = lalm.processor(
+        **asked, **({"load_audio_from_video": True, "audio_from_video_indices": [0]} if both else {})
+    )
+    kept: list[torch.Tensor] = []
+    hooks = [p.register_forward_pre_hook(lambda _, args: kept.append(args[0][0, -1])) for p in lalm.heads.projections]
+    with torch.no_grad():
+        lalm.model(**inputs, **({"use_audio_in_video": True} if both else {}))
+    for hook in hooks:
+        hook.remove()
+    return rearrange(torch.stack(kept), "l (h d) -> l h d", h=lalm.heads.shape[1])
+
+
+@pytest.mark.parametrize("senses", [BOTH, PICTURES, SOUND], ids=lambda senses: senses.modality)
+def test_a_film_has_the_vectors_that_transformers_alone_gives_it(lalm: LALM, films: list[Clip], senses: Senses) -> None:
+    found = vectors(lalm, films[:3], senses)  # frames no larger than allowed: resized by the processor alone
+    assert distance(found, torch.stack([as_published(lalm, senses, i) for i in range(3)])) < 1e-4
+
+
+@pytest.mark.parametrize("senses", [BOTH, PICTURES], ids=lambda senses: senses.modality)
+def test_a_film_has_its_own_vectors_in_any_company(lalm: LALM, films: list[Clip], senses: Senses) -> None:
+    together, alone = vectors(lalm, films, senses, 5), vectors(lalm, films, senses, 1)
+    assert distance(together, alone) < 1e-5
+    chats = [lalm.chat(QUESTION, senses)] * len(films)
+    percepts = [perceive(film, senses, RATE) for film in films]
+    padded = lalm.inputs(percepts, chats, senses=senses, padding_side="left")
+    assert distance(record_heads(lalm.model, lalm.heads, padded), alone) < 1e-5
+
+
+def test_each_sense_takes_its_own_part_of_a_film(lalm: LALM, films: list[Clip], tmp_path: Path) -> None:
+    pictures, wave = made(0)
+    recoloured = write_video(tmp_path / "recoloured.mkv", 255 - pictures, 4, wave)
+    dubbed = write_video(tmp_path / "dubbed.mkv", pictures, 4, noise(1.0, 99, RATE))
+    clips = [films[0], *find_clips([recoloured, dubbed])]
+    moved = {}
+    for senses in (BOTH, PICTURES, SOUND):
+        film, other_pictures, other_sound = vectors(lalm, clips, senses, 1)
+        moved[senses.modality] = [distance(other, film) > 1e-3 for other in (other_pictures, other_sound)]
+        assert all(d > 1e-3 or d == 0 for d in (distance(other_pictures, film), distance(other_sound, film)))
+    assert moved == {"audio-visual": [True, True], "visual": [True, False], "audio": [False, True]}
+
+
+def test_sound_and_pictures_may_come_from_two_files(lalm: LALM, films: list[Clip], tmp_path: Path) -> None:
+    pictures, wave = made(1)
+    mute = write_video(tmp_path / "mute.mkv", pictures, 4)
+    sound = write_video(tmp_path / "sound.mka", None, wave=wave)
+    pairs = [Clip(sound, "files", video=mute), Clip(np.round(wave * 32767) / 32768, "arrays", video=(pictures, 4.0))]
+    assert distance(vectors(lalm, pairs, BOTH), vectors(lalm, [films[1]] * 2, BOTH)) < 1e-4
+
+
+def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
+    for kind, grey in (("dark", 20), ("bright", 220)):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for i in range(4):
+            drawn = np.random.default_rng(i).integers(-20, 20, (4, 16, 16, 3)) + grey
+            write_video(tmp_path / "data" / kind / f"{i}.mkv", drawn.astype(np.uint8), 4, noise(1.0, i, RATE))
+    (tmp_path / "data" / "dark" / "mute.mkv").write_bytes(
+        write_video(tmp_path / "mute.mkv", made(0)[0], 4).read_bytes()
+    )
+    request = Request(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
+    clips = find_clips(tmp_path / "data")
+    report = extract_to_cache(clips, tmp_path / "h.h5", request, lalm=lalm)
+    assert report.failures == {"dark/mute.mkv": "no sound in it"}
+    with HeadCache(tmp_path / "h.h5") as cache:
+        assert cache.prompts.tolist() == ["What is seen and heard in this video?"]
+        made_so = cache.fingerprint
+        assert (made_so.modality, made_so.fps, made_so.max_pixels) == ("audio-visual", 4.0, 1024)
+        rows = cache[cache.done]
+        CALMClassifier().fit(rows, rows.labels).save(tmp_path / "c.safetensors")
+    readable = [clip for clip in clips if clip.name != "dark/mute.mkv"]
+    prediction = predict_audio(load(tmp_path / "c.safetensors"), readable, lalm=lalm)
+    assert prediction.labels.tolist() == [clip.label for clip in readable]
+    with pytest.raises(ValueError, match=r"differing in fps \(4\.0 there, 2\.0 here\)"):
+        extract_to_cache(clips, tmp_path / "h.h5", Request(lalm.name, modality="audio-visual", max_pixels=1024))
+    seen = extract_to_cache(clips, tmp_path / "v.h5", Request(lalm.name, modality="visual", fps=4.0), lalm=lalm)
+    assert (seen.failures, seen.done, seen.silent) == ({}, 9, 0)
+
+
+def test_the_example_tells_what_is_seen_from_what_is_heard(
+    lalm: LALM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures tell the classes apart here, and sound cannot: it is the same in both."""
+    for kind, grey in (("dark", 20), ("bright", 220)):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for i in range(8):
+            drawn = np.random.default_rng(i).integers(-20, 20, (4, 16, 16, 3)) + grey
+            write_video(tmp_path / "data" / kind / f"{i}.mkv", drawn.astype(np.uint8), 4, noise(0.5, i, RATE))
+    example = Path(__file__).resolve().parents[2] / "examples" / "audio_visual.py"
+    told = [str(tmp_path / "data"), "--model", lalm.name, "--shots", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *told])
+    runpy.run_path(str(example), run_name="__main__")
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
+    accuracy = {name: float(rows[name][0].split(" ")[0]) for name in ("audio", "visual", "audio-visual")}
+    assert accuracy["audio"] < 80 < accuracy["visual"]
+
+
+def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, films: list[Clip]) -> None:
+    answers = ("dog barking", "rain")
+    percepts = [perceive(film, BOTH, RATE) for film in films[:3]]
+    chat = lalm.chat(QUESTION, BOTH)
+    inputs = lalm.inputs(percepts, [chat] * 3, senses=BOTH, padding_side="left")
+    found = answer_log_likelihoods(lalm, inputs, answers)
+    for i, percept in enumerate(percepts):
+        for a, answer in enumerate(answers):
+            alone = dict(lalm.inputs([percept], [chat], senses=BOTH))
+            tokens = torch.tensor([lalm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]])
+            alone["input_ids"] = torch.cat([alone["input_ids"], tokens], dim=1)
+            alone["attention_mask"] = torch.ones_like(alone["input_ids"])
+            with torch.no_grad():
+                logits = lalm.model(**alone).logits[0, -tokens.shape[1] - 1 : -1].log_softmax(dim=-1)
+            assert abs(float(found[i, a] - logits.gather(1, tokens[0][:, None]).mean())) < 1e-4
+
+
+def test_films_are_named_without_labelled_ones(lalm: LALM, films: list[Clip]) -> None:
+    found = zero_shot(lalm, films, ["rain", "dog"], modality="visual", fps=4.0, max_pixels=1024)
+    assert found.failures == {} and found.scores.shape == (5, 2)
+    assert len(np.unique(found.scores[:, 0])) == 5
