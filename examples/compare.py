@@ -13,7 +13,7 @@ parser.add_argument("cache", nargs="?", default="heads.h5")
 parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10])
 parser.add_argument("--seeds", type=int, default=10)
 parser.add_argument("--methods", nargs="+", choices=list(TITLES), default=list(TITLES))
-parser.add_argument("--plot", help="write a plot here (needs matplotlib: pip install 'calm[plot]')")
+parser.add_argument("--plot", help="write a plot here (needs matplotlib: pip install 'calm-audio[plot]')")
 args = parser.parse_args()
 
 with HeadCache(args.cache) as cache:

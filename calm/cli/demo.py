@@ -48,7 +48,7 @@ def demo(
     typer.echo(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
     print_table(("method", "accuracy", "95 %"), [*rows, ("chance", percent(found.chance), "")], numbers=(1, 2))
     if found.plot is None:
-        typer.echo("no plot: it needs matplotlib, pip install 'calm[plot]'")
+        typer.echo("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
     else:
         typer.echo(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
     typer.echo(

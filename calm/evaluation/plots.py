@@ -24,7 +24,7 @@ def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'calm[plot]'") from error
+        raise ImportError("plots need matplotlib: pip install 'calm-audio[plot]'") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, columns)
 

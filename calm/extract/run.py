@@ -269,6 +269,6 @@ def _check_writable(path: Path) -> None:
 
 def _made_with(lalm: LALM) -> dict[str, str]:
     """Note versions and the checkpoint, for the record and to tell a changed one without loading it."""
-    packages = {name: version(name) for name in ("calm", "transformers", "torch", "soxr")}
+    packages = {name: version(name) for name in ("calm-audio", "transformers", "torch", "soxr")}
     checkpoint = {"revision": lalm.revision or "", "checkpoint": lalm.checkpoint}
     return packages | {"python": platform.python_version()} | checkpoint

@@ -54,7 +54,7 @@ def need_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise ImportError("files with pictures, m4a, aac and wma need PyAV: pip install 'calm[video]'") from error
+        raise ImportError("files with pictures, m4a, aac and wma need PyAV: pip install 'calm-audio[video]'") from error
     return av
 
 

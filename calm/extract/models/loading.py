@@ -82,7 +82,7 @@ def load_lalm(
     if device_map is not None and device is not None:
         raise ValueError("give device or device_map, not both")
     if device_map is not None and importlib.util.find_spec("accelerate") is None:
-        raise ImportError("device_map needs accelerate: pip install 'calm[device-map]'")
+        raise ImportError("device_map needs accelerate: pip install 'calm-audio[device-map]'")
     check_quantize(quantize)
     target = _as_device(device)
     wanted = getattr(torch, dtype) if dtype else _usual_dtype(target)
@@ -200,7 +200,7 @@ def _load_pretrained(resolved: str, name: str, how: _How) -> tuple[Any, Any]:
         words = " ".join(str(error).split())
         if isinstance(error, ImportError) or any(about in words for about in _ABOUT_PACKAGES):
             raise ImportError(
-                f"model {name!r} needs further packages, perhaps pip install 'calm[families]': {words}"
+                f"model {name!r} needs further packages, perhaps pip install 'calm-audio[families]': {words}"
             ) from error
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error

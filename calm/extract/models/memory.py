@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.models.quantize import BITS
+from calm.machine import available_memory
 
 if TYPE_CHECKING:
     import torch
@@ -71,13 +72,12 @@ def count_weights(auto_class: Any, config: Any, trust_remote_code: bool = False)
 
 def free_bytes(device: torch.device) -> float:
     """Tell how much memory a device has left; infinite where that cannot be told."""
-    import psutil
     import torch
 
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     if device.type == "cpu":
-        return float(psutil.virtual_memory().available)
+        return available_memory()
     return math.inf
 
 

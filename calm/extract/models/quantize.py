@@ -26,7 +26,7 @@ def check_quantize(quantize: str | None) -> None:
         raise ValueError(f"quantize must be int8 or nf4, got {quantize!r}")
     missing = [name for name in ("bitsandbytes", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ImportError(f"quantize needs {' and '.join(missing)}: pip install 'calm[quantize]'")
+        raise ImportError(f"quantize needs {' and '.join(missing)}: pip install 'calm-audio[quantize]'")
 
 
 def quantization_config(quantize: str, dtype: torch.dtype) -> Any:
