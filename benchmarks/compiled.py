@@ -43,10 +43,10 @@ def main() -> None:
     sides = {name: build(args.model, args.device, getattr(torch, args.dtype)) for name in ("as it is", "compiled")}
     compile_blocks(sides["compiled"])
     rng, any_lalm = np.random.default_rng(0), sides["as it is"]
-    chats = [any_lalm.chat("What is it?")] * args.clips
-    lengths = [int(seconds * any_lalm.sampling_rate) for seconds in SECONDS]
+    chats = [any_lalm.builder.chat("What is it?")] * args.clips
+    lengths = [int(seconds * any_lalm.builder.sampling_rate) for seconds in SECONDS]
     noise = [0.1 * rng.standard_normal((args.clips, samples), dtype=np.float32) for samples in lengths]
-    batches = [any_lalm.prepare(list(waves), chats, silence=False) for waves in noise]
+    batches = [any_lalm.builder.prepare(list(waves), chats, silence=False) for waves in noise]
 
     def pass_over(lalm: LALM) -> float:
         start = synchronized(lalm.device)

@@ -36,7 +36,16 @@ from architectures import build
 from gpu_time import GpuTime
 from torch.utils.flop_counter import FlopCounterMode
 
-from calm.extract import LALM, HeadCache, Request, extract_to_cache, find_clips, read_waveform, record_heads
+from calm.extract import (
+    DEFAULT_QUESTION,
+    LALM,
+    HeadCache,
+    Request,
+    extract_to_cache,
+    find_clips,
+    read_waveform,
+    record_heads,
+)
 
 REQUEST = Request(model="tiny")
 _MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a device's rate is measured
@@ -44,13 +53,13 @@ _MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a devic
 
 def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
     """Return head vectors (clips, layers, heads, dim) the published way."""
-    prompt = lalm.chat(REQUEST.prompt.question)
+    prompt = lalm.builder.chat(DEFAULT_QUESTION)
     kept: dict[int, torch.Tensor] = {}
     for layer, projection in enumerate(lalm.heads.projections):
         projection.register_forward_pre_hook(lambda _, args, layer=layer: kept.__setitem__(layer, args[0].clone()))
     vectors = []
     for path in paths:
-        clip = read_waveform(path, lalm.sampling_rate, lalm.window_seconds)
+        clip = read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds)
         inputs = lalm.inputs([clip.samples], [prompt])
         for _ in range(passes):
             with torch.no_grad():
@@ -143,7 +152,7 @@ def against_published(args: argparse.Namespace, paths: list[str]) -> None:
 def passes(args: argparse.Namespace, paths: list[str]) -> None:
     """Print what the model alone does with batches that lie in memory, and what recording adds."""
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
-    clips = [read_waveform(path, lalm.sampling_rate, lalm.window_seconds).samples for path in paths]
+    clips = [read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds).samples for path in paths]
     best = matrix_rate(lalm.device, getattr(torch, args.dtype))
     print(f"\nmatrix products of {_MATRIX[lalm.device.type]}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
     last = len(lalm.heads.projections) - 1
@@ -151,7 +160,7 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for size in args.batch_sizes:
         some = [clips[i % len(clips)] for i in range(size)]
-        inputs = lalm.on_device(lalm.prepare(some, [lalm.chat(REQUEST.prompt.question)] * size, silence=False))
+        inputs = lalm.on_device(lalm.builder.prepare(some, [lalm.builder.chat(DEFAULT_QUESTION)] * size, silence=False))
         model = lalm.model_for(inputs)
         with FlopCounterMode(display=False) as counter:
             record_heads(model, lalm.heads, inputs)

@@ -17,7 +17,8 @@ import transformers
 from architectures import build
 
 from calm.extract import LALM, find_clips, read_waveform
-from calm.extract.forward.feed import BatchSize, Feed
+from calm.extract.forward.batch_size import BatchSize
+from calm.extract.forward.feed import Feed
 from calm.machine import cores
 
 QUESTION = "What is the sound in this audio clip?"
@@ -36,7 +37,7 @@ def seconds_each(work: Callable[[], object], times: int) -> float:
 def of_clips(lalm: LALM, data: Path, threads: int) -> float:
     """Return how long all clips of a folder take to become inputs, in seconds a clip."""
     clips = find_clips(data)
-    feed = Feed(lalm, clips, [QUESTION] * len(clips))
+    feed = Feed(lalm.builder, clips, [QUESTION] * len(clips), lalm.device, silence=lalm.hears_silence)
     start = time.perf_counter()
     for _ in feed.batches(BatchSize(8), workers=threads):
         pass
@@ -54,9 +55,9 @@ def main() -> None:
         f"{platform.platform()}, {cores()} cores, torch {torch.__version__}, transformers {transformers.__version__}\n"
     )
     lalm = build("small", "cpu", torch.float32)  # Qwen2-Audio's features, of windows of 30 s
-    wave, chat = read_waveform(find_clips(args.data)[0].audio, 16000, 5.0).samples, lalm.chat(QUESTION)
+    wave, chat = read_waveform(find_clips(args.data)[0].audio, 16000, 5.0).samples, lalm.builder.chat(QUESTION)
     for silence in (True, False):
-        took = seconds_each(lambda silence=silence: lalm.prepare([wave], [chat], silence=silence), 20)  # type: ignore[misc]
+        took = seconds_each(lambda silence=silence: lalm.builder.prepare([wave], [chat], silence=silence), 20)  # type: ignore[misc]
         what = "of the whole window" if silence else "no longer than the clip"
         print(f"inputs of {len(wave) / 16000:.0f} s for Qwen2-Audio, spectrogram {what}: {1000 * took:.1f} ms")
     tiny = build("tiny", "cpu", torch.float32)

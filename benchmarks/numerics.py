@@ -28,7 +28,17 @@ from sklearn.base import clone
 
 from calm import CALMClassifier, SAVClassifier
 from calm.classifiers.base import HeadClassifier
-from calm.extract import DEFAULT_QUESTION, LALM, Clip, find_clips, head_vectors, load_lalm, read_waveform, record_heads
+from calm.extract import (
+    DEFAULT_QUESTION,
+    LALM,
+    Clip,
+    find_clips,
+    gather,
+    head_vectors,
+    load_lalm,
+    read_waveform,
+    record_heads,
+)
 from calm.fit import draw_support
 
 
@@ -63,19 +73,17 @@ def ways(dtypes: Sequence[str], attentions: Sequence[str], bits: Sequence[str]) 
 def extract(model: str, device: str, clips: Sequence[Clip], way: Way) -> NDArray[np.float32]:
     """Return head vectors (clips, layers, heads, dim)."""
     lalm = load_lalm(model, device=device, dtype=way.dtype, attention=way.attention, quantize=way.quantize)
-    found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
-    for batch in head_vectors(lalm, clips, [DEFAULT_QUESTION] * len(clips), batch_size=way.batch_size):
-        if batch.failed:
-            raise SystemExit(f"{way.name}: {next(iter(batch.failed.values())).reason}")
-        found[batch.rows] = batch.vectors
-    return found.astype(way.storage).astype(np.float32)
+    found = gather(head_vectors(lalm, clips, [DEFAULT_QUESTION] * len(clips), batch_size=way.batch_size))
+    if found.values is None or found.failures:
+        raise SystemExit(f"{way.name}: {found.failures[0].reason}")
+    return found.values.astype(way.storage).astype(np.float32)
 
 
 def whole_passes(lalm: LALM, clips: Sequence[Clip]) -> NDArray[np.float32]:
     """Return head vectors of one clip at a time, nothing left out."""
-    chat, found = lalm.chat(DEFAULT_QUESTION), []
+    chat, found = lalm.builder.chat(DEFAULT_QUESTION), []
     for clip in clips:
-        wave = read_waveform(clip.audio, lalm.sampling_rate, lalm.window_seconds)
+        wave = read_waveform(clip.audio, lalm.builder.sampling_rate, lalm.builder.window_seconds)
         found.append(record_heads(lalm.model, lalm.heads, lalm.inputs([wave.samples], [chat]))[0].cpu().numpy())
     return np.stack(found)
 

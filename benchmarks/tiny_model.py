@@ -123,9 +123,9 @@ def ways(lalms: dict[str, LALM], data: dict[str, list[Clip]], folder: Path, sets
     base = Request("tiny")
     taken = {
         "as it is": base,
-        "asked “Describe the sound.”": replace(base, question="Describe the sound."),
-        "asked “How does it go?”": replace(base, question="How does it go?"),
-        "asked something unknown, “Which machine is broken?”": replace(base, question="Which machine is broken?"),
+        "asked “Describe the sound.”": base.changed(question="Describe the sound."),
+        "asked “How does it go?”": base.changed(question="How does it go?"),
+        "asked something unknown, “Which machine is broken?”": base.changed(question="Which machine is broken?"),
         "mean over the last 4 tokens": replace(base, tokens=4),
         "mean over the last 16 tokens": replace(base, tokens=16),
         "mean over the last 64 tokens, sound among them": replace(base, tokens=64),

@@ -16,7 +16,7 @@ from calm.evaluation.comparison import Comparison, compare
 from calm.evaluation.episodes import draw_episode
 from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights
 from calm.evaluation.scores import Evaluation, evaluate
-from calm.extract import HeadCache, Request, extract_to_cache, find_clips, load_lalm
+from calm.extract import HeadCache, Request, extract_to_cache, find_clips
 from calm.inference.zero_shot import zero_shot
 from calm.sounds import RATE, make_sounds
 
@@ -115,9 +115,10 @@ def run_demo(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already: remove it, or name another folder")
-    lalm = load_lalm(model, device=device)
+    request = Request.of(model, device=device)
+    lalm = request.load()
     sounds = write_sounds(out / "sounds", *make_sounds(n_classes, n_per_class, seed=seed))
-    extract_to_cache(find_clips(sounds), out / "heads.h5", Request(model=model), lalm=lalm, progress=progress)
+    extract_to_cache(find_clips(sounds), out / "heads.h5", request, lalm=lalm, progress=progress)
     with HeadCache(out / "heads.h5") as cache:
         comparison = compare(cache, (shots,), support_sets=support_sets, methods=METHODS)
         support = draw_episode(cache, shots, 0).support

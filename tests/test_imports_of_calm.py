@@ -10,7 +10,7 @@ import calm
 
 
 def test_no_public_name_is_hidden_by_a_module_of_the_same_name() -> None:
-    assert [name for name in calm._HOME if importlib.util.find_spec(f"calm.{name}")] == []
+    assert [name for name in calm.__all__ if importlib.util.find_spec(f"calm.{name}")] == []
 
 
 def test_functions_are_functions_whatever_was_imported_before() -> None:

@@ -208,7 +208,7 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     assert [line["window"] for line in log] == [2, 5, 2, *([2] if begun == 4 else []), 5, 5]
     assert set(log[0]) - set(log[-1]) == set() and {"first", "each", "later", "heard"} <= set(log[-1])
     lalm = load_lalm(str(out / "model"), device="cpu")
-    assert lalm.heads.shape == (6, 8, 32) and lalm.window_seconds == 5
+    assert lalm.heads.shape == (6, 8, 32) and lalm.builder.window_seconds == 5
     assert zero_shot(lalm, [np.zeros(8000, dtype=np.float32)], ["bell", "wind"]).scores.shape == (1, 2)
 
 

@@ -31,7 +31,7 @@ from calm.classifiers.inputs import (
     split_heads,
     stored_heads,
 )
-from calm.extract import Extraction, Fingerprint, Request
+from calm.extract import Extraction, Fingerprint, Request, check_same
 from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.parallel import each
@@ -286,7 +286,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if rows is not None:
             heads = rows
             if self.extraction_ is not None:
-                self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
+                check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
         elif is_foreign(X):
             heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
         else:
@@ -328,7 +328,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             "parameters": self.get_params(),
             "classes": classes.tolist(),
             "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
-            "extraction": None if extraction is None else asdict(extraction),
+            "extraction": None
+            if extraction is None
+            else asdict(extraction) | {"request": extraction.request.to_json()},
             "learned": {name: value for name, value in learned.items() if name not in arrays},
             "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
         }
@@ -350,7 +352,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
         made = header["extraction"]
         classifier.extraction_ = made and Extraction(
-            Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
+            Request.from_json(made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
         )
         return classifier
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
 from calm.classifiers.inputs import stored_heads
+from calm.extract import check_same
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.vote import zeros
@@ -190,7 +191,7 @@ class PrototypeClassifier(HeadClassifier):
         if rows is None:
             return
         if self.extraction_ is not None:
-            self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
+            check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
         if self.support_names_ is not None and self.support_groups_ is not None:
             self.support_names_ = [*self.support_names_, *rows.names.tolist()]
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})

@@ -9,25 +9,25 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from calm.cli._options import takes_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
+from calm.extract.models.placement import Placement
+from calm.options import values_of
 
 
 @one_line_errors
+@takes_groups
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Audio or video files, folders or manifests.")],
+    placement: Placement,
     classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = Path("calm.safetensors"),
     top: Annotated[int, typer.Option(min=1, help="How many labels to name, the most probable first.")] = 3,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Where the model is found now, if it has moved.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
-    device_map: Annotated[str | None, typer.Option(help="auto: spread the model over several devices.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Clips a forward pass; as many as fit unless given.", show_default=False)
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
     reject: Annotated[
         float | None,
         typer.Option(
@@ -57,11 +57,9 @@ def predict(
         fitted,
         found,
         model=model,
-        device=device,
-        device_map=device_map,
         batch_size=batch_size,
-        trust_remote_code=trust_remote_code,
         progress=not json and len(found) > 8,
+        **values_of(placement),
     )
     unknown = np.zeros(len(prediction.clips), dtype=bool)
     if reject is not None:

@@ -6,20 +6,26 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Asked where neither the user nor the clip has a question.
-DEFAULT_QUESTION = "What is the sound in this audio clip?"
+from calm.options import option
 
-#: The same by modality.
+#: Asked by modality, where neither the user nor the clip has a question.
 QUESTIONS = {
-    "audio": DEFAULT_QUESTION,
+    "audio": "What is the sound in this audio clip?",
     "visual": "What is shown in this video?",
     "audio-visual": "What is seen and heard in this video?",
 }
+
+DEFAULT_QUESTION = QUESTIONS["audio"]
 
 
 @dataclass(frozen=True)
 class Prompt:
     """The text that goes beside the sound, before the model's chat template is put round both.
+
+    Raises
+    ------
+    ValueError
+        If the template holds anything else than ``{question}`` and ``{options}``.
 
     Examples
     --------
@@ -29,8 +35,10 @@ class Prompt:
     'Which animal? Choose from: cat, dog.'
     """
 
-    template: str = "{question}"  #: may hold ``{question}`` and ``{options}``
-    question: str = DEFAULT_QUESTION  #: for clips without a question of their own
+    template: str = option("{question}", about="The text beside the sound, with {question} and {options}.")
+    question: str | None = option(
+        None, about="Asked of clips that have no question of their own; what is heard, or seen, unless given."
+    )
 
     def __post_init__(self) -> None:
         try:
@@ -52,9 +60,9 @@ class Prompt:
 
         Parameters
         ----------
-        question : str, optional
+        question : str, default=None
             The clip's own; the prompt's otherwise.
-        options : sequence of str, or str, optional
+        options : sequence of str, or str, default=None
             Answers to choose from, joined by commas.
 
         Raises
@@ -65,4 +73,4 @@ class Prompt:
         if self.needs_options and not options:
             raise ValueError(f"prompt template {self.template!r} needs options, and this clip has none")
         joined = options if isinstance(options, str) else ", ".join(options or ())
-        return self.template.format(question=question or self.question, options=joined)
+        return self.template.format(question=question or self.question or DEFAULT_QUESTION, options=joined)

@@ -1,126 +1,128 @@
-"""What was asked for, and what it turned out to be: the identity of head vectors."""
+"""What is asked for: all that is needed to extract further clips in the same way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
+from calm.extract.models.placement import Placement
 from calm.extract.prompt import QUESTIONS, Prompt
-from calm.extract.senses import DEFAULT_FPS, DEFAULT_MAX_PIXELS, Senses
+from calm.extract.senses import Senses
+from calm.options import make_group, option, values_of
+
+if TYPE_CHECKING:
+    from calm.extract.models.lalm import LALM
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: all that is needed to extract further clips in the same way.
+    """Which model is asked what, about what of a clip.
 
-    Raises
-    ------
-    ValueError
-        If there is no such modality, or frames are described for one without pictures.
+    :meth:`of` takes the options of the prompt, the senses and the placement side by side.
 
     Examples
     --------
-    >>> Request(model="qwen2.5-omni", modality="audio-visual").fps
-    2.0
+    >>> Request("qwen2.5-omni", senses=Senses("audio-visual")).prompt.question
+    'What is seen and heard in this video?'
+    >>> Request.of("qwen2.5-omni", modality="audio-visual") == Request("qwen2.5-omni", senses=Senses("audio-visual"))
+    True
     """
 
-    model: str  #: alias, hub id or local folder
-    revision: str | None = None  #: branch, tag or commit of a hub checkpoint
-    dtype: str | None = None  #: of the computation; None takes what :func:`calm.extract.load_lalm` does
-    template: str = Prompt.template  #: with {question} and {options}
-    question: str | None = None  #: for clips without one of their own; what is heard or seen unless given
-    tokens: int = 1  #: 1 is the last token of the prompt, m the mean over the last m
-    max_seconds: float | None = None  #: clips are cut there; None takes the model's window
-    modality: str = "audio"  #: what of a clip goes into the model: "audio", "visual" or "audio-visual"
-    fps: float | None = None  #: frames of each second of a video; None takes 2 where there are pictures
-    max_pixels: int | None = None  #: height × width of a frame; None takes 448 × 448 where there are pictures
-    quantize: str | None = None  #: "int8" or "nf4": weights of linear layers in fewer bits
+    model: str = option(
+        about="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m")
+    )
+    prompt: Prompt = field(default_factory=Prompt)
+    senses: Senses = field(default_factory=Senses)
+    tokens: int = option(1, about="1 records the last token of the prompt, m the mean over the last m.", least=1)
+    max_seconds: float | None = option(
+        None, about="Clips are cut there; at the end of the model's window unless given.", least=0.1
+    )
+    revision: str | None = option(None, about="Branch, tag or commit of a hub model.")
+    dtype: str | None = option(
+        None,
+        about="Precision of the computation: float32, bfloat16 or float16. By the device unless given.",
+    )
+    quantize: str | None = option(
+        None,
+        about="int8 or nf4: weights of linear layers in 8 or 4 bits, which take less memory (extra quantize).",
+    )
+    placement: Placement = field(default_factory=Placement, compare=False)
 
     def __post_init__(self) -> None:
-        senses = Senses(self.modality)
-        if senses.sees:
-            object.__setattr__(self, "fps", float(DEFAULT_FPS if self.fps is None else self.fps))
-            object.__setattr__(self, "max_pixels", DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels)
-            _ = self.senses
-        elif self.fps is not None or self.max_pixels is not None:
-            raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")
-        if self.question is None:
-            object.__setattr__(self, "question", QUESTIONS[self.modality])
+        if self.prompt.question is None:
+            asked = replace(self.prompt, question=QUESTIONS[self.senses.modality])
+            object.__setattr__(self, "prompt", asked)
+
+    @classmethod
+    def of(cls, model: str, **options: Any) -> Self:
+        """Make a request from options side by side, those of its parts among them.
+
+        Parameters
+        ----------
+        model : str
+        **options
+            Of :class:`Request`, :class:`calm.extract.Prompt`, :class:`calm.extract.Senses` and
+            :class:`calm.extract.Placement`.
+
+        Raises
+        ------
+        TypeError
+            If there is no such option.
+        ValueError
+            If an option has a value that it cannot have.
+        """
+        return make_group(cls, {"model": model, **options})
+
+    def load(self) -> LALM:
+        """Load the model; see :func:`calm.extract.load_lalm`."""
+        from calm.extract.models.loading import load_lalm
+
+        where = values_of(self.placement)
+        return load_lalm(self.model, revision=self.revision, dtype=self.dtype, quantize=self.quantize, **where)
+
+    def changed(self, **options: Any) -> Self:
+        """Return this request with other values of some options, those of its parts among them."""
+        return make_group(type(self), {**values_of(self), **options})
 
     @property
-    def senses(self) -> Senses:
-        """What of a clip goes into the model."""
-        if self.fps is None or self.max_pixels is None:
-            return Senses(self.modality)
-        return Senses(self.modality, self.fps, self.max_pixels)
+    def options(self) -> dict[str, Any]:
+        """The options that decide on head vectors, by name: all but those of the placement."""
+        placed = values_of(self.placement)
+        return {name: value for name, value in values_of(self).items() if name not in placed}
 
-    @property
-    def prompt(self) -> Prompt:
-        """Template and question together."""
-        return Prompt(self.template, QUESTIONS[self.modality] if self.question is None else self.question)
+    def to_json(self) -> str:
+        """Write down the options that decide on head vectors. The placement is not written: it is the machine's."""
+        return msgspec.json.encode(self.options).decode()
 
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """All that changes a head vector, as found out when the model was loaded.
-
-    Vectors of different fingerprints must not be mixed: not in one cache, nor in fitting and predicting.
-    """
-
-    weights: str  #: digest of the model's weights
-    processor: str  #: digest of how the processor turns sound and text into inputs
-    dtype: str  #: of the computation
-    prompt: str  #: rendered, with the model's chat template
-    tokens: int  #: how many last tokens are averaged
-    sampling_rate: int  #: Hz
-    max_seconds: float  #: clips were cut there; infinity for no limit
-    modality: str = "audio"  #: what of them went in
-    fps: float = 0.0  #: frames of each second; 0 without pictures
-    max_pixels: int = 0  #: of a frame; 0 without pictures
-    quantize: str = ""  #: weights of linear layers in fewer bits; empty for those of the checkpoint
-    layers: str = ""  #: numbers of the decoder's layers with attention, where others have none; empty for all
-
-    def number_of(self, layer: int) -> int:
-        """Tell which layer of the decoder a layer of head vectors is; not the same for hybrids."""
-        return int(self.layers.split()[layer]) if self.layers else layer
-
-    def check_same(self, other: Fingerprint, mine: str, theirs: str) -> None:
-        """Refuse another fingerprint.
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what :meth:`to_json` wrote.
 
         Raises
         ------
         ValueError
-            Naming what differs, where each side is called ``mine`` and ``theirs``.
+            If it is something else.
         """
-        differences = [
-            f"{f.name} ({getattr(self, f.name)!r} in {mine}, {getattr(other, f.name)!r} in {theirs})"
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        ]
-        if differences:
-            raise ValueError(
-                f"head vectors of {mine} and {theirs} cannot be mixed: they differ in {'; '.join(differences)}"
-            )
+        try:
+            # A file cannot choose a device, nor that code which comes with a model may run.
+            return make_group(cls, msgspec.structs.asdict(msgspec.json.decode(text, type=_Options)))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(f"the request in it cannot be read: {error}") from error
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """How the head vectors that a classifier was fitted on were made: enough to make more of them."""
+class _Options(msgspec.Struct, forbid_unknown_fields=True):
+    """A request as it is stored, side by side; options that came later may be missing."""
 
-    request: Request  #: with revision and dtype as they turned out
-    fingerprint: Fingerprint
-    text: str | None  #: what the model was asked beside every clip; None where that differed
-
-    def check_same(self, other: Extraction, mine: str, theirs: str) -> None:
-        """Refuse head vectors that were made in another way, or asked another question.
-
-        Raises
-        ------
-        ValueError
-            Naming what differs, where each side is called ``mine`` and ``theirs``.
-        """
-        self.fingerprint.check_same(other.fingerprint, mine, theirs)
-        if None not in (self.text, other.text) and self.text != other.text:
-            raise ValueError(
-                f"head vectors of {mine} and {theirs} cannot be mixed: clips were asked {self.text!r} in {mine}, "
-                f"{other.text!r} in {theirs}"
-            )
+    model: str
+    revision: str | None = None
+    dtype: str | None = None
+    quantize: str | None = None
+    template: str = Prompt.template
+    question: str | None = None
+    modality: str = "audio"
+    fps: float | None = None
+    max_pixels: int | None = None
+    tokens: int = 1
+    max_seconds: float | None = None

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import platform
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from calm.extract.cache.creation import create_cache, extend_cache
 from calm.extract.cache.reader import DONE, FAILED, HeadCache
-from calm.extract.cache.resume import anything_to_try, check_same_request, described_as
+from calm.extract.cache.resume import anything_to_try, described_as
 from calm.extract.cache.writer import CacheWriter
-from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
+from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_same, fingerprint_of
+from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.find import Clip
 from calm.extract.media.video import need_av
 from calm.extract.models.lalm import LALM
-from calm.extract.models.loading import load_lalm
 from calm.extract.models.names import checkpoint_of
-from calm.extract.progress import progress_bar
+from calm.extract.progress import with_progress
 from calm.extract.prompt import Prompt
-from calm.extract.request import Fingerprint, Request
+from calm.extract.request import Request
+from calm.extract.run_options import RunOptions
+from calm.options import documented
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -50,28 +50,21 @@ class ExtractionReport:
     window_seconds: float  #: where long clips were cut; infinity for no limit
 
 
+@documented(RunOptions)
 def extract_to_cache(
     clips: Sequence[Clip],
     path: str | Path,
     request: Request,
     *,
     lalm: LALM | None = None,
-    storage: str = "float16",
-    device: str | None = None,
-    device_map: str | None = None,
-    attention: str | None = None,
-    trust_remote_code: bool = False,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    strict: bool = False,
-    prune: bool = False,
     progress: bool = False,
+    **options: Any,
 ) -> ExtractionReport:
     """Extract head vectors into a cache, or go on with one that was begun.
 
     In a cache that is there already, clips that are done are left alone and failed ones are tried again. Clips may have
-    been added or labelled anew since; that some have gone is an error without ``prune``. What a file holds is not
-    looked at again once its clip is done. When nothing is left to do, the model is not even loaded.
+    been added or labelled anew since; that some have gone is an error without ``prune``. When nothing is left to do,
+    the model is not even loaded.
 
     Parameters
     ----------
@@ -80,21 +73,12 @@ def extract_to_cache(
     path : path
         The cache.
     request : Request
-        Model, prompt, tokens and window.
-    lalm : LALM, optional
-        A model already loaded, in place of the one that ``request`` names.
-    storage : {"float16", "float32"}
-        Of the cache. A clip whose head vectors do not fit into float16 fails with that reason.
-    device, device_map, attention, trust_remote_code
-        See :func:`calm.extract.load_lalm`.
-    batch_size, workers
-        See :func:`calm.extract.head_vectors`.
-    strict : bool
-        Stop at the first clip that fails.
-    prune : bool
-        Drop the rows of clips that are not among ``clips`` any more.
-    progress : bool
+        Model, prompt, senses, tokens and window.
+    lalm : LALM, default=None
+        The model that ``request`` names, loaded already.
+    progress : bool, default=False
         Show a progress bar, where standard error is a terminal.
+    {options}
 
     Returns
     -------
@@ -104,7 +88,7 @@ def extract_to_cache(
     ------
     ValueError
         If the cache was made in another way, or holds clips that are not among these: the message names what differs.
-        With ``strict``, if a clip fails. If there are no clips.
+        If ``lalm`` is not what ``request`` asks for. With ``strict``, if a clip fails. If there are no clips.
     BlockingIOError
         If another process is writing to the cache.
     OSError
@@ -112,98 +96,78 @@ def extract_to_cache(
     ImportError
         If pictures are wanted without PyAV, or the model needs packages that are not there.
 
+    See Also
+    --------
+    calm.extract.head_vectors : The same without a cache.
+    calm.HeadExtractor : The same as a step of a scikit-learn pipeline.
+
     Examples
     --------
     >>> import tempfile
-    >>> from calm.extract import find_clips
-    >>> noise = [np.random.default_rng(i).normal(size=16000) for i in range(3)]
+    >>> import numpy as np
+    >>> from calm.extract import Request, find_clips
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = extract_to_cache(find_clips(noise), f"{folder}/heads.h5", Request(model="tiny"))
-    ...     with HeadCache(report.path) as cache:
-    ...         print(report.new, cache.shape)
-    3 (3, 6, 8, 32)
+    ...     report = extract_to_cache(find_clips([np.ones(16000)]), f"{folder}/heads.h5", Request("tiny"))
+    >>> report.done
+    1
     """
-    path = Path(path)
+    path, how = Path(path), RunOptions(**options)
     if not clips:
         raise ValueError("no clips to extract")
-    if storage not in ("float16", "float32"):
-        raise ValueError(f"storage must be float16 or float32, got {storage!r}")
+    if how.storage not in ("float16", "float32"):
+        raise ValueError(f"storage must be float16 or float32, got {how.storage!r}")
     if request.senses.sees:
         need_av()  # told before a model is loaded
     texts = prompt_texts(clips, request.prompt)
     checkpoint = lalm.checkpoint if lalm is not None else checkpoint_of(request.model, request.revision)
-    load = functools.partial(
-        load_lalm,
-        request.model,
-        revision=request.revision,
-        dtype=request.dtype,
-        quantize=request.quantize,
-        device=device,
-        device_map=device_map,
-        attention=attention,
-        trust_remote_code=trust_remote_code,
-    )
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{path} is a link to a file that is not there")
     if not path.exists():
         _check_writable(path)
-        lalm = lalm or load()
+        lalm = lalm or request.load()
         fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
-        create_cache(path, clips, texts, lalm.heads.shape, request, fingerprint, storage=storage, made_with=made_with)
+        create_cache(
+            path, clips, texts, lalm.heads.shape, request, fingerprint, storage=how.storage, made_with=made_with
+        )  # fmt: skip
     new = 0
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
-        check_same_request(writer, request, storage)
-        described = described_as(writer, clips, texts, prune)
+        _check_same_request(writer, request, how.storage)
+        described = described_as(writer, clips, texts, how.prune)
         to_try = anything_to_try(writer, clips, texts)
         same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
         if to_try or lalm is not None or not same_model:
-            lalm = lalm or load()
-            writer.fingerprint.check_same(fingerprint_of(lalm, request), mine=str(path), theirs="this run")
+            lalm = lalm or request.load()
+            check_same(writer.fingerprint, fingerprint_of(lalm, request), str(path), "this run")
         if not described:
             writer = stack.enter_context(extend_cache(writer, clips, texts))
         if to_try and lalm is not None:
-            batches = head_vectors(
-                lalm,
-                clips,
-                texts,
-                senses=request.senses,
-                tokens=request.tokens,
-                max_seconds=request.max_seconds,
-                rows=writer.todo.tolist(),
-                batch_size=batch_size,
-                workers=workers,
-            )
-            done = len(clips) - len(writer.todo)
-            with progress_bar(lalm, len(clips), done=done, shown=progress) as bar:
-                new = _fill(writer, batches, bar, strict)
+            new = _fill(writer, lalm, request, clips, texts, how, progress)
         report = _report(writer, new)
     if not path.exists():
         raise FileNotFoundError(f"{path} was removed while it was being written")
-    if strict and report.failures:
+    if how.strict and report.failures:
         name, reason = next(iter(report.failures.items()))
         raise ValueError(f"{name}: {reason}")
     return report
 
 
-def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
-    """Find out all that changes a head vector, now that the model is there."""
-    prompt, senses, numbers = request.prompt, request.senses, lalm.heads.layers
-    limit = lalm.limit_seconds(request.max_seconds, senses)
-    chat = lalm.chat(prompt.template.replace("{question}", prompt.question), senses)
-    return Fingerprint(
-        weights=lalm.weights_digest,
-        processor=lalm.processor_digest(senses),
-        dtype=lalm.dtype,
-        prompt=chat,
-        tokens=request.tokens,
-        sampling_rate=lalm.sampling_rate,
-        max_seconds=math.inf if limit is None else limit,
-        modality=senses.modality,
-        fps=senses.fps if senses.sees else 0.0,
-        max_pixels=senses.max_pixels if senses.sees else 0,
-        quantize=request.quantize or "",
-        layers="" if numbers == tuple(range(len(numbers))) else " ".join(map(str, numbers)),
+def _check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
+    """Refuse another way of extracting, as far as it shows before the model is loaded; the fingerprint tells the rest.
+
+    Raises
+    ------
+    ValueError
+        Naming all that differs.
+    """
+    check_same(
+        begun.request,
+        request,
+        str(begun.path),
+        "this run",
+        leave_out=TOLD_BY_THE_MODEL,
+        remedy=": write to another file, or remove it to begin anew",
+        storage=(begun.storage, storage),
     )
 
 
@@ -222,20 +186,32 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     return [filled(clip.question, clip.options or labels) for clip in clips]
 
 
-def _fill(writer: CacheWriter, batches: Iterable[EncodedBatch], bar: tqdm[NoReturn], strict: bool) -> int:
-    """Store batches of encoded clips; return how many could be."""
-    stored = 0
-    for batch in batches:
-        unfit = writer.unfit(batch.vectors)
-        fit = [i for i in range(len(batch.rows)) if i not in unfit]
-        writer.write(batch.rows[fit], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
-        stored += len(fit)
-        for i, reason in unfit.items():
-            writer.fail(int(batch.rows[i]), reason, batch.seconds[i], batch.peak[i])
-        for row, failed in batch.failed.items():
-            writer.fail(row, failed.reason, failed.seconds, failed.peak)
-        bar.update(len(batch.rows) + len(batch.failed))
-        if strict and (unfit or batch.failed):
+def _fill(
+    writer: CacheWriter,
+    lalm: LALM,
+    request: Request,
+    clips: Sequence[Clip],
+    texts: Sequence[str],
+    how: RunOptions,
+    progress: bool,
+) -> int:
+    """Extract what is left to do, and store it; return how many clips could be."""
+    batches = head_vectors(
+        lalm,
+        clips,
+        texts,
+        senses=request.senses,
+        tokens=request.tokens,
+        max_seconds=request.max_seconds,
+        rows=writer.todo.tolist(),
+        batch_size=how.batch_size,
+        workers=how.workers,
+    )
+    stored, done = 0, len(clips) - len(writer.todo)
+    for batch in with_progress(batches, lalm, len(clips), done=done, shown=progress):
+        results = writer.write(batch)
+        stored += sum(not result.failed for result in results)
+        if how.strict and any(result.failed for result in results):
             break
     return stored
 
@@ -270,5 +246,5 @@ def _check_writable(path: Path) -> None:
 def _made_with(lalm: LALM) -> dict[str, str]:
     """Note versions and the checkpoint, for the record and to tell a changed one without loading it."""
     packages = {name: version(name) for name in ("calm-audio", "transformers", "torch", "soxr")}
-    checkpoint = {"revision": lalm.revision or "", "checkpoint": lalm.checkpoint}
+    checkpoint = {"revision": lalm.commit or "", "checkpoint": lalm.checkpoint}
     return packages | {"python": platform.python_version()} | checkpoint

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from calm.options import option
+
 MODALITIES = ("audio", "visual", "audio-visual")
 
 #: What Qwen's models were trained on.
@@ -26,24 +28,34 @@ class Senses:
     Raises
     ------
     ValueError
-        If there is no such modality, or pictures could not be taken so.
+        If there is no such modality, pictures could not be taken so, or frames are described where there are none.
 
     Examples
     --------
-    >>> Senses("audio-visual").sees, Senses("audio").sees
-    (True, False)
+    >>> Senses("audio-visual").sees, Senses("audio").sees, Senses("visual").fps
+    (True, False, 2.0)
     """
 
-    modality: str = "audio"  #: "audio", "visual" or "audio-visual"
-    fps: float = DEFAULT_FPS  #: frames taken of each second of a video
-    max_pixels: int = DEFAULT_MAX_PIXELS  #: height × width of a frame; larger ones are made smaller
+    modality: str = option("audio", about="What of a clip goes into the model: audio, visual or audio-visual.")
+    fps: float | None = option(
+        None, about="Frames taken of each second of a video; 2 unless given, where there are pictures."
+    )
+    max_pixels: int | None = option(
+        None, about="Height × width of a frame; larger ones are made smaller. 448 × 448 unless given."
+    )
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality must be audio, visual or audio-visual, got {self.modality!r}")
-        if not 0 < self.fps < float("inf"):
+        if not self.sees:
+            if self.fps is not None or self.max_pixels is not None:
+                raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")
+            return
+        object.__setattr__(self, "fps", float(DEFAULT_FPS if self.fps is None else self.fps))
+        object.__setattr__(self, "max_pixels", DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels)
+        if not 0 < self.frame_rate < float("inf"):
             raise ValueError(f"fps must be above 0, got {self.fps!r}")
-        if self.max_pixels < _MIN_PIXELS:
+        if self.frame_pixels < _MIN_PIXELS:
             raise ValueError(f"max_pixels must be at least {_MIN_PIXELS}, got {self.max_pixels!r}")
 
     @property
@@ -56,9 +68,21 @@ class Senses:
         """Whether pictures go in."""
         return self.modality != "audio"
 
+    @property
+    def frame_rate(self) -> float:
+        """Frames of each second; 0 without pictures."""
+        return self.fps or 0.0
+
+    @property
+    def frame_pixels(self) -> int:
+        """Most pixels of a frame; 0 without pictures."""
+        return self.max_pixels or 0
+
     def picture_bytes(self, seconds: float) -> float:
-        """Tell what the pictures of a clip take at most: three colours in float32, 12 bytes a pixel."""
-        return 12 * self.max_pixels * min(max(1.0, seconds * self.fps), MOST_FRAMES) if self.sees else 0.0
+        """Compute what the pictures of a clip take at most: three colours in float32, 12 bytes a pixel."""
+        if not self.sees:
+            return 0.0
+        return 12 * self.frame_pixels * min(max(1.0, seconds * self.frame_rate), MOST_FRAMES)
 
 
 #: What goes in unless anything else is asked for.

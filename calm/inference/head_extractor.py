@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from einops import rearrange
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from calm.extract import Request, find_clips, head_vectors, prompt_texts
+from calm.extract import Extraction, HeadArray, Request, find_clips, fingerprint_of, gather, head_vectors, prompt_texts
+from calm.options import documented
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from calm.extract import LALM
+    from calm.extract import LALM, Placement
 
 
+@documented(Request)
 class HeadExtractor(TransformerMixin, BaseEstimator):
     """Turn clips into head vectors with a frozen large audio-language model; the first step of a pipeline.
 
@@ -28,25 +28,17 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : str
-        Alias, hub id or local folder; see :func:`calm.extract.load_lalm`.
-    revision, dtype, device, device_map, quantize : str, optional
-        See :func:`calm.extract.load_lalm`.
-    template, question : str
-        What the model is asked; see :class:`calm.extract.Prompt`. What is heard or seen unless given.
-    tokens : int
-        1 takes the last token of the prompt, m the mean over the last m.
-    max_seconds : float, optional
-        Where long clips are cut; the model's window unless given.
-    modality : {"audio", "visual", "audio-visual"}
-        What of a clip the model is given.
-    fps, max_pixels : float and int, optional
-        Frames of each second of a video, and how large they may be; see :class:`calm.extract.Senses`.
-    batch_size : int, optional
+    {options}
+    batch_size : int, default=None
         Clips a forward pass; see :func:`calm.extract.head_vectors`.
+
+    See Also
+    --------
+    calm.extract_to_cache : Extracts into a file that can be gone on with.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from calm import CALMClassifier
     >>> time = np.arange(16000) / 16000
@@ -54,46 +46,52 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
     >>> pipe = make_pipeline(HeadExtractor("tiny"), CALMClassifier())
     >>> pipe.fit(clips, ["low", "low", "high", "high"]).predict([np.sin(2 * np.pi * 2050 * time)])
     array(['high'], dtype='<U4')
+    >>> pipe[-1].head_names_[9]
+    np.str_('layer 1 · head 1')
     """
 
     def __init__(
         self,
         model: str,
         *,
-        revision: str | None = None,
-        dtype: str | None = None,
-        device: str | None = None,
-        device_map: str | None = None,
-        quantize: str | None = None,
         template: str = "{question}",
         question: str | None = None,
-        tokens: int = 1,
-        max_seconds: float | None = None,
         modality: str = "audio",
         fps: float | None = None,
         max_pixels: int | None = None,
+        tokens: int = 1,
+        max_seconds: float | None = None,
+        revision: str | None = None,
+        dtype: str | None = None,
+        quantize: str | None = None,
+        device: str | None = None,
+        device_map: str | None = None,
+        attention: str | None = None,
+        trust_remote_code: bool = False,
         batch_size: int | None = None,
     ) -> None:
         self.model = model
-        self.revision = revision
-        self.dtype = dtype
-        self.device = device
-        self.device_map = device_map
-        self.quantize = quantize
         self.template = template
         self.question = question
-        self.tokens = tokens
-        self.max_seconds = max_seconds
         self.modality = modality
         self.fps = fps
         self.max_pixels = max_pixels
+        self.tokens = tokens
+        self.max_seconds = max_seconds
+        self.revision = revision
+        self.dtype = dtype
+        self.quantize = quantize
+        self.device = device
+        self.device_map = device_map
+        self.attention = attention
+        self.trust_remote_code = trust_remote_code
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Do nothing: the model is frozen."""
         return self
 
-    def transform(self, X: Sequence[Any]) -> NDArray[np.float32]:
+    def transform(self, X: Sequence[Any]) -> HeadArray:
         """Extract the head vectors of some clips.
 
         Parameters
@@ -103,7 +101,8 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        array of float32 (n, layers · heads, dim)
+        HeadArray of float32 (n, layers, heads, dim)
+            An array that knows how it was made, so that a classifier fitted on it can be saved for ``calm predict``.
 
         Raises
         ------
@@ -114,19 +113,14 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         if isinstance(X, str | Path):
             raise ValueError(f"X must be a sequence of clips; for one clip, give [{X!r}]")
         clips = find_clips(list(X))
-        request = Request(
-            self.model,
-            template=self.template,
-            question=self.question,
-            tokens=self.tokens,
-            max_seconds=self.max_seconds,
-            modality=self.modality,
-            fps=self.fps,
-            max_pixels=self.max_pixels,
-        )
+        options = self.get_params(deep=False)
+        batch_size = options.pop("batch_size")
+        request = Request.of(**options)
         texts = prompt_texts(clips, request.prompt)
-        lalm = _shared_lalm(self.model, self.revision, self.dtype, self.device, self.device_map, self.quantize)
-        batches = list(
+        lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
+        asked = request.changed(revision=lalm.commit or request.revision, dtype=lalm.dtype)
+        made_so = Extraction(asked, fingerprint_of(lalm, request), texts[0] if texts else None)
+        found = gather(
             head_vectors(
                 lalm,
                 clips,
@@ -134,17 +128,16 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
                 senses=request.senses,
                 tokens=request.tokens,
                 max_seconds=request.max_seconds,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
             )
         )
-        failed = {row: clip.reason for batch in batches for row, clip in batch.failed.items()}
-        if failed:
-            first = min(failed)
-            raise ValueError(f"{len(failed)} of {len(clips)} clips failed; {clips[first].name}: {failed[first]}")
-        vectors = np.empty((len(clips), *lalm.heads.shape), dtype=np.float32)
-        for batch in batches:
-            vectors[batch.rows] = batch.vectors
-        return rearrange(vectors, "n l h d -> n (l h) d")
+        if found.failures:
+            first = found.failures[0]
+            raise ValueError(
+                f"{len(found.failures)} of {len(clips)} clips failed; {clips[first.row].name}: {first.reason}"
+            )
+        none = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+        return HeadArray(none if found.values is None else found.values, made_so)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -157,14 +150,5 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
 
 @lru_cache(maxsize=1)
-def _shared_lalm(
-    model: str,
-    revision: str | None,
-    dtype: str | None,
-    device: str | None,
-    device_map: str | None,
-    quantize: str | None,
-) -> LALM:
-    from calm.extract import load_lalm
-
-    return load_lalm(model, revision=revision, dtype=dtype, device=device, device_map=device_map, quantize=quantize)
+def _load(model: str, revision: str | None, dtype: str | None, quantize: str | None, placement: Placement) -> LALM:
+    return Request(model, revision=revision, dtype=dtype, quantize=quantize, placement=placement).load()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.base import HeadClassifier
-from calm.extract import Clip, Prompt, fingerprint_of, head_vectors, progress_bar
+from calm.extract import Clip, Placement, Prompt, check_same, fingerprint_of, gather, head_vectors, with_progress
+from calm.options import documented
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -34,17 +35,16 @@ class AudioPrediction:
         return self.classes[self.probabilities.argmax(axis=1)]
 
 
+@documented(Placement)
 def predict_audio(
     classifier: HeadClassifier,
     clips: Sequence[Clip],
     *,
     model: str | None = None,
     lalm: LALM | None = None,
-    device: str | None = None,
-    device_map: str | None = None,
-    trust_remote_code: bool = False,
     batch_size: int | None = None,
     progress: bool = False,
+    **placement: Any,
 ) -> AudioPrediction:
     """Classify clips with the model, prompt, dtype and window that the classifier's support set was extracted with.
 
@@ -53,19 +53,18 @@ def predict_audio(
     Parameters
     ----------
     classifier : HeadClassifier
-        Fitted on (rows of) a head cache.
+        Fitted on (rows of) a head cache, or on what :class:`calm.HeadExtractor` gives.
     clips : sequence of Clip
         From :func:`calm.find_clips`.
-    model : str, optional
+    model : str, default=None
         Where the same model is found now, if no longer under the name that it had.
-    lalm : LALM, optional
+    lalm : LALM, default=None
         The model, if it is loaded already.
-    device, device_map, trust_remote_code
-        See :func:`calm.extract.load_lalm`.
-    batch_size : int, optional
+    batch_size : int, default=None
         See :func:`calm.extract.head_vectors`.
-    progress : bool
+    progress : bool, default=False
         Show a progress bar, where standard error is a terminal.
+    {options}
 
     Returns
     -------
@@ -80,24 +79,14 @@ def predict_audio(
     extraction = classifier.extraction_
     if extraction is None:
         raise ValueError("this classifier was fitted on arrays, so it cannot tell which model to extract with")
-    request = extraction.request if model is None else replace(extraction.request, model=model, revision=None)
+    moved = {} if model is None else {"model": model, "revision": None}
+    request = extraction.request.changed(**moved, **placement)
     if lalm is None:
-        from calm.extract import load_lalm
-
-        lalm = load_lalm(
-            request.model,
-            revision=request.revision,
-            dtype=request.dtype,
-            quantize=request.quantize,
-            device=device,
-            device_map=device_map,
-            trust_remote_code=trust_remote_code,
-        )
-    extraction.fingerprint.check_same(fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
+        lalm = request.load()
+    else:
+        request = request.changed(model=lalm.name, revision=None, dtype=None, quantize=lalm.quantize)
+    check_same(extraction.fingerprint, fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
     labels = [str(label) for label in classifier.classes_]
-    probabilities, heard = [np.empty((0, len(labels)))], [np.empty(0, dtype=np.int64)]
-    failures: dict[str, str] = {}
-    typical: list[NDArray[np.float64]] | None = [] if len(getattr(classifier, "typical_scores_", ())) else None
     layers = classifier.used_layers_
     batches = head_vectors(
         lalm,
@@ -109,24 +98,22 @@ def predict_audio(
         layers=None if layers is None else layers.tolist(),
         batch_size=batch_size,
     )
-    with progress_bar(lalm, len(clips), shown=progress) as bar:
-        for batch in batches:
-            if len(batch.rows):
-                vectors = _in_all_layers(batch.vectors, layers, lalm.heads.shape[0])
-                probabilities.append(classifier.predict_proba(vectors))
-                if typical is not None:
-                    typical.append(classifier.typicality(vectors))
-            heard.append(batch.rows)
-            failures |= {clips[row].name: failed.reason for row, failed in batch.failed.items()}
-            bar.update(len(batch.rows) + len(batch.failed))
-    rows = np.concatenate(heard)
-    order = rows.argsort()
+    tells_typicality = len(getattr(classifier, "typical_scores_", ())) > 0
+
+    def judge(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return probabilities, and typicality in a last column where it can be told."""
+        whole = _in_all_layers(vectors, layers, lalm.heads.shape[0])
+        told = [classifier.predict_proba(whole)]
+        return np.column_stack([*told, classifier.typicality(whole)] if tells_typicality else told)
+
+    found = gather(with_progress(batches, lalm, len(clips), shown=progress), judge)
+    judged = np.empty((0, len(labels) + tells_typicality)) if found.values is None else found.values
     return AudioPrediction(
-        tuple(clips[row] for row in rows[order]),
-        classifier.classes_,
-        np.concatenate(probabilities)[order],
-        None if typical is None else np.concatenate([np.empty(0), *typical])[order],
-        failures,
+        clips=tuple(clips[row] for row in found.rows),
+        classes=classifier.classes_,
+        probabilities=judged[:, : len(labels)],
+        typicality=judged[:, -1] if tells_typicality else None,
+        failures={clips[result.row].name: result.reason for result in found.failures},
     )
 
 

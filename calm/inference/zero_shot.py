@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract import Clip, Request, find_clips, load_lalm, progress_bar
-from calm.extract.forward.feed import Batch, BatchSize, Feed
+from calm.extract import Clip, Prompt, Request, Senses, find_clips, gather, load_lalm, with_progress
+from calm.extract.forward.batch_size import BatchSize
+from calm.extract.forward.feed import Batch, Feed
 from calm.extract.forward.passes import passes
+from calm.options import documented
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: What models that follow instructions are asked.
 OPTIONS_TEMPLATE = "{question} Choose from: {options}."
+
+#: A forward pass, unless told otherwise: answers are continued from what is kept of all of them.
+_CLIPS = 8
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,15 @@ class ZeroShot:
         return self.classes[self.scores.argmax(axis=1)]
 
 
+@documented(Prompt, Senses)
 def zero_shot(
     model: str | LALM,
     clips: str | Path | Sequence[Any],
     labels: Sequence[str],
     *,
-    question: str | None = None,
-    template: str = OPTIONS_TEMPLATE,
-    modality: str = "audio",
-    fps: float | None = None,
-    max_pixels: int | None = None,
     batch_size: int | None = None,
     progress: bool = False,
+    **options: Any,
 ) -> ZeroShot:
     """Classify clips by how likely the model is to answer with each label.
 
@@ -65,16 +67,12 @@ def zero_shot(
         takes or gives. A clip's own question is asked in place of ``question``.
     labels : sequence of str
         Names of the classes, as the model would say them.
-    question, template : str
-        What is asked, and how; the template may hold ``{question}`` and ``{options}``.
-    modality : {"audio", "visual", "audio-visual"}
-        What of a clip the model is given.
-    fps, max_pixels : float and int, optional
-        Frames of each second of a video, and how large they may be; see :class:`calm.extract.Senses`.
-    batch_size : int, optional
+    batch_size : int, default=None
         Clips a forward pass, fewer from where memory was short; 8 unless given.
-    progress : bool
+    progress : bool, default=False
         Show a progress bar, where standard error is a terminal.
+    {options}
+        Here, the template is ``"{question} Choose from: {options}."`` unless given.
 
     Returns
     -------
@@ -92,34 +90,37 @@ def zero_shot(
     >>> zero_shot("tiny", waves, ["bell", "wind", "motor"]).scores.shape
     (2, 3)
     """
-    from calm.extract.forward.answers import answer_log_likelihoods
+    from calm.extract import answer_log_likelihoods
 
     names = [] if isinstance(labels, str) else [str(label) for label in labels]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f"zero_shot needs at least two labels, all different; got {labels!r}")
+    size = BatchSize(_CLIPS if batch_size is None else batch_size)
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    request = Request(
-        lalm.name, template=template, question=question, modality=modality, fps=fps, max_pixels=max_pixels
-    )
+    request = Request.of(lalm.name, **{"template": OPTIONS_TEMPLATE, **options})
     texts = [request.prompt.text(clip.question, names) for clip in found]
-    feed = Feed(lalm, found, texts, padding_side="left", senses=request.senses)
+    feed = Feed(
+        lalm.builder,
+        found,
+        texts,
+        lalm.device,
+        padding_side="left",
+        senses=request.senses,
+        silence=lalm.hears_silence,
+    )
 
     def likelihoods_of(batch: Batch) -> torch.Tensor:
         return answer_log_likelihoods(lalm, lalm.on_device(batch.inputs), names)
 
-    scores, heard = [np.empty((0, len(names)))], [np.empty(0, dtype=np.int64)]
-    failures: dict[str, str] = {}
-    with progress_bar(lalm, len(found), shown=progress) as bar:
-        for batch, likelihoods in passes(feed, BatchSize(batch_size or 8), likelihoods_of):
-            if likelihoods is not None:
-                scores.append(likelihoods.double().numpy())
-            heard.append(batch.rows)
-            failures |= {found[row].name: clip.reason for row, clip in batch.failed.items()}
-            bar.update(len(batch.rows) + len(batch.failed))
-    rows = np.concatenate(heard)
-    order = rows.argsort()
-    return ZeroShot(tuple(found[row] for row in rows[order]), np.array(names), np.concatenate(scores)[order], failures)
+    batches = with_progress(passes(feed, size, likelihoods_of), lalm, len(found), shown=progress)
+    answers = gather(batches)
+    return ZeroShot(
+        clips=tuple(found[row] for row in answers.rows),
+        classes=np.array(names),
+        scores=np.empty((0, len(names))) if answers.values is None else answers.values.astype(np.float64),
+        failures={found[result.row].name: result.reason for result in answers.failures},
+    )
 
 
 def _clips_of(clips: str | Path | Sequence[Any]) -> list[Clip]:

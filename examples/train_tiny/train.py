@@ -46,7 +46,7 @@ class Training:
         self.listener = Listener(self.tokenizer, SHORT, args.width)
         initialize(self.listener)
         self.listener.to(self.device).train()
-        chat = LALM("tiny", self.listener.lalm, self.listener.processor).chat
+        chat = LALM("tiny", self.listener.lalm, self.listener.processor).builder.chat
         self.batches = Batches(self.tokenizer, chat, self.device, frozenset(args.without))
         self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.98))
         self.window = SHORT

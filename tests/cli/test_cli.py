@@ -281,7 +281,7 @@ def test_going_on_with_another_prompt_or_model(class_folder: Maker, tiny: object
     extract(data)
     fails(
         extract(data, "--question", "Who?"),
-        "heads.h5 was made in another way, differing in question .*'Who\\?' here",
+        "heads.h5 and this run cannot be mixed: they differ in question .*'Who\\?' in this run",
     )
     fails(extract(data, "--dtype", "bfloat16"), "differ in .*dtype \\('float32' in heads.h5, 'bfloat16' in this run\\)")
 

@@ -24,6 +24,7 @@ from calm.extract import (
     answer_log_likelihoods,
     extract_to_cache,
     find_clips,
+    gather,
     head_vectors,
     load_lalm,
     perceive,
@@ -62,11 +63,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def vectors(lalm: LALM, clips: list[Clip], senses: Senses, batch_size: int | None = None) -> torch.Tensor:
-    found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
-    for batch in head_vectors(lalm, clips, [QUESTION] * len(clips), senses=senses, batch_size=batch_size):
-        assert batch.failed == {}
-        found[batch.rows] = batch.vectors
-    return torch.from_numpy(found)
+    found = gather(head_vectors(lalm, clips, [QUESTION] * len(clips), senses=senses, batch_size=batch_size))
+    assert found.values is not None and not found.failures
+    return torch.from_numpy(found.values)
 
 
 def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -111,7 +110,7 @@ def test_a_film_has_the_vectors_that_transformers_alone_gives_it(lalm: LALM, fil
 def test_a_film_has_its_own_vectors_in_any_company(lalm: LALM, films: list[Clip], senses: Senses) -> None:
     together, alone = vectors(lalm, films, senses, 5), vectors(lalm, films, senses, 1)
     assert distance(together, alone) < 1e-5
-    chats = [lalm.chat(QUESTION, senses)] * len(films)
+    chats = [lalm.builder.chat(QUESTION, senses)] * len(films)
     percepts = [perceive(film, senses, RATE) for film in films]
     padded = lalm.inputs(percepts, chats, senses=senses, padding_side="left")
     assert distance(record_heads(lalm.model, lalm.heads, padded), alone) < 1e-5
@@ -147,7 +146,7 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     (tmp_path / "data" / "dark" / "mute.mkv").write_bytes(
         write_video(tmp_path / "mute.mkv", made(0)[0], 4).read_bytes()
     )
-    request = Request(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
+    request = Request.of(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
     clips = find_clips(tmp_path / "data")
     report = extract_to_cache(clips, tmp_path / "h.h5", request, lalm=lalm)
     assert report.failures == {"dark/mute.mkv": "no sound in it"}
@@ -160,9 +159,9 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     readable = [clip for clip in clips if clip.name != "dark/mute.mkv"]
     prediction = predict_audio(load(tmp_path / "c.safetensors"), readable, lalm=lalm)
     assert prediction.labels.tolist() == [clip.label for clip in readable]
-    with pytest.raises(ValueError, match=r"differing in fps \(4\.0 there, 2\.0 here\)"):
-        extract_to_cache(clips, tmp_path / "h.h5", Request(lalm.name, modality="audio-visual", max_pixels=1024))
-    seen = extract_to_cache(clips, tmp_path / "v.h5", Request(lalm.name, modality="visual", fps=4.0), lalm=lalm)
+    with pytest.raises(ValueError, match=r"differ in fps \(4\.0 in .*h\.h5, 2\.0 in this run\)"):
+        extract_to_cache(clips, tmp_path / "h.h5", Request.of(lalm.name, modality="audio-visual", max_pixels=1024))
+    seen = extract_to_cache(clips, tmp_path / "v.h5", Request.of(lalm.name, modality="visual", fps=4.0), lalm=lalm)
     assert (seen.failures, seen.done, seen.silent) == ({}, 9, 0)
 
 
@@ -187,7 +186,7 @@ def test_the_example_tells_what_is_seen_from_what_is_heard(
 def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, films: list[Clip]) -> None:
     answers = ("dog barking", "rain")
     percepts = [perceive(film, BOTH, RATE) for film in films[:3]]
-    chat = lalm.chat(QUESTION, BOTH)
+    chat = lalm.builder.chat(QUESTION, BOTH)
     inputs = lalm.inputs(percepts, [chat] * 3, senses=BOTH, padding_side="left")
     found = answer_log_likelihoods(lalm, inputs, answers)
     for i, percept in enumerate(percepts):

@@ -16,8 +16,18 @@ import soundfile
 import torch
 
 from calm import HeadExtractor
-from calm.extract import LALM, CacheWriter, Clip, HeadCache, Request, extract_to_cache, find_clips, head_vectors
-from calm.extract.forward.feed import BatchSize
+from calm.extract import (
+    LALM,
+    CacheWriter,
+    Clip,
+    ClipResult,
+    HeadCache,
+    Request,
+    extract_to_cache,
+    find_clips,
+    head_vectors,
+)
+from calm.extract.forward.batch_size import BatchSize
 from tests.conftest import another_tiny, noise, short_of_memory, tone
 
 Maker = Callable[..., Path]
@@ -31,7 +41,7 @@ def heads(path: Path) -> np.ndarray:
 
 
 def run(clips: Any, path: Path, lalm: LALM, **options: Any) -> Any:
-    return extract_to_cache(clips, path, REQUEST, lalm=lalm, **options)
+    return extract_to_cache(clips, path, Request(lalm.name), lalm=lalm, **options)
 
 
 def test_every_clip_of_a_folder_gets_its_row(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
@@ -43,7 +53,7 @@ def test_every_clip_of_a_folder_gets_its_row(class_folder: Maker, tmp_path: Path
         assert cache.labels.tolist() == ["high"] * 4 + ["low"] * 4
         assert set(cache.texts) == {"What is the sound in this audio clip?"}
         np.testing.assert_allclose(cache.seconds, 0.5)
-        assert cache.fingerprint.prompt == tiny.chat("What is the sound in this audio clip?")
+        assert cache.fingerprint.prompt == tiny.builder.chat("What is the sound in this audio clip?")
 
 
 @pytest.mark.parametrize("tokens", [1, 5])
@@ -58,7 +68,7 @@ def test_rows_are_the_models_own_vectors(tmp_path: Path, tiny: LALM, tokens: int
         for projection in tiny.heads.projections
     ]
     with torch.inference_mode():
-        tiny.model(**tiny.inputs([wave], [tiny.chat("What is the sound in this audio clip?")]))
+        tiny.model(**tiny.inputs([wave], [tiny.builder.chat("What is the sound in this audio clip?")]))
     for hook in hooks:
         hook.remove()
     np.testing.assert_allclose(
@@ -102,11 +112,11 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     original = CacheWriter.write
     batches: list[Any] = []
 
-    def stop_after_one(self: CacheWriter, *args: Any) -> None:
+    def stop_after_one(self: CacheWriter, *args: Any) -> list[ClipResult]:
         if batches:
             raise KeyboardInterrupt
         batches.append(args)
-        original(self, *args)
+        return original(self, *args)
 
     monkeypatch.setattr(CacheWriter, "write", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
@@ -166,8 +176,8 @@ def test_failed_clips_are_tried_again_once_they_are_mended(class_folder: Maker, 
     data, path = class_folder(2), tmp_path / "heads.h5"
     spoil(data)
     assert len(run(find_clips(data), path, tiny).failures) == 4
-    unloaded = replace(REQUEST)  # nothing readable is left: no model is needed
-    assert extract_to_cache(find_clips(data), path, unloaded, device="nowhere").new == 0
+    unloaded = REQUEST.changed(device="nowhere")  # nothing readable is left: no model is needed
+    assert extract_to_cache(find_clips(data), path, unloaded).new == 0
     soundfile.write(data / "high/text.wav", tone(500), 16000)
     report = run(find_clips(data), path, tiny)
     assert report.new == 1
@@ -208,7 +218,7 @@ def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight[0, 0] = torch.nan
     report = run(find_clips([tone(300)]), tmp_path / "a.h5", LALM("broken", model, processor))
-    assert next(iter(report.failures.values())).startswith("head vectors hold NaN or infinity in float32")
+    assert next(iter(report.failures.values())).startswith("the model gives NaN or infinity for it")
 
 
 # --- what is refused ---
@@ -224,9 +234,12 @@ def begun(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": "Who speaks?"}, r"differing in question \('What is the sound .*' there, 'Who speaks\?' here\)"),
-        ({"template": "Listen. {question}"}, r"differing in template .* 'Listen\. \{question\}' here"),
-        ({"tokens": 4}, r"differing in tokens \(1 there, 4 here\)"),
+        (
+            {"question": "Who speaks?"},
+            r"differ in question \('What is the sound .*' in .*heads\.h5, 'Who speaks\?' in this run\): write to",
+        ),
+        ({"template": "Listen. {question}"}, r"differ in template .* 'Listen\. \{question\}' in this run"),
+        ({"tokens": 4}, r"differ in tokens \(1 in .*heads\.h5, 4 in this run\)"),
         ({"max_seconds": 2.0}, r"differ in max_seconds \(5\.0 in .*heads\.h5, 2\.0 in this run\)"),
     ],
 )
@@ -235,7 +248,7 @@ def test_another_request_is_refused_naming_what_differs(
 ) -> None:
     data, path = begun
     with pytest.raises(ValueError, match=message):
-        extract_to_cache(find_clips(data), path, replace(REQUEST, **change), lalm=tiny)
+        extract_to_cache(find_clips(data), path, REQUEST.changed(**change), lalm=tiny)
 
 
 def test_another_question_of_a_clips_own_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
@@ -247,7 +260,7 @@ def test_another_question_of_a_clips_own_is_refused(begun: tuple[Path, Path], ti
 
 
 def test_another_storage_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
-    with pytest.raises(ValueError, match=r"storage \('float16' there, 'float32' here\)"):
+    with pytest.raises(ValueError, match=r"storage \('float16' in .*heads\.h5, 'float32' in this run\)"):
         run(find_clips(begun[0]), begun[1], tiny, storage="float32")
 
 
@@ -262,7 +275,7 @@ def test_another_model_is_refused_whatever_it_is_called(begun: tuple[Path, Path]
 def test_the_same_model_under_another_name_goes_on(begun: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
     tiny.model.save_pretrained(tmp_path / "copy")
     tiny.processor.save_pretrained(tmp_path / "copy")
-    report = extract_to_cache(find_clips(begun[0]), begun[1], Request(model=str(tmp_path / "copy")), device="cpu")
+    report = extract_to_cache(find_clips(begun[0]), begun[1], Request.of(str(tmp_path / "copy"), device="cpu"))
     assert (report.done, report.new) == (4, 0)
 
 
@@ -282,7 +295,7 @@ def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], t
 def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
     data, path = begun
     (data / "low/0.wav").unlink()
-    assert extract_to_cache(find_clips(data), path, REQUEST, device="nowhere", prune=True).new == 0
+    assert extract_to_cache(find_clips(data), path, REQUEST.changed(device="nowhere"), prune=True).new == 0
     with HeadCache(path) as cache:
         assert cache.names.tolist() == ["high/0.wav", "high/1.wav", "low/1.wav"]
         assert len(cache.done) == 3
@@ -312,7 +325,7 @@ def test_new_labels_and_groups_need_no_new_vectors(begun: tuple[Path, Path]) -> 
     data, path = begun
     before = heads(path)
     clips = [replace(clip, label="noise", group="a") for clip in find_clips(data)]
-    assert extract_to_cache(clips, path, REQUEST, device="nowhere").new == 0
+    assert extract_to_cache(clips, path, REQUEST.changed(device="nowhere")).new == 0
     with HeadCache(path) as cache:
         assert set(cache.labels) == {"noise"} and set(cache.groups) == {"a"}
     np.testing.assert_array_equal(heads(path), before)
@@ -332,14 +345,14 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
     folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(begun[0])
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    request = Request(model=str(folder))
-    extract_to_cache(clips, path, request, device="cpu")
-    assert extract_to_cache(clips, path, request, device="nowhere").new == 0
+    request = Request.of(str(folder), device="cpu")
+    extract_to_cache(clips, path, request)
+    assert extract_to_cache(clips, path, request.changed(device="nowhere")).new == 0
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
     model.save_pretrained(folder)  # trained further
     with pytest.raises(ValueError, match="differ in weights"):
-        extract_to_cache(clips, path, request, device="cpu")
+        extract_to_cache(clips, path, request)
 
 
 def test_a_processor_that_hears_otherwise_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
@@ -402,17 +415,17 @@ def test_clips_of_about_one_length_go_together_and_come_back_in_their_order(tiny
     seconds = [0.3, 2.0, 0.4, 2.1, 0.5, 1.9]
     clips = find_clips([tone(300, s) for s in seconds])
     batches = list(head_vectors(tiny, clips, ["What?"] * 6, batch_size=3))
-    assert [batch.rows.tolist() for batch in batches] == [[1, 3, 5], [0, 2, 4]]
+    assert [[result.row for result in batch] for batch in batches] == [[1, 3, 5], [0, 2, 4]]
     some = list(head_vectors(tiny, clips, ["What?"] * 6, batch_size=3, rows=[0, 3]))
-    assert [batch.rows.tolist() for batch in some] == [[3], [0]]
+    assert [[result.row for result in batch] for batch in some] == [[3], [0]]
     vectors = HeadExtractor("tiny", question="What?").fit_transform([clip.audio for clip in clips])
-    np.testing.assert_allclose(vectors[4].reshape(6, 8, 32), batches[1].vectors[2], atol=1e-4)
+    np.testing.assert_allclose(vectors[4], np.asarray(batches[1][2].value), atol=1e-4)
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_folder: Maker) -> None:
     unwritable = Path("/proc")
     with pytest.raises(OSError, match="cannot write into /proc"):
-        extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request(model="tiny"), device="nowhere")
+        extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request.of("tiny", device="nowhere"))
 
 
 def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:

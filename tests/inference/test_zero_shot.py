@@ -31,7 +31,7 @@ def alone(lalm: LALM, wave: np.ndarray, chat: str, answer: str) -> float:
 
 def test_one_prefix_pass_gives_what_whole_passes_give(tiny: LALM) -> None:
     waves = [noise(0.7), tone(900, 3.0), noise(5.0, seed=2)]  # of different length: padded
-    chats = [tiny.chat(text) for text in ("What is this?", "What do you hear in it, then?", "Hm?")]
+    chats = [tiny.builder.chat(text) for text in ("What is this?", "What do you hear in it, then?", "Hm?")]
     inputs = tiny.inputs(waves, chats, padding_side="left")
     found = answer_log_likelihoods(tiny, inputs, ANSWERS)
     expected = [
@@ -41,7 +41,7 @@ def test_one_prefix_pass_gives_what_whole_passes_give(tiny: LALM) -> None:
 
 
 def test_likelihoods_are_of_probabilities_and_do_not_depend_on_the_other_answers(tiny: LALM) -> None:
-    inputs = tiny.inputs([noise(1.0)], [tiny.chat("Hm?")], padding_side="left")
+    inputs = tiny.inputs([noise(1.0)], [tiny.builder.chat("Hm?")], padding_side="left")
     every = list(range(len(tiny.processor.tokenizer)))
     first = [tiny.processor.tokenizer.decode([token]) for token in every[300:340]]
     found = answer_log_likelihoods(tiny, inputs, [*first, *ANSWERS])
@@ -49,7 +49,7 @@ def test_likelihoods_are_of_probabilities_and_do_not_depend_on_the_other_answers
     torch.testing.assert_close(found[:, -5:], answer_log_likelihoods(tiny, inputs, ANSWERS))
     with pytest.raises(ValueError, match="no answers"):
         answer_log_likelihoods(tiny, inputs, [])
-    right = tiny.inputs([noise(1.0)] * 2, [tiny.chat("Hm?"), tiny.chat("Which of these is it?")])
+    right = tiny.inputs([noise(1.0)] * 2, [tiny.builder.chat("Hm?"), tiny.builder.chat("Which of these is it?")])
     with pytest.raises(ValueError, match="padded on the right"):
         answer_log_likelihoods(tiny, right, ANSWERS)
     with pytest.raises(ValueError, match="'' has no tokens"):
@@ -95,7 +95,7 @@ def test_a_folder_is_taken_and_clips_ask_their_own_questions(tiny: LALM, class_f
 def test_the_vocabulary_is_scored_at_one_position_only(tiny: LALM) -> None:
     seen = []
     hook = tiny.model.get_output_embeddings().register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
-    answer_log_likelihoods(tiny, tiny.inputs([noise(2.0)], [tiny.chat("Hm?")], padding_side="left"), ["x"])
+    answer_log_likelihoods(tiny, tiny.inputs([noise(2.0)], [tiny.builder.chat("Hm?")], padding_side="left"), ["x"])
     hook.remove()
     assert seen == [1]
 

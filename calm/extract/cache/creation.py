@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from calm.extract.cache.file import FORMAT, FORMAT_VERSION
 from calm.extract.cache.reader import PENDING
 from calm.extract.cache.writer import REASON_BYTES, CacheWriter
+from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.find import Clip
-from calm.extract.request import Fingerprint, Request
+from calm.extract.request import Request
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -153,7 +154,7 @@ def _allocate(
             format_version=FORMAT_VERSION,
             model=request.model,
             revision=made_with.get("revision", ""),
-            request=json.dumps(asdict(request)),
+            request=request.to_json(),
             made_with=json.dumps(made_with),
         )
     _reserve(part, path, part.stat().st_size)

@@ -32,7 +32,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +42,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.file import open_cache_file
-from calm.extract.request import Extraction, Fingerprint, Request
+from calm.extract.fingerprint import Extraction, Fingerprint
+from calm.extract.request import Request
 
 PENDING, DONE, FAILED = 0, 1, 2
 
@@ -104,7 +105,7 @@ class HeadCache:
         self.status: NDArray[np.uint8] = file["status"][:]
         self.seconds: NDArray[np.float32] = file["seconds"][:]
         self.peak: NDArray[np.float32] = file["peak"][:]
-        self.request = Request(**json.loads(file.attrs["request"]))
+        self.request = Request.from_json(file.attrs["request"])
         self.fingerprint = Fingerprint(**_attributes(file))
         self.made_with: dict[str, str] = json.loads(file.attrs["made_with"])
 
@@ -249,7 +250,7 @@ class HeadRows:
         cache, prompts = self.cache, np.unique(self.cache.prompt_of[self.rows])
         commit = cache.made_with.get("revision") or cache.request.revision
         return Extraction(
-            request=replace(cache.request, revision=commit, dtype=cache.fingerprint.dtype),
+            request=cache.request.changed(revision=commit, dtype=cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
             text=str(cache.prompts[prompts[0]]) if len(prompts) == 1 else None,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
@@ -13,31 +12,7 @@ from calm.extract.media.audio import AudioError
 from calm.extract.media.find import Clip
 from calm.extract.media.perceive import perceive
 from calm.extract.media.video import VideoError
-from calm.extract.request import Request
 from calm.extract.senses import Senses
-
-
-def check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
-    """Refuse another way of extracting, as far as it shows before the model is loaded; fingerprints tell the rest.
-
-    Raises
-    ------
-    ValueError
-        Naming all that differs.
-    """
-    told_by_the_model = {"model", "revision", "dtype", "max_seconds"}
-    pairs = {
-        f.name: (getattr(begun.request, f.name), getattr(request, f.name))
-        for f in fields(Request)
-        if f.name not in told_by_the_model
-    }
-    pairs["storage"] = (begun.storage, storage)
-    differences = [f"{name} ({old!r} there, {new!r} here)" for name, (old, new) in pairs.items() if old != new]
-    if differences:
-        raise ValueError(
-            f"{begun.path} was made in another way, differing in {', '.join(differences)}: write to another file, "
-            f"or remove it to begin anew"
-        )
 
 
 def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> bool:

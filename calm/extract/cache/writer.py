@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from calm.extract.cache.file import open_cache_file, system_words
 from calm.extract.cache.reader import DONE, FAILED, PENDING, HeadCache
+from calm.extract.result import ClipResult
 
 REASON_BYTES = 300
 
@@ -37,48 +39,30 @@ class CacheWriter(HeadCache):
         unread = (self.status == FAILED) & np.isnan(self.seconds)
         return np.flatnonzero((self.status == PENDING) | unread)
 
-    def unfit(self, vectors: NDArray[np.float32]) -> dict[int, str]:
-        """Tell which of some head vectors would overflow the storage, and why, by their place in the array."""
-        largest = np.abs(vectors).max(axis=(1, 2, 3), initial=0.0)
-        return {
-            int(i): f"head vectors reach {largest[i]:.3g}, more than {self.storage} holds: extract with float32 storage"
-            for i in np.flatnonzero(largest > np.finfo(self.storage).max)
-        }
-
-    def write(
-        self,
-        rows: NDArray[np.integer],
-        vectors: NDArray[np.float32],
-        seconds: NDArray[np.floating],
-        peak: NDArray[np.floating],
-    ) -> None:
-        """Store the head vectors of some clips, and only then mark the clips as done.
-
-        Parameters
-        ----------
-        rows : array of int (n,)
-        vectors : array (n, layers, heads, dim)
-        seconds, peak : arrays (n,)
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; clips not marked as done by then stay pending.
-        """
-        stored = vectors.astype(self.storage)
+    def write(self, results: Sequence[ClipResult]) -> list[ClipResult]:
+        """Store results of clips, and only then mark the clips as done or failed; return them as they were stored."""
+        results = [self._fitting(result) for result in results]
         try:
-            for row, vector, length, level in zip(rows, stored, seconds, peak, strict=True):
-                self._file["heads"][row] = vector
-                self._describe(row, length, level)
-            self._acknowledge(rows, DONE)
+            for result in results:
+                if result.value is None:
+                    self._file["reason"][result.row] = (
+                        result.reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
+                    )
+                else:
+                    self._file["heads"][result.row] = result.value.astype(self.storage)
+                self._describe(result.row, result.seconds, result.peak)
+            for status in (DONE, FAILED):
+                self._acknowledge([r.row for r in results if r.failed == (status == FAILED)], status)
         except OSError as error:
             raise OSError(f"cannot write to {self.path}: {system_words(error)}; what is done so far is kept") from error
+        return results
 
-    def fail(self, row: int, reason: str, seconds: float = np.nan, peak: float = np.nan) -> None:
-        """Mark a clip as failed; ``seconds`` tells that it could be read, and failed in the model."""
-        self._file["reason"][row] = reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
-        self._describe(row, seconds, peak)
-        self._acknowledge([row], FAILED)
+    def _fitting(self, result: ClipResult) -> ClipResult:
+        largest = 0.0 if result.value is None else np.abs(result.value).max(initial=0.0)
+        if largest <= np.finfo(self.storage).max:
+            return result
+        reason = f"head vectors reach {largest:.3g}, more than {self.storage} holds: extract with float32 storage"
+        return replace(result, value=None, reason=reason)
 
     def take_over(self, source: HeadCache, rows: Mapping[int, int]) -> None:
         """Copy rows of another cache, ``{row here: row there}``: head vectors, failures and all."""

@@ -43,7 +43,8 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     >>> import numpy as np
     >>> from calm.extract import load_lalm
     >>> lalm = load_lalm("tiny")
-    >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [lalm.chat("What is this?")], padding_side="left")
+    >>> prompt = lalm.builder.chat("What is this?")
+    >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [prompt], padding_side="left")
     >>> answer_log_likelihoods(lalm, inputs, ["dog", "rain"]).shape
     torch.Size([1, 2])
     """

@@ -8,100 +8,71 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import AudioError, seconds_of
 from calm.extract.media.find import Clip
 from calm.extract.media.perceive import Percept, perceive
 from calm.extract.media.video import VideoError, need_av
+from calm.extract.models.digest import PROBE
+from calm.extract.models.inputs import InputBuilder, InputError, PaddingSide
+from calm.extract.result import ClipResult
 from calm.extract.senses import SOUND_ALONE, Senses
 from calm.machine import cores
 
 if TYPE_CHECKING:
     import torch
 
-    from calm.extract.models.lalm import LALM
-
 #: So many clips are sorted by length at a time: enough for batches of even length, few enough to begin at once.
 _SORTED_TOGETHER = 2048
 
-#: A batch is doubled up to here, and only where what it took so far is less than this share of what is left.
-_MOST_CLIPS, _SHARE_OF_FREE = 64, 0.9
-
+#: So many rendered prompts are remembered: clips may have questions of their own.
+_CHATS = 1024
 
 #: What the pictures of one batch may take on the CPU; as many batches wait as there are threads, and one more.
 _PICTURE_BYTES, _THREADS_FOR_PICTURES = 512 * 2**20, 4
 
 
 @dataclass(frozen=True)
-class FailedClip:
-    """Why a clip has no head vectors."""
-
-    reason: str
-    seconds: float = math.nan  #: length of the recording, where that could be read
-    peak: float = math.nan  #: largest absolute sample, likewise
-
-
-@dataclass(frozen=True)
 class Batch:
-    """Clips of about one length, ready for the model; or clips that cannot be read."""
+    """Clips of about one length, ready for the model."""
 
-    rows: NDArray[np.int64]  #: which clips of the list these are, (n,), increasing
-    inputs: Mapping[str, Any]  #: on the CPU; empty where there are no rows
-    seconds: NDArray[np.float64]  #: length of each recording, (n,)
-    peak: NDArray[np.float64]  #: largest absolute sample of each, (n,)
-    failed: dict[int, FailedClip]  #: clips that cannot be read, and why
+    clips: tuple[ClipResult, ...]  #: what is known of each row of the inputs so far
+    inputs: Mapping[str, Any]  #: on the CPU
+
+    @property
+    def rows(self) -> list[int]:
+        """Which clips of the list these are, increasing."""
+        return [clip.row for clip in self.clips]
 
 
-class BatchSize:
-    """How many clips go through the model at once: as many as asked for, or as memory has been seen to hold.
-
-    Parameters
-    ----------
-    clips : int, optional
-        None begins with 8, and goes on with twice as many for as long as a GPU has room for that, up to 64.
-    """
-
-    def __init__(self, clips: int | None = None) -> None:
-        if clips is not None and clips < 1:
-            raise ValueError(f"batch_size must be at least 1, got {clips!r}")
-        self.clips, self._grows = clips or 8, clips is None
-
-    def passed(self, clips: int, device: torch.device) -> None:
-        """Learn that so many went through."""
-        if not self._grows or clips < self.clips or device.type != "cuda":
-            return
-        import torch
-
-        free, _ = torch.cuda.mem_get_info(device)
-        for_activations = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        if self.clips < _MOST_CLIPS and for_activations < _SHARE_OF_FREE * free:
-            self.clips *= 2
-
-    def failed(self, clips: int) -> None:
-        """Learn that memory did not suffice for so many."""
-        self.clips, self._grows = min(self.clips, max(1, clips // 2)), False
+#: Of a batch: one that is ready, or clips that cannot be read, each with its reason.
+Fed = Batch | list[ClipResult]
 
 
 class Feed:
-    """Reads clips as a model hears and sees them, and makes its inputs.
+    """Reads clips as a model hears and sees them, and makes its inputs; takes no weights.
 
     Parameters
     ----------
-    lalm : LALM
+    builder : InputBuilder
     clips : sequence of Clip
     texts : sequence of str
         What the model is asked beside each clip.
-    max_seconds : float, optional
+    device : torch.device
+        Where the model is: decides on how many threads work, and on pinned memory.
+    max_seconds : float, default=None
         Where long clips are cut; the model's window if that is shorter.
-    padding_side : {"right", "left"}
-        See :meth:`calm.extract.LALM.inputs`.
-    senses : Senses
+    padding_side : {"right", "left"}, default="right"
+        See :meth:`calm.extract.InputBuilder.prepare`.
+    senses : Senses, default=SOUND_ALONE
         What of a clip goes in.
+    silence : bool, default=True
+        See :meth:`calm.extract.InputBuilder.prepare`.
 
     Raises
     ------
@@ -113,51 +84,80 @@ class Feed:
 
     def __init__(
         self,
-        lalm: LALM,
+        builder: InputBuilder,
         clips: Sequence[Clip],
         texts: Sequence[str],
+        device: torch.device,
         *,
         max_seconds: float | None = None,
-        padding_side: Literal["left", "right"] = "right",
+        padding_side: PaddingSide = "right",
         senses: Senses = SOUND_ALONE,
+        silence: bool = True,
     ) -> None:
         if senses.sees:
             need_av()
-        self.lalm, self.clips, self.texts = lalm, clips, texts
-        self.padding_side, self.senses = padding_side, senses
-        self.chats = {text: lalm.chat(text, senses) for text in set(texts)}
-        self.limit = lalm.limit_seconds(max_seconds, senses)
+        self.builder, self.clips, self.texts, self.device = builder, clips, texts, device
+        self.padding_side, self.senses, self.silence = padding_side, senses, silence
+        self.limit = builder.limit_seconds(max_seconds, senses)
+        builder.chat(PROBE, senses)  # a model that is to see, and cannot, is refused now
+        self._chat = lru_cache(_CHATS)(self._rendered)
 
-    def read(self, rows: Sequence[int]) -> list[Batch]:
-        """Decode some clips and make one batch of them, or as many as :meth:`calm.extract.LALM.together` wants.
+    def read(self, rows: Sequence[int]) -> list[Fed]:
+        """Decode some clips and make one batch of them, or as many as may go together.
 
-        Clips that cannot be read are set aside with the reason.
+        Clips that cannot be read, or that the processor cannot take, are set aside with the reason.
         """
-        read = {row: self._decode(self.clips[row]) for row in sorted(rows)}
-        there = {row: percept for row, percept in read.items() if isinstance(percept, Percept)}
-        failed = {row: clip for row, clip in read.items() if isinstance(clip, FailedClip)}
-        parts = self.lalm.together(list(there.values())) if there else []
-        numbers = list(there)
-        batches = [self._batch({numbers[i]: there[numbers[i]] for i in part}) for part in parts]
-        if failed:
-            none = np.empty(0)
-            batches.append(Batch(none.astype(np.int64), {}, none, none, failed))
-        return batches
+        percepts: dict[int, Percept] = {}
+        made: dict[int, Mapping[str, torch.Tensor]] = {}
+        failed: list[ClipResult] = []
+        for row in sorted(rows):
+            try:
+                percepts[row] = perceive(self.clips[row], self.senses, self.builder.sampling_rate, self.limit)
+                made[row] = self._inputs_of(percepts[row], self.texts[row])
+            except (AudioError, VideoError, InputError, OSError) as error:
+                failed.append(self._known(row, percepts.pop(row, None), reason=str(error)))
+        parts = self.builder.together(list(percepts.values())) if percepts else []
+        numbers = list(percepts)
+        batches: list[Fed] = [self._batch([numbers[i] for i in part], percepts, made) for part in parts]
+        return [*batches, failed] if failed else batches
 
-    def _batch(self, there: Mapping[int, Percept]) -> Batch:
-        prompts, percepts = [self.chats[self.texts[row]] for row in there], list(there.values())
-        inputs = self.lalm.prepare(percepts, prompts, senses=self.senses, padding_side=self.padding_side, silence=False)
-        return Batch(
-            rows=np.fromiter(there, dtype=np.int64),
-            inputs=inputs,
-            seconds=np.array([percept.seconds for percept in percepts]),
-            peak=np.array([percept.peak for percept in percepts]),
-            failed={},
-        )
+    def control(self) -> Batch:
+        """Make a batch of a clip that any model must be able to take, to tell a clip's fault from the model's."""
+        percept = self.builder.control(self.senses)
+        inputs = self.builder.stack([self._inputs_of(percept, PROBE)], **self._how)
+        return Batch((ClipResult(-1),), self._placed(inputs))
+
+    def _rendered(self, text: str) -> str:
+        try:
+            return self.builder.chat(text, self.senses)
+        except ValueError as error:  # of this text: another was rendered before
+            raise InputError(str(error)) from error
+
+    def _inputs_of(self, percept: Percept, text: str) -> Mapping[str, torch.Tensor]:
+        return self.builder.row(percept, self._chat(text), senses=self.senses, silence=self.silence)
+
+    def _batch(
+        self, rows: list[int], percepts: Mapping[int, Percept], made: Mapping[int, Mapping[str, torch.Tensor]]
+    ) -> Batch:
+        inputs = self.builder.stack([made[row] for row in rows], **self._how)
+        return Batch(tuple(self._known(row, percepts[row]) for row in rows), self._placed(inputs))
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"padding_side": self.padding_side, "silence": self.silence}
+
+    def _placed(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Put inputs into memory from which a GPU copies while it computes."""
+        return {name: tensor.pin_memory() for name, tensor in inputs.items()} if self.device.type == "cuda" else inputs
+
+    def _known(self, row: int, percept: Percept | None, reason: str = "") -> ClipResult:
+        if percept is None:
+            return ClipResult(row, reason=reason)
+        return ClipResult(row, reason=reason, seconds=percept.seconds, peak=percept.peak)
 
     def batches(
         self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Fed]:
         """Yield all clips in batches of about one length, made by threads while the model works.
 
         Batches are planned for all clips, and hold of them what is in ``rows``: where some were done before, the others
@@ -167,18 +167,18 @@ class Feed:
         ----------
         size : BatchSize
             Looked at anew for every batch.
-        rows : sequence of int, optional
+        rows : sequence of int, default=None
             Read only these.
-        workers : int, optional
+        workers : int, default=None
             Threads, each of which makes a whole batch: one a core for a GPU, up to 8, unless given; for a CPU a third
             of the cores, since the model needs the others.
         """
         if workers is None:
             most = _THREADS_FOR_PICTURES if self.senses.sees else 8
-            workers = max(1, cores() // 3) if self.lalm.device.type == "cpu" else min(most, cores())
+            workers = max(1, cores() // 3) if self.device.type == "cpu" else min(most, cores())
         with ThreadPoolExecutor(max(1, workers), initializer=_one_core) as pool:
             try:
-                waiting: deque[Future[list[Batch]]] = deque()
+                waiting: deque[Future[list[Fed]]] = deque()
                 for planned in self._planned(size, None if rows is None else set(rows), pool):
                     waiting.append(pool.submit(self.read, planned))
                     if len(waiting) > workers:
@@ -209,14 +209,8 @@ class Feed:
         return max(1, int(_PICTURE_BYTES // each)) if each else sys.maxsize
 
     def _seconds(self, row: int) -> float:
-        seconds = seconds_of(self.clips[row].audio, self.lalm.sampling_rate)
+        seconds = seconds_of(self.clips[row].audio, self.builder.sampling_rate)
         return min(seconds, math.inf if self.limit is None else self.limit)
-
-    def _decode(self, clip: Clip) -> Percept | FailedClip:
-        try:
-            return perceive(clip, self.senses, self.lalm.sampling_rate, self.limit)
-        except (AudioError, VideoError, OSError) as error:
-            return FailedClip(str(error))
 
 
 def _one_core() -> None:

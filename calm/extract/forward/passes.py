@@ -1,26 +1,30 @@
-"""Batches through a model, one after the other, taken apart where memory does not suffice."""
+"""Batches through a model, one after the other, taken apart where memory, or a clip, does not let them through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from calm.extract.forward.feed import Batch, BatchSize, FailedClip, Feed
+from calm.extract.fault import first_line, is_ours
+from calm.extract.forward.batch_size import BatchSize
+from calm.extract.forward.feed import Batch, Feed
+from calm.extract.result import ClipResult
 
-Found = TypeVar("Found")
+#: From a batch to something whose ``numpy()`` has a row for each of its clips.
+Work = Callable[[Batch], Any]
 
 
 def passes(
-    feed: Feed,
-    size: BatchSize,
-    work: Callable[[Batch], Found],
-    *,
-    rows: Sequence[int] | None = None,
-    workers: int | None = None,
-) -> Iterator[tuple[Batch, Found | None]]:
-    """Do some work on every batch of a feed.
+    feed: Feed, size: BatchSize, work: Work, *, rows: Sequence[int] | None = None, workers: int | None = None
+) -> Iterator[list[ClipResult]]:
+    """Send the clips of a feed through a model.
+
+    What the model gives for a batch is asked for when the next batch is on its way, so that a GPU need not wait. A
+    batch for which memory does not suffice is parted, and so is one in which a clip makes the model raise: that clip
+    alone fails, if a clip that any model can take goes through. What our own code raises is raised.
 
     Parameters
     ----------
@@ -28,42 +32,78 @@ def passes(
     size : BatchSize
         Learns what memory suffices for.
     work : callable
-        Of a batch with clips in it. Where it runs out of a GPU's memory, it is done again on each half.
+        Of a batch with clips in it.
     rows, workers
         See :meth:`Feed.batches`.
 
     Yields
     ------
-    batch : Batch
-    found : what ``work`` returned, or None for a batch of clips that failed
+    list of ClipResult
+        Those of one batch, or of clips that failed before they came to the model; all together in no order.
     """
-    for batch in feed.batches(size, rows=rows, workers=workers):
-        yield from _in_parts(feed, batch, size, work)
+    before: tuple[Batch, Any] | None = None
+    for fed in feed.batches(size, rows=rows, workers=workers):
+        for passed in [fed] if isinstance(fed, list) else _in_parts(feed, fed, size, work):
+            if before is not None:
+                yield _finished(*before)
+            before = None
+            if isinstance(passed, list):
+                yield passed
+            else:
+                before = passed
+    if before is not None:
+        yield _finished(*before)
 
 
-def _in_parts(
-    feed: Feed, batch: Batch, size: BatchSize, work: Callable[[Batch], Found]
-) -> Iterator[tuple[Batch, Found | None]]:
+def _finished(batch: Batch, found: Any) -> list[ClipResult]:
+    """Wait for what the model gives, and set clips aside for which it is not finite."""
+    values = found.numpy()
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    reason = "the model gives NaN or infinity for it: try another dtype"
+    return [
+        replace(clip, value=value) if fine else replace(clip, reason=reason)
+        for clip, value, fine in zip(batch.clips, values, finite, strict=True)
+    ]
+
+
+def _in_parts(feed: Feed, batch: Batch, size: BatchSize, work: Work) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
+    """Send a batch through, or as many parts of it as have to be made."""
     import torch
 
-    clips, found = len(batch.rows), None
+    clips, fault = len(batch.clips), ""
     try:
-        if clips:
-            found = work(batch)
-        enough = True
+        found = work(batch)
     except torch.OutOfMemoryError:
-        enough = False  # what the failed pass holds is free only when this block is left
-    if enough:
-        size.passed(clips, feed.lalm.device)
+        found, short_of_memory = None, True  # what the failed pass holds is free only when this block is left
+    except Exception as error:  # models raise what they like: whose fault it is has to be found out
+        if is_ours(error) or not _takes_others(feed, work):
+            raise
+        found, short_of_memory, fault = None, False, first_line(error)
+    if found is not None:
+        size.passed(clips, feed.device)
         yield batch, found
-        return
-    size.failed(clips)
-    if clips == 1:
-        # Elsewhere there may be enough: it is told without a length, and so tried again.
-        why = FailedClip(f"{feed.lalm.device} has no memory for it")
-        none = np.empty(0)
-        yield Batch(none.astype(np.int64), {}, none, none, {int(batch.rows[0]): why}), None
-        return
-    for part in np.array_split(batch.rows, 2):
-        for again in feed.read(part.tolist()):
-            yield from _in_parts(feed, again, size, work)
+    elif clips == 1:
+        yield [_set_aside(batch.clips[0], feed, fault)]
+    else:
+        if short_of_memory:
+            size.failed(clips)
+        for part in np.array_split(batch.rows, 2):
+            for again in feed.read(part.tolist()):
+                yield from [again] if isinstance(again, list) else _in_parts(feed, again, size, work)
+
+
+def _set_aside(clip: ClipResult, feed: Feed, fault: str) -> ClipResult:
+    """Say why a clip does not go through even alone."""
+    if fault:
+        return replace(clip, reason=f"the model cannot take it: {fault}")
+    # Elsewhere there may be enough memory: it is told without a length, and so tried again.
+    return ClipResult(clip.row, reason=f"{feed.device} has no memory for it", content=clip.content)
+
+
+def _takes_others(feed: Feed, work: Work) -> bool:
+    """Tell whether a clip that any model must be able to take goes through."""
+    try:
+        work(feed.control()).numpy()
+    except Exception:  # noqa: BLE001 - the first exception is raised again, and tells more
+        return False
+    return True

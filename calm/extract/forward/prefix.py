@@ -150,7 +150,7 @@ class SharedPrefixes:
     """
 
     def __init__(self, lalm: LALM, tokens: int = 1, layers: Sequence[int] | None = None) -> None:
-        self._lalm, self._marks, self._tokens = lalm, lalm.marks, tokens
+        self._lalm, self._marks, self._tokens = lalm, lalm.builder.marks, tokens
         self._last = max(lalm.heads.chosen(layers))
         self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
 
@@ -160,7 +160,7 @@ class SharedPrefixes:
         Parameters
         ----------
         prepared : mapping
-            From :meth:`calm.extract.LALM.prepare`, padded on the right.
+            From :meth:`calm.extract.InputBuilder.prepare`, padded on the right.
 
         Returns
         -------

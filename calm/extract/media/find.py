@@ -15,6 +15,7 @@ import numpy as np
 
 from calm.extract.media.audio import Audio
 from calm.extract.media.video import VIDEO_SUFFIXES, VideoSource
+from calm.options import option
 
 #: What is taken for audio in a folder. The last row is read by PyAV alone; where that is not installed, such a file is
 #: found, and then reported as unreadable, rather than passed over in silence.
@@ -50,13 +51,21 @@ class Clip:
 class Columns:
     """Names of a manifest's columns; those left out are looked for under their usual names."""
 
-    audio: str | None = None  #: file_name, audio, path, file, filename, wav, audio_path, clip
-    label: str | None = None  #: label, class, category, mapped_label
-    split: str | None = None  #: split, subset, partition
-    group: str | None = None  #: group, speaker, recording (or with _id), fold
-    question: str | None = None  #: question, prompt
-    options: str | None = None  #: options, choices
-    video: str | None = None  #: video, video_path; pictures of the clip, and its sound if there is no audio column
+    audio: str | None = option(None, about="Manifest column of audio files.", flags=("--audio-column",))
+    label: str | None = option(None, about="Manifest column of labels.", flags=("--label-column",))
+    split: str | None = option(None, about="Manifest column of splits (train, test).", flags=("--split-column",))
+    group: str | None = option(
+        None,
+        about="Manifest column of groups (recording, speaker, fold), which are kept apart.",
+        flags=("--group-column",),
+    )
+    question: str | None = option(None, about="Manifest column of questions.", flags=("--question-column",))
+    options: str | None = option(None, about="Manifest column of answer options.", flags=("--options-column",))
+    video: str | None = option(
+        None,
+        about="Manifest column of videos, for their pictures, and their sound where there is no audio column.",
+        flags=("--video-column",),
+    )
 
 
 _USUAL_NAMES = {

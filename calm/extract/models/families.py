@@ -38,7 +38,7 @@ class Family:
     chat: str | None = None  #: goes round ``{text}``, where there is no chat template
     tokens: Callable[[Any, str], list[int]] | None = None  #: of a tokenizer and a rendered prompt
     inputs: Callable[..., Mapping[str, Any]] | None = None
-    """Of a processor, a model's config, waveforms, rendered prompts and the side of the padding."""
+    """Of a processor, a model's config, a waveform and a rendered prompt: the inputs of one clip."""
     pictures: Callable[..., Mapping[str, Any]] | None = None
     """It can be shown videos: of a processor, a rendered prompt, frames, their rate, and their sound or None."""
 

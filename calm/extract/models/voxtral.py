@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
 _CONTROL_TOKENS = re.compile(r"(<s>|\[/?INST\]|\[(?:BEGIN_)?AUDIO\])")
@@ -36,40 +37,25 @@ def voxtral_tokens(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def voxtral_inputs(
-    processor: Any,
-    config: Any,
-    waveforms: Sequence[NDArray[np.float32]],
-    prompts: Sequence[str],
-    padding_side: Literal["left", "right"],
-) -> Mapping[str, Any]:
-    """Make inputs of waveforms and rendered prompts: each window of a clip stands for a fixed number of tokens."""
+    processor: Any, config: Any, waveform: NDArray[np.float32], prompt: str
+) -> Mapping[str, torch.Tensor]:
+    """Make inputs of a waveform and a rendered prompt: each window of a clip stands for a fixed number of tokens."""
     import torch
     from einops import rearrange
 
-    tokenizer, extractor, encoder = processor.tokenizer, processor.feature_extractor, config.audio_config
+    extractor, encoder = processor.feature_extractor, config.audio_config
     per_window = encoder.max_source_positions * encoder.hidden_size // encoder.intermediate_size
-    windows, rows = [], []
-    for wave, prompt in zip(waveforms, prompts, strict=True):
-        sound = extractor(
-            wave,
-            sampling_rate=extractor.sampling_rate,
-            padding=True,
-            pad_to_multiple_of=extractor.n_samples,
-            truncation=False,
-            return_tensors="pt",
-        )
-        cut = rearrange(sound["input_features"], "1 m (w f) -> w m f", f=extractor.nb_max_frames)
-        windows.append(cut)
-        ids = voxtral_tokens(tokenizer, prompt)
-        place = ids.index(config.audio_token_id)
-        rows.append(ids[:place] + [config.audio_token_id] * (per_window * len(cut)) + ids[place + 1 :])
-    ids_of_rows = [torch.tensor(row) for row in rows]
-    pad = tokenizer.convert_tokens_to_ids("<pad>")
-    padded = torch.nn.utils.rnn.pad_sequence
-    return {
-        "input_ids": padded(ids_of_rows, batch_first=True, padding_value=pad, padding_side=padding_side),
-        "attention_mask": padded(
-            [torch.ones_like(ids) for ids in ids_of_rows], batch_first=True, padding_side=padding_side
-        ),
-        "input_features": torch.cat(windows),
-    }
+    sound = extractor(
+        waveform,
+        sampling_rate=extractor.sampling_rate,
+        padding=True,
+        pad_to_multiple_of=extractor.n_samples,
+        truncation=False,
+        return_tensors="pt",
+    )
+    windows = rearrange(sound["input_features"], "1 m (w f) -> w m f", f=extractor.nb_max_frames)
+    ids = voxtral_tokens(processor.tokenizer, prompt)
+    place = ids.index(config.audio_token_id)
+    ids[place : place + 1] = [config.audio_token_id] * (per_window * len(windows))
+    tokens = torch.tensor([ids])
+    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "input_features": windows}

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calm.extract import LALM, find_clips, head_vectors, load_lalm, record_heads
+from calm.extract import LALM, find_clips, gather, head_vectors, load_lalm, record_heads
 from calm.extract.forward.prefix import SharedPrefixes, leading_tokens, run_prefix
 from tests.conftest import noise
 
@@ -49,8 +49,8 @@ def seen(tiny: LALM) -> Iterator[list[int]]:
 @pytest.mark.parametrize("how", [{}, {"tokens": 4}, {"layers": [3, 1]}], ids=str)
 def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[int], how: dict) -> None:
     waves = [noise(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 2.0))]
-    chats = [tiny.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
-    prepared = tiny.prepare(waves, chats)
+    chats = [tiny.builder.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
+    prepared = tiny.builder.prepare(waves, chats)
     prefixes = SharedPrefixes(tiny, how.get("tokens", 1), how.get("layers"))
     prefix = prefixes.of(prepared)
     assert prefix is not None and prefixes.of(prepared) is prefix
@@ -62,11 +62,10 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
 
 def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> None:
     clips = find_clips([noise(1.0, seed) for seed in range(4)])
-    vectors: dict[int, np.ndarray] = {}
-    for batch in head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2):
-        vectors |= dict(zip(batch.rows.tolist(), batch.vectors, strict=True))
+    vectors = gather(head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2)).values
+    assert vectors is not None
     beginning, *passes = seen
-    inputs = tiny.inputs([noise(1.0, 0)], [tiny.chat(QUESTION)])
+    inputs = tiny.inputs([noise(1.0, 0)], [tiny.builder.chat(QUESTION)])
     assert beginning > 10 and passes == [inputs["input_ids"].shape[1] - beginning] * 2
     expected = record_heads(tiny.model, tiny.heads, inputs)[0].numpy()
     np.testing.assert_allclose(vectors[0], expected, atol=1e-5 * np.abs(expected).max())
@@ -75,7 +74,7 @@ def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> Non
 def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) -> None:
     """A model that puts something else in the place of a token is run whole."""
     lalm = load_lalm("tiny-random", device="cpu")
-    prepared = lalm.prepare([noise(1.0)], [lalm.chat(QUESTION)])
+    prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
     prefix = SharedPrefixes(lalm).of(prepared)
     assert prefix is not None
     expected = record_heads(lalm.model, lalm.heads, prepared)
@@ -97,8 +96,8 @@ def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
     lalm = load_lalm("tiny-random", device="cpu")
     prefixes = SharedPrefixes(lalm)
     for letter in "abcdefgh":
-        chat = letter * 8 + lalm.chat(QUESTION)
-        assert prefixes.of(lalm.prepare([noise(0.5)], [chat])) is not None
+        chat = letter * 8 + lalm.builder.chat(QUESTION)
+        assert prefixes.of(lalm.builder.prepare([noise(0.5)], [chat])) is not None
     assert len(prefixes._known) <= 4
 
 
@@ -108,9 +107,8 @@ def test_threads_take_turns_on_one_model() -> None:
     clips = find_clips([noise(0.3, seed) for seed in range(6)])
 
     def vectors(question: str) -> np.ndarray:
-        found = np.zeros((len(clips), *lalm.heads.shape), dtype=np.float32)
-        for batch in head_vectors(lalm, clips, [question] * len(clips), batch_size=1):
-            found[batch.rows] = batch.vectors
+        found = gather(head_vectors(lalm, clips, [question] * len(clips), batch_size=1)).values
+        assert found is not None
         return found
 
     questions = [f"{letter}?" for letter in "abcd"] * 3

@@ -102,7 +102,7 @@ def test_padding_on_either_side_is_never_taken_for_the_prompt(side: str, tokens:
 
 
 def tiny_vectors(lalm: LALM, clips: list[np.ndarray], side: str = "right") -> torch.Tensor:
-    prompts = [lalm.chat("What is the sound in this audio clip?")] * len(clips)
+    prompts = [lalm.builder.chat("What is the sound in this audio clip?")] * len(clips)
     inputs = lalm.processor(
         text=prompts, audio=clips, sampling_rate=16000, padding=True, padding_side=side, return_tensors="pt"
     )
@@ -155,7 +155,7 @@ def test_hooks_are_gone_afterwards_even_when_the_pass_fails(tiny: LALM) -> None:
 def test_threads_sharing_a_model_do_not_mix_their_vectors(tiny: LALM) -> None:
     clips = [noise(0.3 + 0.2 * i, seed=i) for i in range(12)]
     expected = [tiny_vectors(tiny, [clip]) for clip in clips]
-    inputs = tiny.inputs([noise(1.0)], [tiny.chat("What?")])
+    inputs = tiny.inputs([noise(1.0)], [tiny.builder.chat("What?")])
     with ThreadPoolExecutor(4) as pool, torch.inference_mode():
         meanwhile = [pool.submit(lambda: tiny.model(**inputs).logits) for _ in range(4)]
         recorded = list(pool.map(lambda clip: tiny_vectors(tiny, [clip]), clips))
@@ -165,7 +165,7 @@ def test_threads_sharing_a_model_do_not_mix_their_vectors(tiny: LALM) -> None:
 
 
 def test_the_model_answers_as_before_once_the_recorder_is_gone(tiny: LALM) -> None:
-    inputs = tiny.inputs([noise(1.0)], [tiny.chat("What?")])
+    inputs = tiny.inputs([noise(1.0)], [tiny.builder.chat("What?")])
     with torch.inference_mode():
         before = tiny.model(**inputs).logits
     tiny_vectors(tiny, [noise(2.0)])

@@ -29,6 +29,7 @@ from calm.extract import (
     read_waveform,
 )
 from calm.extract.forward import feed
+from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import seconds_of
 from tests.conftest import noise
 from tests.extract.media.videos import RATE, numbered_frames, numbers_of, write_video
@@ -117,13 +118,13 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     path = write_video(tmp_path / "clip.m4a", None, wave=noise(0.5, 0, RATE), sound_codec="aac")
     assert len(read_waveform(path, RATE).samples) >= RATE // 2
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(AudioError, match=r"pip install 'calm\[video\]'"):
+    with pytest.raises(AudioError, match=r"pip install 'calm-audio\[video\]'"):
         read_waveform(path, RATE)
-    with pytest.raises(ImportError, match=r"pip install 'calm\[video\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'calm-audio\[video\]'"):
         read_frames(path, 2.0, EVERYTHING)
     assert seconds_of(path, RATE) == 0
-    with pytest.raises(ImportError, match=r"pip install 'calm\[video\]'"):
-        extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request("no/model", modality="visual"))
+    with pytest.raises(ImportError, match=r"pip install 'calm-audio\[video\]'"):
+        extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request.of("no/model", modality="visual"))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_a_request_that_makes_no_sense_is_refused(senses: dict, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Request("tiny", **senses)
+        Request.of("tiny", **senses)
 
 
 def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Pat
 def test_a_model_without_eyes_is_shown_no_video(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([write_video(tmp_path / "clip.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))])
     with pytest.raises(ValueError, match=r"model 'tiny' is shown no videos here: qwen2\.5-omni and qwen3-omni can be"):
-        extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", modality="visual"), lalm=tiny)
+        extract_to_cache(clips, tmp_path / "h.h5", Request.of("tiny", modality="visual"), lalm=tiny)
     assert not (tmp_path / "h.h5").exists()
 
 
@@ -202,7 +203,7 @@ def test_a_cache_from_before_videos_is_one_of_sound(tiny: LALM, tmp_path: Path) 
         file.attrs["request"] = json.dumps({name: value for name, value in known.items() if name not in later})
     assert extract_to_cache(clips, tmp_path / "h.h5", Request("tiny"), lalm=tiny).new == 1
     with HeadCache(tmp_path / "h.h5") as cache:
-        assert (cache.fingerprint.modality, cache.request.modality) == ("audio", "audio")
+        assert (cache.fingerprint.modality, cache.request.senses.modality) == ("audio", "audio")
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
@@ -253,18 +254,18 @@ def test_pictures_go_in_batches_that_memory_holds(
     """Room for two clips of 10 s: 20 frames each, of three colours in float32."""
     monkeypatch.setattr(feed, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
     clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
-    reader, read = feed.Feed(tiny, clips, ["What is it?"] * 6, max_seconds=10.0), list[int]()
+    reader, read = feed.Feed(tiny.builder, clips, ["What is it?"] * 6, tiny.device, max_seconds=10.0), list[int]()
     reader.senses, reader.limit = senses, 10.0
 
-    def note(rows: list[int]) -> list[feed.Batch]:
+    def note(rows: list[int]) -> list[feed.Fed]:
         read.append(len(rows))
         return []
 
     monkeypatch.setattr(reader, "read", note)
-    assert list(reader.batches(feed.BatchSize(6))) == []
+    assert list(reader.batches(BatchSize(6))) == []
     assert read == [most] * (6 // most)
 
 
 def test_no_more_pictures_are_looked_at_than_there_is_room_for(tiny: LALM) -> None:
-    assert tiny.limit_seconds(None, Senses("visual", fps=1000.0)) == 0.768
-    assert tiny.limit_seconds(3.0, Senses("visual")) == 3.0
+    assert tiny.builder.limit_seconds(None, Senses("visual", fps=1000.0)) == 0.768
+    assert tiny.builder.limit_seconds(3.0, Senses("visual")) == 3.0

@@ -21,6 +21,7 @@ from calm.extract import (
     answer_log_likelihoods,
     extract_to_cache,
     find_clips,
+    gather,
     head_vectors,
     load_lalm,
     record_heads,
@@ -49,12 +50,12 @@ def family(
 
 
 def clips(lalm: LALM) -> list[np.ndarray]:
-    return [noise(seconds, seed, lalm.sampling_rate) for seed, seconds in enumerate(LENGTHS)]
+    return [noise(seconds, seed, lalm.builder.sampling_rate) for seed, seconds in enumerate(LENGTHS)]
 
 
 def whole_pass(lalm: LALM, wave: np.ndarray, text: str = QUESTION) -> torch.Tensor:
     """Run everything for one clip, and keep the input of every output projection at the last position."""
-    inputs = lalm.inputs([wave], [lalm.chat(text)])
+    inputs = lalm.inputs([wave], [lalm.builder.chat(text)])
     kept: list[torch.Tensor] = []
     hooks = [p.register_forward_pre_hook(lambda _, args: kept.append(args[0][0, -1])) for p in lalm.heads.projections]
     with torch.no_grad():
@@ -78,17 +79,16 @@ def test_its_heads_window_and_rate_are_found(family: tuple[Case, Any, LALM]) -> 
     case, shape, lalm = family
     assert CASES[lalm.model.config.model_type] is case
     assert lalm.heads.shape == shape
-    assert (lalm.window_seconds, lalm.sampling_rate) == (case.window_seconds, case.sampling_rate)
+    assert (lalm.builder.window_seconds, lalm.builder.sampling_rate) == (case.window_seconds, case.sampling_rate)
 
 
 def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
     waves = clips(lalm)
     texts = [QUESTION if i % 3 else "Hm?" for i in range(len(waves))]
-    found = torch.zeros(len(waves), *lalm.heads.shape)
-    for batch in head_vectors(lalm, find_clips(waves), texts, batch_size=len(waves)):
-        assert not batch.failed
-        found[batch.rows] = torch.from_numpy(batch.vectors)
+    gathered = gather(head_vectors(lalm, find_clips(waves), texts, batch_size=len(waves)))
+    assert gathered.values is not None and not gathered.failures
+    found = torch.from_numpy(gathered.values)
     expected = torch.stack([whole_pass(lalm, wave, text) for wave, text in zip(waves, texts, strict=True)])
     assert distance(found, expected) < 1e-4
     assert (found[2] - found[4]).abs().max() > 30 * (found - expected).abs().max()  # two sounds of one length
@@ -97,8 +97,8 @@ def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM
 def test_padding_on_the_left_changes_nothing(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
     waves = clips(lalm)
-    for part in lalm.together(waves):
-        chats = [lalm.chat("Hm?" if i % 2 else QUESTION) for i in range(len(part))]
+    for part in lalm.builder.together(waves):
+        chats = [lalm.builder.chat("Hm?" if i % 2 else QUESTION) for i in range(len(part))]
         sides = [
             record_heads(lalm.model, lalm.heads, lalm.inputs([waves[i] for i in part], chats, padding_side=side))
             for side in ("left", "right")
@@ -108,7 +108,7 @@ def test_padding_on_the_left_changes_nothing(family: tuple[Case, Any, LALM]) -> 
 
 def test_the_recorded_position_is_the_end_of_the_prompt(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
-    chat = lalm.chat(QUESTION)
+    chat = lalm.builder.chat(QUESTION)
     assert QUESTION in chat
     inputs = lalm.inputs([clips(lalm)[0]], [chat])
     assert bool(inputs["attention_mask"].all())
@@ -132,7 +132,7 @@ def test_one_layer_is_attention_computed_by_hand(family: tuple[Case, Any, LALM])
 
     wave = clips(lalm)[2]
     with attention.register_forward_pre_hook(note, with_kwargs=True):
-        recorded = record_heads(lalm.model, lalm.heads, lalm.inputs([wave], [lalm.chat(QUESTION)]))[0, 0]
+        recorded = record_heads(lalm.model, lalm.heads, lalm.inputs([wave], [lalm.builder.chat(QUESTION)]))[0, 0]
     heads, dim = lalm.heads.sizes[0]
     by_hand = attention_by_hand(attention, seen["hidden_states"], seen.get("position_embeddings"), heads, dim)
     assert distance(recorded[:heads, :dim], by_hand[-1]) < 1e-4
@@ -174,8 +174,8 @@ def test_answers_are_as_likely_as_a_whole_pass_says(family: tuple[Case, Any, LAL
     _, _, lalm = family
     answers = ("dog barking", "rain")
     waves = clips(lalm)
-    part = max(lalm.together(waves), key=len)
-    chats = [lalm.chat("Hm?" if i % 2 else QUESTION) for i in part]
+    part = max(lalm.builder.together(waves), key=len)
+    chats = [lalm.builder.chat("Hm?" if i % 2 else QUESTION) for i in part]
     inputs = lalm.inputs([waves[i] for i in part], chats, padding_side="left")
     found = answer_log_likelihoods(lalm, inputs, answers)
     for i, chat in zip(part, chats, strict=True):

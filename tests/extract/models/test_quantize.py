@@ -25,7 +25,7 @@ def test_vectors_are_near_those_of_whole_weights(quantize: str, most: float) -> 
     assert lalm.heads.shape == whole.heads.shape and lalm.dtype == "float32"
     waves = [noise(1.0, seed) for seed in range(3)]
     found, expected = (
-        record_heads(model.model, model.heads, model.inputs(waves, [model.chat("What is it?")] * 3))
+        record_heads(model.model, model.heads, model.inputs(waves, [model.builder.chat("What is it?")] * 3))
         for model in (lalm, whole)
     )
     assert 1e-3 < (found - expected).norm() / expected.norm() < most
@@ -57,7 +57,7 @@ def test_what_cannot_be_quantized_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ValueError, match="quantize must be int8 or nf4, got '2bit'"):
         load_lalm("tiny", quantize="2bit")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"needs bitsandbytes and accelerate: pip install 'calm\[quantize\]'"):
+    with pytest.raises(ImportError, match=r"needs bitsandbytes and accelerate: pip install 'calm-audio\[quantize\]'"):
         load_lalm("tiny", quantize="int8")
 
 

@@ -34,7 +34,9 @@ def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: 
 @pytest.mark.parametrize("seconds", [(0.1,), (0.31, 1.0), (2.0, 0.5), (4.97,), (5.0, 3.0)])
 def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...]) -> None:
     waves = [noise(s, seed) for seed, s in enumerate(seconds)]
-    whole, short = (tiny.prepare(waves, [tiny.chat("What is it?")] * len(waves), silence=s) for s in (True, False))
+    whole, short = (
+        tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")] * len(waves), silence=s) for s in (True, False)
+    )
     frames = short["input_features"].shape[-1]
     assert frames <= 100 * max(seconds) + 10 and whole["input_features"].shape[-1] == 500
     found = record_heads(tiny.model_for(short), tiny.heads, short)
@@ -45,7 +47,7 @@ def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...])
 def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
     """One frame fewer than are kept already changes something: the margin is needed."""
     waves = [noise(0.5)]
-    prepared = dict(tiny.prepare(waves, [tiny.chat("What is it?")]))
+    prepared = dict(tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")]))
     expected = record_heads(tiny.model, tiny.heads, prepared)
 
     def cut(frames: int) -> float:

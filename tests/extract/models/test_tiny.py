@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from calm import CALMClassifier, SAVClassifier
-from calm.extract import LALM, find_clips, head_vectors, load_lalm
+from calm.extract import LALM, find_clips, gather, head_vectors, load_lalm
 from calm.extract.models.tiny import CHECKPOINT, random_tiny
 from calm.fit import draw_support, head_specialization
 from calm.inference.zero_shot import zero_shot
@@ -38,8 +38,8 @@ def new_kinds(tiny: LALM) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     waves, labels = make_sounds(10, 16, seed=77)
     found = {}
     for lalm in (tiny, load_lalm("tiny-random", device="cpu")):
-        batches = head_vectors(lalm, find_clips(list(waves)), [QUESTION] * len(waves))
-        vectors = np.concatenate([batch.vectors for batch in batches])
+        vectors = gather(head_vectors(lalm, find_clips(list(waves)), [QUESTION] * len(waves))).values
+        assert vectors is not None
         found[lalm.name] = vectors.reshape(len(vectors), -1, vectors.shape[-1]), np.asarray(labels)
     return found
 
@@ -78,5 +78,5 @@ def test_a_random_model_differs_by_seed_and_hears_as_long_as_it_is_told() -> Non
     first, second = (LALM("tiny-random", *random_tiny(seed)) for seed in (0, 1))
     assert first.weights_digest != second.weights_digest
     short = LALM("tiny-random", *random_tiny(window_seconds=2))
-    assert (first.window_seconds, short.window_seconds) == (5, 2)
+    assert (first.builder.window_seconds, short.builder.window_seconds) == (5, 2)
     assert short.heads.shape == first.heads.shape
