@@ -1,0 +1,82 @@
+"""A clip that a model cannot take fails alone; what is nobody's fault but ours, or the model's, stops the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from calm.extract import LALM, Clip, ClipResult, Request, extract_to_cache, find_clips, gather, head_vectors
+from tests.conftest import noise, tone
+
+QUESTION = "What is the sound in this audio clip?"
+
+
+def raising_at(monkeypatch: pytest.MonkeyPatch, lalm: LALM, frames: int) -> list[int]:
+    """Let a model raise at clips of so many frames; return the batch sizes it was given."""
+    forward, sizes = type(lalm.model).forward, list[int]()
+
+    def limited(self: Any, **inputs: Any) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if int(inputs["feature_attention_mask"].sum(-1).max()) >= frames:
+            raise IndexError("index out of range in self")
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(lalm.model), "forward", limited)
+    return sizes
+
+
+def test_a_clip_at_which_the_model_raises_fails_alone(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6), tone(500, 0.7)])
+    expected = gather(head_vectors(tiny, clips, [QUESTION] * 4))
+    raising_at(monkeypatch, tiny, frames=300)
+    found = gather(head_vectors(tiny, clips, [QUESTION] * 4))
+    assert found.rows.tolist() == [0, 2, 3]
+    assert [(result.row, result.reason) for result in found.failures] == [
+        (1, "the model cannot take it: index out of range in self")
+    ]
+    assert found.values is not None and expected.values is not None
+    np.testing.assert_allclose(found.values, expected.values[[0, 2, 3]], atol=1e-4)
+
+
+def test_a_model_that_raises_at_every_clip_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = raising_at(monkeypatch, tiny, frames=0)
+    with pytest.raises(IndexError, match="index out of range"):
+        gather(head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION] * 2))
+    assert len(sizes) == 2  # the batch, and a clip that any model takes
+
+
+def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*_: Any) -> None:
+        exec(compile("raise KeyError('ours')", "prefix.py", "exec"), {"__name__": "calm.extract.forward.prefix"})
+
+    monkeypatch.setattr("calm.extract.forward.prefix.SharedPrefixes.of", raises)
+    with pytest.raises(KeyError, match="ours"):
+        gather(head_vectors(tiny, find_clips([tone(300)]), [QUESTION]))
+
+
+def test_rows_that_no_processor_takes_fail_with_their_names_and_the_others_go_on(tiny: LALM, tmp_path: Path) -> None:
+    questions = ["What?", "Is it <|AUDIO|>?", "\ud800", "Who?", "{", ""]
+    rows = [{"audio": f"{i}.wav", "label": "a", "question": question} for i, question in enumerate(questions)]
+    for i in range(len(rows)):
+        soundfile.write(tmp_path / f"{i}.wav", noise(0.5, i), 16000)
+    (tmp_path / "m.json").write_text(json.dumps(rows))
+    clips = find_clips(tmp_path / "m.json")
+    clips = [*clips, Clip((noise(0.5), 0), "no rate"), Clip((noise(0.5), float("nan")), "no number")]
+    report = extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
+    assert report.done == 4
+    assert set(report.failures) == {"1.wav", "2.wav", "no rate", "no number"}
+    assert "<|AUDIO|>" in report.failures["1.wav"]
+
+
+def test_results_are_put_into_the_order_of_the_clips() -> None:
+    batches = [[ClipResult(3, np.ones(2)), ClipResult(0, np.zeros(2))], [ClipResult(2, reason="no")], []]
+    found = gather([*batches, [ClipResult(1, np.full(2, 5.0))]], convert=lambda values: values.sum(axis=1))
+    assert found.rows.tolist() == [0, 1, 3] and found.values is not None
+    assert found.values.tolist() == [0, 10, 2]
+    assert [result.row for result in found.failures] == [2]
+    assert gather([]).values is None

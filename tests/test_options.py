@@ -1,0 +1,78 @@
+"""An option is described once: the command line, docstrings and estimators have what its declaration says."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, dataclass, field
+
+import pytest
+from typer.testing import CliRunner
+
+from calm import HeadExtractor, extract_to_cache, load_lalm, predict_audio, zero_shot
+from calm.cli import app
+from calm.extract import Columns, Placement, Prompt, Request, RunOptions, Senses
+from calm.options import make_group, numpy_docs, option, options_of, values_of
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int | None = option(None, about="How large.", least=1)
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str = option(about="What it is called.", flags=("--name", "-n"))
+    inner: Inner = field(default_factory=Inner)
+    loud: bool = option(False, about="Say more.")
+
+
+def test_options_of_a_group_are_those_of_its_parts_too() -> None:
+    assert list(options_of(Outer)) == ["name", "size", "loud"]
+    made = make_group(Outer, {"name": "a", "size": 3})
+    assert made == Outer("a", Inner(3))
+    assert values_of(made) == {"name": "a", "size": 3, "loud": False}
+    with pytest.raises(TypeError, match="Outer has no option colour; it has name, size, loud"):
+        make_group(Outer, {"name": "a", "colour": "red"})
+    assert numpy_docs(Outer, indent=4).splitlines() == [
+        "name : str",
+        "        What it is called.",
+        "    size : int, default=None",
+        "        How large.",
+        "    loud : bool, default=False",
+        "        Say more.",
+    ]
+
+
+def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> None:
+    parameters = dict(inspect.signature(HeadExtractor.__init__).parameters)
+    for name in ("self", "batch_size"):
+        del parameters[name]
+    declared = {
+        name: inspect.Parameter.empty if one.default is MISSING else one.default
+        for name, one in options_of(Request).items()
+    }
+    assert {name: parameter.default for name, parameter in parameters.items()} == declared
+
+
+@pytest.mark.parametrize(
+    ("documented", "groups"),
+    [
+        (HeadExtractor, (Request,)),
+        (extract_to_cache, (RunOptions,)),
+        (load_lalm, (Placement,)),
+        (predict_audio, (Placement,)),
+        (zero_shot, (Prompt, Senses)),
+    ],
+)
+def test_docstrings_hold_the_descriptions(documented: object, groups: tuple[type, ...]) -> None:
+    text = inspect.getdoc(documented) or ""
+    assert all(one.about in text and f"{one.name} : " in text for one in options_of(*groups).values())
+    assert "{options}\n" not in text
+
+
+def test_the_command_line_has_every_option_and_what_it_does() -> None:
+    told = " ".join(CliRunner(env={"COLUMNS": "400"}).invoke(app, ["extract", "--help"]).output.split())
+    for group in (Request, RunOptions, Columns):
+        for one in options_of(group).values():
+            assert (one.flags or (f"--{one.name.replace('_', '-')}",))[0] in told
+            assert one.about.split(". ")[0].rstrip(".") in told
