@@ -47,7 +47,6 @@ from calm.extract import (
     record_heads,
 )
 
-REQUEST = Request(model="tiny")
 _MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a device's rate is measured
 
 
@@ -72,7 +71,9 @@ def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
 def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, workers: int | None) -> np.ndarray:
     """Return head vectors by way of a cache."""
     clips = find_clips(list(paths))
-    extract_to_cache(clips, out, REQUEST, lalm=lalm, storage="float32", batch_size=batch_size, workers=workers)
+    extract_to_cache(
+        clips, out, Request(lalm.name), lalm=lalm, storage="float32", batch_size=batch_size, workers=workers
+    )
     with HeadCache(out) as cache:
         return cache.read(np.arange(len(cache))).reshape(-1, *lalm.heads.shape)
 

@@ -25,14 +25,14 @@ import transformers
 from architectures import build
 from gpu_time import GpuTime
 
-from calm.extract import LALM, Request, extract_to_cache, find_clips
+from calm.extract import InputBuilder, Request, extract_to_cache, find_clips
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.forward import feed, recorder
 
 STAGES = {
     "reading lengths": (feed, "seconds_of"),
     "decoding, resampling": (feed, "perceive"),
-    "features, tokens": (LALM, "prepare"),
+    "features, tokens": (InputBuilder, "row"),
     "the model, as the CPU sees it": (recorder, "record_heads"),
     "storing": (CacheWriter, "write"),
 }
@@ -86,13 +86,13 @@ def main() -> None:
     spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as patches:
         out = Path(folder) / "warm.h5"
-        extract_to_cache(clips[:64], out, Request(args.model), lalm=lalm, workers=args.workers)
+        extract_to_cache(clips[:64], out, Request(lalm.name), lalm=lalm, workers=args.workers)
         for stage, (where, name) in STAGES.items():
             patches.enter_context(timed(where, name, spent[stage]))
         patches.enter_context(mock.patch.object(feed.Feed, "batches", waiting(spent["waiting for clips"])))
         gpu = GpuTime(lalm) if lalm.device.type == "cuda" else None
         start = time.perf_counter()
-        extract_to_cache(clips, Path(folder) / "h.h5", Request(args.model), lalm=lalm, workers=args.workers)
+        extract_to_cache(clips, Path(folder) / "h.h5", Request(lalm.name), lalm=lalm, workers=args.workers)
         wall = time.perf_counter() - start
     where = torch.cuda.get_device_name() if lalm.device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(

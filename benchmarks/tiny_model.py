@@ -54,7 +54,7 @@ def naming(lalm: LALM, n: int, options: int) -> tuple[float, float, float]:
 
 def head_cache(lalm: LALM, clips: Sequence[Clip], path: Path, request: Request) -> HeadCache:
     """Extract the head vectors of clips."""
-    extract_to_cache(clips, path, request, lalm=lalm, storage="float32")
+    extract_to_cache(clips, path, request.changed(model=lalm.name), lalm=lalm, storage="float32")
     return HeadCache(path)
 
 

@@ -29,7 +29,7 @@ from calm.extract.progress import with_progress
 from calm.extract.prompt import Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
-from calm.options import documented
+from calm.options import documented, make_group
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -111,7 +111,7 @@ def extract_to_cache(
     >>> report.done
     1
     """
-    path, how = Path(path), RunOptions(**options)
+    path, how = Path(path), make_group(RunOptions, options)
     if not clips:
         raise ValueError("no clips to extract")
     if how.storage not in ("float16", "float32"):

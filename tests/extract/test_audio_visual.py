@@ -35,7 +35,8 @@ from tests.extract.media.videos import RATE, write_video
 from tests.extract.models.families.common import usable
 
 QUESTION = "What is it?"
-BOTH, PICTURES, SOUND = (Senses(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual", "audio"))
+BOTH, PICTURES = (Senses(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual"))
+SOUND = Senses("audio")
 #: Frames, height, width, seconds of sound; at 4 frames a second.
 SIZES = ((4, 16, 16, 1.0), (8, 16, 24, 2.0), (6, 24, 16, 1.5), (7, 48, 64, 1.9), (4, 16, 16, 1.0))
 

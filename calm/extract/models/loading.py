@@ -14,7 +14,7 @@ from calm.extract.models.names import checkpoint_of, commit_of
 from calm.extract.models.placement import Placement, usual_dtype
 from calm.extract.models.quantize import check_quantize, is_quantized, quantization_config
 from calm.extract.models.tiny import random_tiny
-from calm.options import documented
+from calm.options import documented, make_group
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def load_lalm(
 
     if dtype is not None and dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}")
-    place = Placement(**placement)
+    place = make_group(Placement, placement)
     place.check()
     check_quantize(quantize)
     wanted = getattr(torch, dtype) if dtype else usual_dtype(place.target)
