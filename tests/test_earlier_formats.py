@@ -1,0 +1,63 @@
+"""Caches and classifiers of earlier formats open, or are refused in one line that says what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from calm import CALMClassifier, HeadCache, Request, draw_episode, extract_to_cache, load, predict_audio
+from calm.cli import app
+from calm.extract import find_clips
+from tests.conftest import tone
+
+DATA = Path(__file__).parent / "data"
+CLASSIFIERS = ("version2-calm.safetensors", "version2-sav.safetensors")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    for path in DATA.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_a_cache_of_version_1_is_read_and_fitted_on(old: Path) -> None:
+    with HeadCache(old / "version1.h5") as cache:
+        assert cache.shape == (9, 6, 8, 32) and len(cache.done) == 8
+        assert cache.names[0] == "high/0.wav" and cache.labels.tolist() == ["high"] * 4 + ["low"] * 5
+        assert cache.failures == {"low/broken.wav": "not readable as audio: Format not recognised"}
+        assert cache.request == Request("tiny")
+        episode = draw_episode(cache, 3)
+        assert (
+            CALMClassifier().fit(episode.support, episode.support.labels).predict(episode.query) == ["high", "low"]
+        ).all()
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_of_version_2_judges_a_cache_as_it_did(old: Path, name: str) -> None:
+    classifier = load(old / name)
+    with HeadCache(old / "version1.h5") as cache:
+        rows = cache[cache.done]
+        assert (classifier.predict(rows) == rows.labels).all()
+        assert np.isfinite(classifier.predict_proba(rows)).all()
+    for arguments in (["evaluate", str(old / "version1.h5"), "-c", str(old / name)], ["info", str(old / name)]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+
+
+def test_a_cache_of_version_1_is_not_gone_on_with(old: Path) -> None:
+    clips = find_clips([tone(300)])
+    for path in (old / "version1.h5", old / "version1.h5"):
+        with pytest.raises(ValueError, match="extract again") as refused:
+            extract_to_cache(clips, path, Request.of("tiny", device="cpu"), prune=True)
+        assert "\n" not in str(refused.value)
+    assert (old / "version1.h5").read_bytes() == (DATA / "version1.h5").read_bytes()
+
+
+def test_a_classifier_whose_weights_were_digested_in_part_says_what_to_do(old: Path) -> None:
+    with pytest.raises(ValueError, match="saw a part of the weights only: extract again"):
+        predict_audio(load(old / CLASSIFIERS[0]), find_clips([tone(300)]), device="cpu")
