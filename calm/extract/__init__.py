@@ -15,10 +15,12 @@ from calm.extract.cache.reader import HeadCache, HeadRows
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.forward.feed import FailedClip
 from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
-from calm.extract.media.audio import AudioError, Waveform, read_waveform
-from calm.extract.media.find import Clip, Columns, find_clips
-from calm.extract.media.perceive import Percept, perceive
-from calm.extract.media.video import Frames, VideoError, read_frames
+from calm.extract.media.audio import AudioError, read_waveform
+from calm.extract.media.clip import Clip, Columns
+from calm.extract.media.find import find_clips
+from calm.extract.media.perceive import perceive
+from calm.extract.media.percept import Percept
+from calm.extract.media.video import VideoError, read_frames
 from calm.extract.models.decoder import DecoderHeads, find_heads
 from calm.extract.models.lalm import LALM
 from calm.extract.models.loading import load_lalm
@@ -47,7 +49,6 @@ __all__ = [
     "ExtractionReport",
     "FailedClip",
     "Fingerprint",
-    "Frames",
     "HeadCache",
     "HeadRows",
     "Percept",
@@ -55,7 +56,6 @@ __all__ = [
     "Request",
     "Senses",
     "VideoError",
-    "Waveform",
     "answer_log_likelihoods",
     "checkpoint_of",
     "create_cache",

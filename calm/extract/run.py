@@ -22,7 +22,7 @@ from calm.extract.cache.reader import DONE, FAILED, HeadCache
 from calm.extract.cache.resume import anything_to_try, check_same_request, described_as
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.media.video import need_av
 from calm.extract.models.lalm import LALM
 from calm.extract.models.loading import load_lalm

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from calm.extract.media.audio import AudioError, seconds_of
-from calm.extract.media.find import Clip
-from calm.extract.media.perceive import Percept, perceive
+from calm.extract.media.clip import Clip
+from calm.extract.media.perceive import perceive
+from calm.extract.media.percept import Percept
 from calm.extract.media.video import VideoError, need_av
 from calm.extract.senses import SOUND_ALONE, Senses
 from calm.machine import cores

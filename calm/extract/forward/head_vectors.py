@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calm.extract.forward.feed import Batch, BatchSize, FailedClip, Feed
 from calm.extract.forward.passes import passes
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.senses import SOUND_ALONE, Senses
 
 if TYPE_CHECKING:

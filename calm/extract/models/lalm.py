@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from calm.extract.media.perceive import Percept
+from calm.extract.media.percept import Percept
 from calm.extract.models.conversation import about_sound, about_video
 from calm.extract.models.decoder import DecoderHeads, find_heads
 from calm.extract.models.families import Family, family_of
