@@ -76,7 +76,7 @@ def whole_passes(lalm: LALM, clips: Sequence[Clip]) -> NDArray[np.float32]:
     chat, found = lalm.chat(DEFAULT_QUESTION), []
     for clip in clips:
         wave = read_waveform(clip.audio, lalm.sampling_rate, lalm.window_seconds)
-        found.append(record_heads(lalm.model, lalm.heads, lalm.inputs([wave.samples], [chat]))[0].cpu().numpy())
+        found.append(record_heads(lalm.model, lalm.heads, lalm.inputs([wave], [chat]))[0].cpu().numpy())
     return np.stack(found)
 
 
