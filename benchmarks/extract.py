@@ -59,7 +59,7 @@ def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
     vectors = []
     for path in paths:
         clip = read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds)
-        inputs = lalm.inputs([clip.samples], [prompt])
+        inputs = lalm.inputs([clip], [prompt])
         for _ in range(passes):
             with torch.no_grad():
                 lalm.model(**inputs)
@@ -153,7 +153,7 @@ def against_published(args: argparse.Namespace, paths: list[str]) -> None:
 def passes(args: argparse.Namespace, paths: list[str]) -> None:
     """Print what the model alone does with batches that lie in memory, and what recording adds."""
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
-    clips = [read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds).samples for path in paths]
+    clips = [read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds) for path in paths]
     best = matrix_rate(lalm.device, getattr(torch, args.dtype))
     print(f"\nmatrix products of {_MATRIX[lalm.device.type]}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
     last = len(lalm.heads.projections) - 1

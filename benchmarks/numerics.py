@@ -84,7 +84,7 @@ def whole_passes(lalm: LALM, clips: Sequence[Clip]) -> NDArray[np.float32]:
     chat, found = lalm.builder.chat(DEFAULT_QUESTION), []
     for clip in clips:
         wave = read_waveform(clip.audio, lalm.builder.sampling_rate, lalm.builder.window_seconds)
-        found.append(record_heads(lalm.model, lalm.heads, lalm.inputs([wave.samples], [chat]))[0].cpu().numpy())
+        found.append(record_heads(lalm.model, lalm.heads, lalm.inputs([wave], [chat]))[0].cpu().numpy())
     return np.stack(found)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -18,26 +21,80 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+#: Characters that a terminal obeys, or that hide: controls, ends of lines and paragraphs, directions of writing, halves
+#: of surrogate pairs, and what has no width and shows nothing.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+
+#: Joiners of a script or of an emoji stand between two of its characters; elsewhere they only hide.
+_SEEN = f"[^\x00-\x7f{_UNSEEN}]"
+
+#: England's flag and its like are spelled in tags; a joiner that is in place; and all that is to be escaped.
+_TO_ESCAPE = re.compile(
+    f"(\U0001f3f4[\U000e0020-\U000e007e]{{1,8}}\U000e007f|(?<={_SEEN})[\u200c\u200d](?={_SEEN}))|[{_UNSEEN}]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Write what a terminal would obey, or not show, as escapes; leave all else as it is.
+
+    File names, labels and what errors quote are other people's: they must not move the cursor, write over what was
+    said, or begin a line of their own.
+
+    Examples
+    --------
+    >>> visible("dog\n\x1b[2Jcat") == r"dog\n\x1b[2Jcat", visible("naïve 犬 👩‍🚀")
+    (True, 'naïve 犬 👩‍🚀')
+    """
+    return _TO_ESCAPE.sub(lambda found: found[1] or found[0].encode("unicode_escape").decode(), text)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever is in it: to standard output, or to standard error."""
+    typer.echo(visible(line), err=err)
+
+
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a user's mistake as one line and exit with 1; set CALM_TRACEBACK=1 to see where it was raised."""
+    """Print a user's mistake as one line and exit with 1; set CALM_TRACEBACK=1 to see where it was raised.
+
+    Warnings are one line each too.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _one_line_warnings():
+                return command(*args, **kwargs)
         except BrokenPipeError:  # the reader has left, as `head` does
             raise
         except (ValueError, OSError, ImportError, MemoryError) as error:
             if os.environ.get("CALM_TRACEBACK"):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            say(f"error: {error}" if str(error) else f"error: {type(error).__name__}", err=True)
             raise typer.Exit(1) from error
 
     return run
 
 
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Show each warning's text once, on standard error, without the place in the code that gave it."""
+    told = set()
+
+    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            say(f"warning: {message}", err=True)
+
+    with warnings.catch_warnings():  # puts back what it finds
+        warnings.showwarning = show
+        yield
+
+
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line."""
+    """Print one JSON object on one line; all that is not ASCII is escaped in it, and comes back as it was."""
     typer.echo(json.dumps(content))
 
 
@@ -49,22 +106,22 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i in set(numbers) else "left", no_wrap=True)
+        table.add_column(Text(visible(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # a label may look like markup
+        table.add_row(*(Text(visible(cell)) for cell in row))  # a label may look like markup
     console = Console(highlight=False, width=1000)  # a narrow terminal wraps lines; cutting cells would lose answers
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+        typer.echo(line.rstrip())  # visible already, but for the header's own bold type
 
 
 def print_failures(failures: Mapping[str, str]) -> None:
     """List the clips that failed, on standard error."""
     for name, reason in list(failures.items())[:_SHOWN_FAILURES]:
-        typer.echo(f"failed: {name}: {reason}", err=True)
+        say(f"failed: {name}: {reason}", err=True)
     if len(failures) > _SHOWN_FAILURES:
-        typer.echo(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
+        say(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
 
 
 def percent(share: float) -> str:

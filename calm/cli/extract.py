@@ -11,7 +11,7 @@ import typer
 
 from calm.cli._options import takes_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json
-from calm.extract.media.find import Columns
+from calm.extract.media.clip import Columns
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import values_of

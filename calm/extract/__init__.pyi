@@ -17,14 +17,12 @@ from .forward.recorder import HeadRecorder as HeadRecorder
 from .forward.recorder import record_heads as record_heads
 from .head_array import HeadArray as HeadArray
 from .media.audio import AudioError as AudioError
-from .media.audio import Waveform as Waveform
 from .media.audio import read_waveform as read_waveform
-from .media.find import Clip as Clip
-from .media.find import Columns as Columns
+from .media.clip import Clip as Clip
+from .media.clip import Columns as Columns
 from .media.find import find_clips as find_clips
-from .media.perceive import Percept as Percept
 from .media.perceive import perceive as perceive
-from .media.video import Frames as Frames
+from .media.percept import Percept as Percept
 from .media.video import VideoError as VideoError
 from .media.video import read_frames as read_frames
 from .models.decoder import DecoderHeads as DecoderHeads

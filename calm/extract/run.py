@@ -21,7 +21,7 @@ from calm.extract.cache.resume import anything_to_try, described_as
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_same, fingerprint_of
 from calm.extract.forward.head_vectors import head_vectors
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.media.video import need_av
 from calm.extract.models.lalm import LALM
 from calm.extract.models.names import checkpoint_of

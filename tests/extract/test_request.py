@@ -15,12 +15,12 @@ from calm.extract import LALM, Placement, Prompt, Request, Senses, extract_to_ca
 from tests.conftest import noise
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), min_size=1, max_size=20)
-pictures = st.fixed_dictionaries({"fps": st.floats(0.1, 60), "max_pixels": st.integers(784, 10**6)})
+pictures = st.builds(Senses, st.just("audio-visual"), st.floats(0.1, 60), st.integers(784, 10**6))
 requests = st.builds(
     Request,
     model=text,
     prompt=st.builds(Prompt, template=text.map(lambda t: t + "{question}"), question=st.none() | text),
-    senses=st.just(Senses()) | pictures.map(lambda p: Senses("audio-visual", **p)),
+    senses=st.just(Senses()) | pictures,
     tokens=st.integers(1, 99),
     max_seconds=st.none() | st.floats(0.1, 1e6),
     revision=st.none() | text,
@@ -50,7 +50,13 @@ def test_options_are_taken_side_by_side() -> None:
 
 
 def test_a_request_of_an_earlier_calm_is_read() -> None:
-    stored = {"model": "tiny", "revision": None, "dtype": None, "template": "{question}", "question": "Hm?"}
+    stored: dict[str, object] = {
+        "model": "tiny",
+        "revision": None,
+        "dtype": None,
+        "template": "{question}",
+        "question": "Hm?",
+    }
     stored |= {"tokens": 1, "max_seconds": None}
     assert Request.from_json(json.dumps(stored)) == Request.of("tiny", question="Hm?")
 

@@ -19,7 +19,7 @@ from calm.extract.cache.file import FORMAT, FORMAT_VERSION
 from calm.extract.cache.reader import PENDING
 from calm.extract.cache.writer import REASON_BYTES, CacheWriter
 from calm.extract.fingerprint import Fingerprint
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.request import Request
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes

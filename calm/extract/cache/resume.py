@@ -9,7 +9,7 @@ import numpy as np
 from calm.extract.cache.reader import PENDING, HeadCache
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.media.audio import AudioError
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.media.perceive import perceive
 from calm.extract.media.video import VideoError
 from calm.extract.senses import Senses

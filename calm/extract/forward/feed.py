@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import AudioError, seconds_of
-from calm.extract.media.find import Clip
-from calm.extract.media.perceive import Percept, perceive
+from calm.extract.media.clip import Clip
+from calm.extract.media.content import content_if_readable
+from calm.extract.media.perceive import perceive
+from calm.extract.media.percept import Percept
 from calm.extract.media.video import VideoError, need_av
 from calm.extract.models.digest import PROBE
 from calm.extract.models.inputs import InputBuilder, InputError, PaddingSide
@@ -152,8 +154,9 @@ class Feed:
 
     def _known(self, row: int, percept: Percept | None, reason: str = "") -> ClipResult:
         if percept is None:
-            return ClipResult(row, reason=reason)
-        return ClipResult(row, reason=reason, seconds=percept.seconds, peak=percept.peak)
+            clip = self.clips[row]
+            return ClipResult(row, reason=reason, content=content_if_readable(clip.audio, clip.video))
+        return ClipResult(row, None, reason, percept.seconds, percept.peak, percept.content)
 
     def batches(
         self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.feed import Batch, Feed
 from calm.extract.forward.passes import passes
-from calm.extract.media.find import Clip
+from calm.extract.media.clip import Clip
 from calm.extract.models.lalm import LALM
 from calm.extract.result import ClipResult
 from calm.extract.senses import SOUND_ALONE, Senses

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from calm.extract.media.file import open_regular
+
 _BLOCK = 2**20
 
 
@@ -43,25 +45,39 @@ def content_of(*sources: Any) -> Content:
     Raises
     ------
     OSError
-        If a file cannot be read.
+        If a file cannot be read, or is no regular file.
     """
     digest, size, modified = xxhash.xxh3_128(), 0, 0
     for source in sources:
         if source is None:
             continue
         if isinstance(source, str | Path):
-            with Path(source).open("rb") as file:
+            with open_regular(source) as file:
                 stat = os.fstat(file.fileno())
                 while block := file.read(_BLOCK):
                     digest.update(block)
             size, modified = size + stat.st_size, max(modified, stat.st_mtime_ns)
         else:
-            samples, rate = source if isinstance(source, tuple) else (source, None)
+            samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
             array = np.ascontiguousarray(samples)
             digest.update(f"{array.dtype} {array.shape} {rate}".encode())
             digest.update(array.tobytes())
             size += array.nbytes
     return Content(digest.digest(), size, modified)
+
+
+def content_if_readable(*sources: Any) -> Content:
+    """Digest what a clip is made of, also where it could not be used; ``UNKNOWN`` where not all of it can be read.
+
+    Examples
+    --------
+    >>> content_if_readable("nowhere.wav") == UNKNOWN
+    True
+    """
+    try:
+        return content_of(*sources)
+    except (OSError, ValueError):  # ValueError: numpy's, of lists that are no array
+        return UNKNOWN
 
 
 def has_changed(known: Content, *sources: Any) -> bool:
@@ -78,5 +94,5 @@ def has_changed(known: Content, *sources: Any) -> bool:
         if (size, modified) == (known.size, known.modified):
             return False
         return content_of(*sources).digest != known.digest
-    except OSError:
+    except (OSError, ValueError):  # ValueError: of a path that none can be
         return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from calm.extract.fault import first_line, is_ours
-from calm.extract.media.perceive import Percept
+from calm.extract.media.percept import Percept
 from calm.extract.models.conversation import about_sound, about_video
 from calm.extract.models.digest import PROBE, processor_digest
 from calm.extract.models.families import Family

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from calm.extract.media.perceive import Percept
+    from calm.extract.media.percept import Percept
 
 
 @dataclass(frozen=True)

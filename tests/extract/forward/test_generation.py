@@ -66,7 +66,7 @@ def test_vectors_along_an_answer_are_those_of_a_whole_pass(tiny: LALM, every: in
 
 
 def test_chosen_layers_alone_are_recorded_in_their_order(tiny: LALM) -> None:
-    how = {"do_sample": False, "min_new_tokens": 4, "max_new_tokens": 4}
+    how: dict[str, Any] = {"do_sample": False, "min_new_tokens": 4, "max_new_tokens": 4}
     whole = record_generation(tiny, asked(tiny), **how)
     some = record_generation(tiny, asked(tiny), layers=[4, 1], **how)
     torch.testing.assert_close(some.heads, whole.heads[:, :, [4, 1]])
@@ -76,7 +76,7 @@ def test_chosen_layers_alone_are_recorded_in_their_order(tiny: LALM) -> None:
 
 def test_what_follows_the_end_of_an_answer_is_told_apart(tiny: LALM) -> None:
     inputs = asked(tiny)
-    how = {"do_sample": False, "max_new_tokens": NEW}
+    how: dict[str, Any] = {"do_sample": False, "max_new_tokens": NEW}
     end = int(record_generation(tiny, inputs, min_new_tokens=NEW, **how).tokens[0, 3])  # the first answer ends there
     found = record_generation(tiny, inputs, eos_token_id=end, pad_token_id=0, **how)
     ends_at = [row.index(end) if end in row else NEW for row in found.tokens.tolist()]

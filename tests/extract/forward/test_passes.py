@@ -66,10 +66,10 @@ def test_rows_that_no_processor_takes_fail_with_their_names_and_the_others_go_on
         soundfile.write(tmp_path / f"{i}.wav", noise(0.5, i), 16000)
     (tmp_path / "m.json").write_text(json.dumps(rows))
     clips = find_clips(tmp_path / "m.json")
-    clips = [*clips, Clip((noise(0.5), 0), "no rate"), Clip((noise(0.5), float("nan")), "no number")]
+    clips = [*clips, Clip((noise(0.5), 0), "no rate"), Clip((noise(0.5), -1), "below none")]
     report = extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
-    assert report.done == 4
-    assert set(report.failures) == {"1.wav", "2.wav", "no rate", "no number"}
+    assert report.done == 5
+    assert set(report.failures) == {"1.wav", "no rate", "below none"}
     assert "<|AUDIO|>" in report.failures["1.wav"]
 
 

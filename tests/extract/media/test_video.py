@@ -32,6 +32,7 @@ from calm.extract.forward import feed
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import seconds_of
 from tests.conftest import noise
+from tests.extract.media.percepts import frames_of, samples_of
 from tests.extract.media.videos import RATE, numbered_frames, numbers_of, write_video
 
 EVERYTHING = 10**7
@@ -50,8 +51,8 @@ def test_frames_are_those_shown_at_each_moment(name: str, codec: str, sound_code
     path = write_video(
         tmp_path / name, numbered_frames(20), 10, noise(2.0, 0, RATE), codec=codec, sound_codec=sound_codec
     )
-    assert numbers_of(read_frames(path, 2.0, EVERYTHING).pictures) == [0, 5, 10, 15]
-    assert numbers_of(read_frames(path, 20.0, EVERYTHING, max_seconds=0.3).pictures) == [0, 0, 1, 1, 2, 2]
+    assert numbers_of(frames_of(read_frames(path, 2.0, EVERYTHING))) == [0, 5, 10, 15]
+    assert numbers_of(frames_of(read_frames(path, 20.0, EVERYTHING, max_seconds=0.3))) == [0, 0, 1, 1, 2, 2]
     assert read_frames(path, 2.0, EVERYTHING, max_seconds=0.3).seconds == pytest.approx(2.0, abs=0.05)
     assert seconds_of(path, RATE) == pytest.approx(2.0, abs=0.05)
 
@@ -59,7 +60,7 @@ def test_frames_are_those_shown_at_each_moment(name: str, codec: str, sound_code
 @given(n=st.integers(1, 30), rate=st.floats(0.5, 60), fps=st.floats(0.1, 60), limit=st.floats(0.05, 5) | st.none())
 def test_as_many_frames_as_the_length_holds(n: int, rate: float, fps: float, limit: float | None) -> None:
     frames = numbered_frames(n, 4, 4)
-    found = numbers_of(read_frames((frames, rate), fps, EVERYTHING, limit).pictures)
+    found = numbers_of(frames_of(read_frames((frames, rate), fps, EVERYTHING, limit)))
     seconds = n / rate if limit is None else min(n / rate, limit)
     expected = [k / fps for k in range(len(found) + 1)]
     assert expected[len(found) - 1] < seconds and expected[len(found)] >= seconds - 1e-5
@@ -70,8 +71,8 @@ def test_as_many_frames_as_the_length_holds(n: int, rate: float, fps: float, lim
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (640, 16), (33, 47)])
 def test_frames_are_made_smaller_and_never_larger(height: int, width: int, tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mkv", numbered_frames(4, height, width), 4)
-    assert read_frames(path, 1.0, EVERYTHING).pictures.shape == (1, height, width, 3)
-    _, h, w, _ = read_frames(path, 1.0, height * width // 4).pictures.shape
+    assert frames_of(read_frames(path, 1.0, EVERYTHING)).shape == (1, height, width, 3)
+    _, h, w, _ = frames_of(read_frames(path, 1.0, height * width // 4)).shape
     assert h * w <= height * width // 4
     assert abs(h - height / 2) < 1 and abs(w - width / 2) < 1
 
@@ -79,7 +80,7 @@ def test_frames_are_made_smaller_and_never_larger(height: int, width: int, tmp_p
 def test_sound_comes_with_its_own_beginning(tmp_path: Path) -> None:
     wave = noise(1.0, 0, RATE)
     path = write_video(tmp_path / "clip.mkv", numbered_frames(20), 10, wave, sound_begins=0.5)
-    heard = read_waveform(path, RATE).samples
+    heard = samples_of(read_waveform(path, RATE))
     np.testing.assert_array_equal(heard[: RATE // 2], 0)
     np.testing.assert_allclose(heard[RATE // 2 : RATE // 2 + RATE], wave, atol=1e-4)
 
@@ -88,8 +89,8 @@ def test_channels_are_mixed_and_long_sound_is_cut(tmp_path: Path) -> None:
     left, right = noise(2.0, 0, RATE), noise(2.0, 1, RATE)
     path = write_video(tmp_path / "clip.mkv", None, wave=np.stack([left, right], axis=1))
     heard = read_waveform(path, RATE, max_seconds=0.5)
-    assert (len(heard.samples), heard.seconds) == (RATE // 2, pytest.approx(2.0, abs=0.01))
-    np.testing.assert_allclose(heard.samples, ((left + right) / 2)[: RATE // 2], atol=1e-4)
+    assert (len(samples_of(heard)), heard.seconds) == (RATE // 2, pytest.approx(2.0, abs=0.01))
+    np.testing.assert_allclose(samples_of(heard), ((left + right) / 2)[: RATE // 2], atol=1e-4)
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "clip.m4a", None, wave=noise(0.5, 0, RATE), sound_codec="aac")
-    assert len(read_waveform(path, RATE).samples) >= RATE // 2
+    assert len(samples_of(read_waveform(path, RATE))) >= RATE // 2
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(AudioError, match=r"pip install 'calm-audio\[video\]'"):
         read_waveform(path, RATE)
@@ -230,8 +231,8 @@ def test_no_odd_file_stops_an_extraction(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([odd["tagged"], odd["unknown"], odd["changing"], noise(0.5, 0, RATE)])
     report = extract_to_cache(clips, tmp_path / "h.h5", Request("tiny"), lalm=tiny)
     assert list(report.failures.values()) == ["there is no decoder for its sound"] and report.done == 3
-    assert read_waveform(odd["changing"], RATE).samples.size > 0.9 * RATE
-    assert read_frames(odd["growing"], 25.0, EVERYTHING).pictures.shape[1:] == (48, 64, 3)
+    assert samples_of(read_waveform(odd["changing"], RATE)).size > 0.9 * RATE
+    assert frames_of(read_frames(odd["growing"], 25.0, EVERYTHING)).shape[1:] == (48, 64, 3)
 
 
 def test_pictures_that_no_encoder_takes_are_refused() -> None:
