@@ -323,6 +323,6 @@ def test_a_percept_knows_what_it_was_made_of(tmp_path: Path) -> None:
     both = perceive(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
     assert both.content == content_of(tmp_path / "clip.wav", film)
     assert both.samples is not None and both.frames is not None
-    heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.fps, BOTH.max_pixels)
+    heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.frame_rate, BOTH.frame_pixels)
     assert heard.frames is None and seen.samples is None and np.isnan(seen.peak)
     assert (both.peak, both.seconds) == (heard.peak, seen.seconds)
