@@ -11,7 +11,8 @@ import typer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calm.cli._shared import one_line_errors, print_failures, print_json, print_table, say, visible
+from calm.cli._shared import one_line_errors, print_failures, print_json, print_table, say
+from calm.terminal import visible
 
 NASTY = "\x1b[2J\r\n\x00\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\u200e\ufeff\ud800\t\v\f\x1c"
 
