@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from calm.extract.cache.creation import create_cache, extend_cache
-from calm.extract.cache.reader import HeadCache, HeadRows
+from calm.extract.cache.reader import HeadCache
+from calm.extract.cache.rows import HeadRows
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.forward.feed import FailedClip
 from calm.extract.forward.head_vectors import EncodedBatch, head_vectors

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calm.extract.cache.creation import create_cache, extend_cache
-from calm.extract.cache.reader import DONE, FAILED, HeadCache
+from calm.extract.cache.layout import DONE, FAILED
+from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import anything_to_try, check_same_request, described_as
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.forward.head_vectors import EncodedBatch, head_vectors
+from calm.extract.media.content import UNKNOWN, Content, content_of
 from calm.extract.media.find import Clip
 from calm.extract.media.video import need_av
 from calm.extract.models.lalm import LALM
@@ -30,6 +32,7 @@ from calm.extract.models.names import checkpoint_of
 from calm.extract.progress import progress_bar
 from calm.extract.prompt import Prompt
 from calm.extract.request import Fingerprint, Request
+from calm.extract.result import ClipResult
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -70,8 +73,8 @@ def extract_to_cache(
     """Extract head vectors into a cache, or go on with one that was begun.
 
     In a cache that is there already, clips that are done are left alone and failed ones are tried again. Clips may have
-    been added or labelled anew since; that some have gone is an error without ``prune``. What a file holds is not
-    looked at again once its clip is done. When nothing is left to do, the model is not even loaded.
+    been added or labelled anew since; that some have gone is an error without ``prune``. A clip whose file holds
+    something else than before is extracted anew. When nothing is left to do, the model is not even loaded.
 
     Parameters
     ----------
@@ -176,7 +179,7 @@ def extract_to_cache(
             )
             done = len(clips) - len(writer.todo)
             with progress_bar(lalm, len(clips), done=done, shown=progress) as bar:
-                new = _fill(writer, batches, bar, strict)
+                new = _fill(writer, clips, batches, bar, strict)
         report = _report(writer, new)
     if not path.exists():
         raise FileNotFoundError(f"{path} was removed while it was being written")
@@ -222,22 +225,36 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     return [filled(clip.question, clip.options or labels) for clip in clips]
 
 
-def _fill(writer: CacheWriter, batches: Iterable[EncodedBatch], bar: tqdm[NoReturn], strict: bool) -> int:
+def _fill(
+    writer: CacheWriter, clips: Sequence[Clip], batches: Iterable[EncodedBatch], bar: tqdm[NoReturn], strict: bool
+) -> int:
     """Store batches of encoded clips; return how many could be."""
     stored = 0
     for batch in batches:
-        unfit = writer.unfit(batch.vectors)
-        fit = [i for i in range(len(batch.rows)) if i not in unfit]
-        writer.write(batch.rows[fit], batch.vectors[fit], batch.seconds[fit], batch.peak[fit])
-        stored += len(fit)
-        for i, reason in unfit.items():
-            writer.fail(int(batch.rows[i]), reason, batch.seconds[i], batch.peak[i])
-        for row, failed in batch.failed.items():
-            writer.fail(row, failed.reason, failed.seconds, failed.peak)
-        bar.update(len(batch.rows) + len(batch.failed))
-        if strict and (unfit or batch.failed):
+        results = writer.write(_results(batch, clips))
+        stored += sum(not result.failed for result in results)
+        bar.update(len(results))
+        if strict and any(result.failed for result in results):
             break
     return stored
+
+
+def _results(batch: EncodedBatch, clips: Sequence[Clip]) -> list[ClipResult]:
+    encoded = zip(batch.rows.tolist(), batch.vectors, batch.seconds, batch.peak, strict=True)
+    return [
+        ClipResult(row, vectors, seconds=float(seconds), peak=float(peak), content=_content(clips[row]))
+        for row, vectors, seconds, peak in encoded
+    ] + [
+        ClipResult(row, None, failed.reason, failed.seconds, failed.peak, _content(clips[row]))
+        for row, failed in batch.failed.items()
+    ]
+
+
+def _content(clip: Clip) -> Content:
+    try:
+        return content_of(clip.audio, clip.video)
+    except OSError:
+        return UNKNOWN
 
 
 def _report(cache: HeadCache, new: int) -> ExtractionReport:

@@ -102,11 +102,11 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     original = CacheWriter.write
     batches: list[Any] = []
 
-    def stop_after_one(self: CacheWriter, *args: Any) -> None:
+    def stop_after_one(self: CacheWriter, *args: Any) -> Any:
         if batches:
             raise KeyboardInterrupt
         batches.append(args)
-        original(self, *args)
+        return original(self, *args)
 
     monkeypatch.setattr(CacheWriter, "write", stop_after_one)
     with pytest.raises(KeyboardInterrupt):
