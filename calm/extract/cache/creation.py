@@ -57,6 +57,8 @@ def create_cache(
     ------
     FileExistsError
         If the file exists.
+    ValueError
+        If a text of a clip holds a zero character.
     OSError
         If it cannot be written, or the disk is too full for all of it.
     """
@@ -190,9 +192,16 @@ def _plan(
 
 def _texts(items: Sequence[T], text_of: Callable[[T], str]) -> _Dataset:
     """Plan a column of texts, as wide as the longest, encoded block by block."""
-    width = max((len(text_of(item).encode()) for item in items), default=0)
+
+    def encoded(item: T) -> bytes:
+        text = text_of(item)
+        if "\0" in text:  # text is filled up with zeros
+            raise ValueError(f"{text!r} holds a zero, which no text of a cache may")
+        return text.encode()
+
+    width = max((len(encoded(item)) for item in items), default=0)
     dtype = h5py.string_dtype("utf-8", max(1, width))
-    return _Dataset((len(items),), dtype, lambda block: np.array([text_of(i).encode() for i in items[block]], dtype))
+    return _Dataset((len(items),), dtype, lambda block: np.array([encoded(item) for item in items[block]], dtype))
 
 
 def _preallocate(file: h5py.File, name: str, dataset: _Dataset) -> None:

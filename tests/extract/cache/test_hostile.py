@@ -29,8 +29,7 @@ def use(path: Path) -> None:
         _ = rows.names, rows.labels, rows.groups, np.asarray(rows)
         if len(rows):
             assert rows.extraction.fingerprint.number_of(0) >= 0
-        if hasattr(rows, "digests"):
-            _ = rows.digests, cache.first_alike, list(cache.contents())
+        _ = rows.digests, cache.first_alike, list(cache.contents())
 
 
 def refused(path: Path, what: str) -> None:
