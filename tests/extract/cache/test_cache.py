@@ -148,10 +148,10 @@ def test_the_files_size_and_metadata_do_not_change_while_it_is_filled(tmp_path: 
     assert path.stat().st_size == size
 
 
-@pytest.mark.parametrize("column", ["name", "label", "group"])
-def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize("other", [Clip("", "dog\0"), Clip("", "a", "dog\0"), Clip("", "a", group="dog\0")])
+def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, other: Clip) -> None:
     with pytest.raises(ValueError, match=r"'dog\\x00' holds a zero, which no text of a cache may"):
-        make(tmp_path / "heads.h5", [replace(CLIPS[0], **{column: "dog\0"}), replace(CLIPS[1], **{column: "dog"})])
+        make(tmp_path / "heads.h5", [other, CLIPS[1]])
     assert list(tmp_path.iterdir()) == []
 
 
