@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from calm.extract import HeadCache
-from calm.extract.cache.reader import DONE
+from calm.extract.cache.layout import DONE
 
 
 def make_clips(folder: Path, clips: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from calm import (
 )
 from calm.classifiers.base import HeadClassifier
 from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
+from calm.extract.media.content import UNKNOWN, content_of
+from calm.extract.result import ClipResult
 
 CLASSIFIERS = [
     CALMClassifier(),
@@ -56,9 +59,25 @@ def cache_of(path: Path, X: NDArray[np.float32], y: NDArray[Any], prompt: str = 
     create_cache(
         path, clips, [prompt] * len(X), layered.shape[1:], Request("tiny"), fingerprint, storage="float32"
     )  # fmt: skip
-    with CacheWriter(path) as writer:
-        writer.write(np.arange(len(X)), layered, np.ones(len(X)), np.ones(len(X)))
+    write_all(path, layered)
     return HeadCache(path)
+
+
+def write_all(
+    path: Path, vectors: NDArray[np.floating], contents: Sequence[bytes] = (), rows: Sequence[int] | None = None
+) -> None:
+    """Store head vectors ``(n, layers, heads, dim)`` of the first clips of a cache, or of some rows.
+
+    What the clips were is not known, unless their contents are given.
+    """
+    known = [content_of(np.frombuffer(content, np.uint8)) for content in contents] or [UNKNOWN] * len(vectors)
+    with CacheWriter(path) as writer:
+        writer.write(
+            [
+                ClipResult(row, vector, seconds=1.0, peak=1.0, content=content)
+                for row, vector, content in zip(rows or range(len(vectors)), vectors, known, strict=True)
+            ]
+        )
 
 
 def few_shot_task(seed: int, one_shot: bool = False) -> tuple[NDArray, NDArray, NDArray]:

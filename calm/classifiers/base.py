@@ -23,6 +23,7 @@ from calm.classifiers.inputs import (
     ArrayHeads,
     ChosenHeads,
     HeadVectors,
+    StoredHeads,
     checked_tensor,
     is_foreign,
     join_layers,
@@ -103,9 +104,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         How the support's head vectors were made, where they came from a cache.
     support_names_, support_groups_ : list of str or None
         Names and groups of the support clips, where they came from a cache.
+    support_digests_ : list of (str or None), or None
+        Digests of their contents, in hexadecimal digits, as far as they are known.
     """
 
     n_heads: int | None
+    support_digests_: list[str | None] | None = None  # files of earlier versions have none
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from a support set.
@@ -245,7 +249,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         heads: HeadVectors
         layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
         if rows is not None:
-            heads, labels, layers = rows, column_or_1d(y), rows.cache.shape[1]
+            heads, labels, layers = StoredHeads(rows), column_or_1d(y), rows.cache.shape[1]
             check_consistent_length(rows, labels)
             if labels.dtype.kind in "UO" and (labels == "").any():
                 raise ValueError("some of these clips have no label: choose those that have one")
@@ -268,6 +272,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             self.n_heads_in_ = heads.shape[1]
             self.extraction_: Extraction | None = None if rows is None else rows.extraction
             self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
+            self.support_digests_ = None if rows is None else rows.digests
             self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
         numbers: NDArray[np.int64] | None = None
         if groups is not None:
@@ -284,7 +289,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         rows = stored_heads(X)
         heads: HeadVectors
         if rows is not None:
-            heads = rows
+            heads = StoredHeads(rows)
             if self.extraction_ is not None:
                 check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
         elif is_foreign(X):
@@ -328,9 +333,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             "parameters": self.get_params(),
             "classes": classes.tolist(),
             "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
-            "extraction": None
-            if extraction is None
-            else asdict(extraction) | {"request": extraction.request.to_json()},
+            "extraction": None if extraction is None else asdict(extraction) | {"request": extraction.request.options},
             "learned": {name: value for name, value in learned.items() if name not in arrays},
             "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
         }
@@ -352,7 +355,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
         made = header["extraction"]
         classifier.extraction_ = made and Extraction(
-            Request.from_json(made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
+            Request.from_stored(made["request"]),
+            Fingerprint(**made["fingerprint"]),
+            made["text"],
         )
         return classifier
 

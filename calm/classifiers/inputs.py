@@ -105,6 +105,31 @@ class ChosenHeads:
         return ChosenHeads(self.whole[chosen], self.chosen)
 
 
+@dataclass(frozen=True)
+class StoredHeads:
+    """Rows of a head cache, read from the file part by part; the heads of all layers are one axis."""
+
+    rows: HeadRows
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(clips, heads, dim)``."""
+        clips, layers, heads, dim = self.rows.shape
+        return clips, layers * heads, dim
+
+    @property
+    def like(self) -> NDArray[np.float32]:
+        """An empty array of the kind that is read."""
+        return np.empty((0, *self.shape[1:]), dtype=np.float32)
+
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> NDArray[np.float32]:
+        """Read from the file."""
+        return self.rows.read(clips, heads)
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> StoredHeads:
+        return StoredHeads(self.rows[chosen])
+
+
 def stored_heads(X: Any) -> HeadRows | None:
     """Return the rows of a head cache that ``X`` stands for, or None if it is something else."""
     if isinstance(X, HeadCache):

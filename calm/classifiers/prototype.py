@@ -193,8 +193,11 @@ class PrototypeClassifier(HeadClassifier):
         if self.extraction_ is not None:
             check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
         if self.support_names_ is not None and self.support_groups_ is not None:
+            before = len(self.support_names_)
             self.support_names_ = [*self.support_names_, *rows.names.tolist()]
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
+            known = self.support_digests_ or [None] * before
+            self.support_digests_ = [*known, *rows.digests]
 
 
 def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
+
+_REASONS = {
+    "support": "of the support set",
+    "groups": "of its groups",
+    "splits": "of other splits",
+    "unlabelled": "unlabelled",
+}
 
 
 @one_line_errors
@@ -33,21 +41,21 @@ def evaluate(
     with HeadCache(cache) as opened:
         if everything:
             rows = labelled_rows(opened)
+            left_out = {"unlabelled": len(opened.done) - len(rows)}
         else:
-            rows = rows_apart(opened, fitted.support_names_, fitted.support_groups_)
-        left_out = len(opened.done) - len(rows)
-        unknown = sorted({*rows.labels.tolist()} - {str(label) for label in fitted.classes_})
-        if unknown:
-            typer.echo(f"warning: {classifier} does not know {', '.join(unknown)}", err=True)
-        result = compare(rows.labels, fitted.predict(rows))
+            apart = rows_apart(opened, fitted.support_names_, fitted.support_groups_, digests=fitted.support_digests_)
+            rows = apart.rows
+            left_out = {name: getattr(apart, name) for name in ("support", "groups", "splits", "unlabelled")}
+        labels = rows.labels
+        _check_labels(labels.tolist(), fitted.classes_.tolist(), classifier, cache)
+        result = compare(labels, np.array([str(label) for label in fitted.predict(rows).tolist()], dtype=object))
+    total = sum(left_out.values())
     if json:
-        print_json({"classifier": str(classifier), "cache": str(cache), "left_out": left_out} | asdict(result))
+        told = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
+        print_json(told | asdict(result))
         return
-    beside = (
-        f"; {plural(left_out, 'clip')} left out: support, of its groups, of other splits, or unlabelled"
-        if left_out
-        else ""
-    )
+    reasons = ", ".join(f"{number} {_REASONS[name]}" for name, number in left_out.items() if number)
+    beside = f"; {plural(total, 'clip')} left out: {reasons}" if total else ""
     typer.echo(f"{classifier} on {plural(result.clips, 'clip')} of {cache}{beside}")
     typer.echo(
         f"accuracy {percent(result.accuracy)} ({result.correct} of {result.clips}), "
@@ -65,3 +73,22 @@ def evaluate(
         for row in result.classes
     ]
     print_table(("class", "clips", "precision", "recall", "F1", "most taken for"), rows_out, numbers=(1, 2, 3, 4))
+
+
+def _check_labels(labels: list[str], classes: list[Any], classifier: Path, cache: Path) -> None:
+    """Warn of labels that a classifier does not know; classes may be numbers, and a cache's labels are text.
+
+    Raises
+    ------
+    ValueError
+        If it knows none of them.
+    """
+    there, known = set(labels), {str(label) for label in classes}
+    unknown = there - known
+    if unknown == there:
+        raise ValueError(
+            f"{classifier} knows {', '.join(sorted(known))}, and clips of {cache} are labelled "
+            f"{', '.join(sorted(there))}: there is nothing to compare"
+        )
+    if unknown:
+        typer.echo(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)

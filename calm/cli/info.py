@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from calm.cli._shared import one_line_errors, plural, print_failures, print_json
@@ -15,6 +15,7 @@ from calm.cli._shared import one_line_errors, plural, print_failures, print_json
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
     from calm.extract import Fingerprint, HeadCache, Request
+    from calm.extract.cache.reader import Coded
 
 
 @one_line_errors
@@ -43,21 +44,29 @@ def info(
 
 
 def _cache_facts(cache: HeadCache) -> dict[str, Any]:
+    prompts = cache.prompts.tolist()
     return {
         "kind": "head cache",
+        "format_version": cache.version,
         "shape": cache.shape,
         "storage": cache.storage,
         "done": len(cache.done),
         "failed": cache.failures,
-        "labels": dict(Counter(cache.labels.tolist())),
-        "groups": len({*cache.groups.tolist()} - {""}),
-        "splits": dict(Counter(cache.splits.tolist())),
-        "prompts": len(cache.prompts),
-        "asked": cache.prompts[0],
+        "labels": _counts(cache.coded("label")),
+        "groups": len({*cache.coded("group").texts.tolist()} - {""}),
+        "splits": _counts(cache.coded("split")),
+        "prompts": len(prompts),
+        "asked": prompts[0] if prompts else None,
         "request": asdict(cache.request),
         "fingerprint": _fingerprint_facts(cache.fingerprint),
         "made_with": cache.made_with,
     }
+
+
+def _counts(column: Coded) -> dict[str, int]:
+    """Count the clips of each text."""
+    counts = np.bincount(column.codes, minlength=len(column.texts))
+    return dict(zip(column.texts.tolist(), counts.tolist(), strict=True))
 
 
 def _fingerprint_facts(fingerprint: Fingerprint) -> dict[str, Any]:

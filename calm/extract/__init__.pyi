@@ -1,7 +1,7 @@
 from .cache.creation import create_cache as create_cache
 from .cache.creation import extend_cache as extend_cache
 from .cache.reader import HeadCache as HeadCache
-from .cache.reader import HeadRows as HeadRows
+from .cache.rows import HeadRows as HeadRows
 from .cache.writer import CacheWriter as CacheWriter
 from .fingerprint import Extraction as Extraction
 from .fingerprint import Fingerprint as Fingerprint

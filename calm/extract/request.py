@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -51,6 +53,8 @@ class Request:
     placement: Placement = field(default_factory=Placement, compare=False)
 
     def __post_init__(self) -> None:
+        if self.max_seconds == math.inf:  # no limit but the window's
+            object.__setattr__(self, "max_seconds", None)
         if self.prompt.question is None:
             asked = replace(self.prompt, question=QUESTIONS[self.senses.modality])
             object.__setattr__(self, "prompt", asked)
@@ -94,7 +98,7 @@ class Request:
 
     def to_json(self) -> str:
         """Write down the options that decide on head vectors. The placement is not written: it is the machine's."""
-        return msgspec.json.encode(self.options).decode()
+        return json.dumps(self.options, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -106,10 +110,23 @@ class Request:
             If it is something else.
         """
         try:
-            # A file cannot choose a device, nor that code which comes with a model may run.
-            return make_group(cls, msgspec.structs.asdict(msgspec.json.decode(text, type=_Options)))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError(f"the request in it cannot be read: {error}") from error
+            return cls.from_stored(json.loads(text))  # Python's parser reads the Infinity that earlier versions wrote
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"its request cannot be read: {error}") from error
+
+    @classmethod
+    def from_stored(cls, options: Any) -> Self:
+        """Make a request from options that come from a file: a file can choose no device, nor let remote code run.
+
+        Raises
+        ------
+        ValueError
+            If they are not the options that :attr:`options` has, each of its type.
+        """
+        try:
+            return make_group(cls, msgspec.structs.asdict(msgspec.convert(options, type=_Options)))
+        except ValueError as error:  # msgspec's are such
+            raise ValueError(f"its request cannot be read: {error}") from error
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):

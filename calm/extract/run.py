@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.creation import create_cache, extend_cache
-from calm.extract.cache.reader import DONE, FAILED, HeadCache
+from calm.extract.cache.layout import DONE, FAILED
+from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import anything_to_try, described_as
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_same, fingerprint_of

@@ -19,8 +19,8 @@ from calm import (
     load,
 )
 from calm.classifiers.base import HeadClassifier
-from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
-from tests.tasks import a_grid, cache_of, task
+from calm.extract import Clip, Fingerprint, Request, create_cache
+from tests.tasks import a_grid, cache_of, task, write_all
 
 
 def test_what_a_grid_search_and_a_data_frame_leave_behind_can_be_saved(
@@ -76,8 +76,7 @@ def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassi
         clips = [Clip("", f"{i}", label) for i, label in enumerate(y)]
         fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the questions are the clips' own
         create_cache(path, clips, [question] * 24, (3, 2, 8), Request("tiny"), fingerprint)
-        with CacheWriter(path) as writer:
-            writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+        write_all(path, X.reshape(24, 3, 2, 8))
         caches[question] = HeadCache(path)
     classifier.fit(caches["A?"], y)
     with pytest.raises(ValueError, match=r"clips were asked 'A\?' in this classifier, 'B\?' in .*B\.h5"):

@@ -13,8 +13,8 @@ from calm import (
     draw_episode,
 )
 from calm.evaluation.episodes import rows_apart
-from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
-from tests.tasks import cache_of, task
+from calm.extract import Clip, Fingerprint, Request, create_cache
+from tests.tasks import cache_of, task, write_all
 
 
 def test_an_episode_keeps_groups_apart_and_leaves_out_what_cannot_be_used(tmp_path: Path) -> None:
@@ -22,9 +22,7 @@ def test_an_episode_keeps_groups_apart_and_leaves_out_what_cannot_be_used(tmp_pa
     path = tmp_path / "heads.h5"
     clips = [Clip("", f"{i}", label if i else None, group=f"g{i // 4}") for i, label in enumerate(y)]
     create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
-    with CacheWriter(path) as writer:
-        rows = np.arange(23)  # the last one stays pending
-        writer.write(rows, X[:23].reshape(23, 3, 2, 8), np.ones(23), np.ones(23))
+    write_all(path, X[:23].reshape(23, 3, 2, 8))  # the last one stays pending
     with HeadCache(path) as cache:
         episode = draw_episode(cache, shots=2, seed=1)
         assert np.unique(episode.support.labels, return_counts=True)[1].tolist() == [2, 2, 2]
@@ -39,8 +37,7 @@ def test_an_episode_takes_support_from_train_and_queries_from_test(tmp_path: Pat
     splits = ["Train", "test", "validation"]
     clips = [Clip("", f"{i}", label, split=splits[i // 3 % 3]) for i, label in enumerate(y)]
     create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
-    with CacheWriter(path) as writer:
-        writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+    write_all(path, X.reshape(24, 3, 2, 8))
     with HeadCache(path) as cache:
         for shots, support in ((2, 6), (None, 9)):
             episode = draw_episode(cache, shots)
@@ -71,15 +68,16 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
     splits = ["train", "test", "validation"]
     clips = [Clip("", f"{i}", label, split=splits[i // 3 % 3], group=f"g{i % 12}") for i, label in enumerate(y)]
     create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
-    with CacheWriter(path) as writer:
-        writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+    write_all(path, X.reshape(24, 3, 2, 8))
     with HeadCache(path) as cache:
         episode = draw_episode(cache, 1)
         clf = CALMClassifier().fit(episode.support, episode.support.labels)
-        assert rows_apart(cache, clf.support_names_, clf.support_groups_).rows.tolist() == episode.query.rows.tolist()
+        assert (
+            rows_apart(cache, clf.support_names_, clf.support_groups_).rows.rows.tolist() == episode.query.rows.tolist()
+        )
         assert set(cache.splits[episode.query.rows]) == {"test"}
         # In a cache of its own, a group of the support set is known by its name.
-        assert not set(rows_apart(cache, [], ["g4"]).groups) & {"g4"}
+        assert not set(rows_apart(cache, [], ["g4"]).rows.groups) & {"g4"}
         with pytest.raises(ValueError, match="is left to evaluate on: each one, or its group, is in the support set"):
             rows_apart(cache, [], [f"g{i}" for i in range(12)])
 
@@ -89,8 +87,7 @@ def test_splits_of_unknown_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "heads.h5"
     clips = [Clip("", f"{i}", label, split=("tr", "te")[i % 2]) for i, label in enumerate(y)]
     create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
-    with CacheWriter(path) as writer:
-        writer.write(np.arange(24), X.reshape(24, 3, 2, 8), np.ones(24), np.ones(24))
+    write_all(path, X.reshape(24, 3, 2, 8))
     with HeadCache(path) as cache, pytest.raises(ValueError, match="has the splits te, tr: call them train and test"):
         draw_episode(cache, 1)
 
@@ -99,9 +96,8 @@ def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
     path = tmp_path / "heads.h5"
     fingerprint = Fingerprint("a", "b", "c", "d", 1, 1, 1.0)
     create_cache(path, [Clip("", "1", "dog", "test")], ["Hm?"], (1, 1, 1), Request("t"), fingerprint)
-    with CacheWriter(path) as writer:
-        writer.write(np.arange(1), np.ones((1, 1, 1, 1), np.float32), np.ones(1), np.ones(1))
+    write_all(path, np.ones((1, 1, 1, 1), np.float32))
     with HeadCache(path) as cache:
         with pytest.raises(ValueError, match="is in a test split: none may be support"):
             draw_episode(cache, 1)
-        assert len(rows_apart(cache, [], [])) == 1
+        assert len(rows_apart(cache, [], []).rows) == 1

@@ -111,7 +111,7 @@ def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
     clips = find_clips(class_folder(5))
     extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny, storage="float32")
     with HeadCache(tmp_path / "heads.h5") as cache:
-        X = np.asarray(cache[:])
+        X = cache[:].read()
         X[:, 12:] = np.random.default_rng(0).normal(size=X[:, 12:].shape)  # only the first two layers hear
         clf = CALMClassifier(top_heads=3).fit(X.reshape(10, 6, 8, 32), cache.labels)
         clf.extraction_ = cache[:].extraction

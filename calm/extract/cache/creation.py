@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from calm.extract.cache.file import FORMAT, FORMAT_VERSION
-from calm.extract.cache.reader import PENDING
-from calm.extract.cache.writer import REASON_BYTES, CacheWriter
+from calm.extract.cache.attributes import write_attributes
+from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
+from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
 from calm.extract.request import Request
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
+_BLOCK = 2**16  # clips whose description is written at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+T = TypeVar("T")
 
 
 def create_cache(
@@ -57,6 +58,8 @@ def create_cache(
     ------
     FileExistsError
         If the file exists.
+    ValueError
+        If a text of a clip holds a zero character.
     OSError
         If it cannot be written, or the disk is too full for all of it.
     """
@@ -97,14 +100,14 @@ def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) 
     """
     path = old.path.resolve()  # a link stays a link
     part = _part_of(path)
-    row_of = {key: row for row, key in enumerate(zip(old.names.tolist(), old.texts.tolist(), strict=True))}
-    keys = enumerate(zip((clip.name for clip in clips), texts, strict=True))
+    row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True))}
+    there = np.fromiter((row_of.get((c.name, text), -1) for c, text in zip(clips, texts, strict=True)), np.int64)
     try:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
         new = CacheWriter(part)
-        new.take_over(old, {row: row_of[key] for row, key in keys if key in row_of})
+        new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
         part.replace(path)  # the lock goes with the file
     finally:
         part.unlink(missing_ok=True)
@@ -131,59 +134,85 @@ def _allocate(
     storage: str,
     made_with: dict[str, str],
 ) -> None:
-    described = _described(clips, texts)
-    by_clip: dict[str, tuple[tuple[int, ...], np.dtype[Any], Any]] = {
-        "heads": (heads_shape, np.dtype(storage), None),
-        "status": ((), np.dtype(np.uint8), PENDING),
-        "reason": ((), h5py.string_dtype("utf-8", REASON_BYTES), b""),
-        "seconds": ((), np.dtype(np.float32), np.nan),
-        "peak": ((), np.dtype(np.float32), np.nan),
-    }
-    row_bytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype, _ in by_clip.values())
+    datasets = _plan(clips, texts, heads_shape, storage)
     # HDF5 does not survive a disk that fills up while it closes a file, so room is found before it writes.
     part.touch()
-    _reserve(part, path, _HDF5_BYTES + len(clips) * row_bytes + sum(a.nbytes for a in described.values()))
+    _reserve(part, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
     with h5py.File(part, "w") as file:
-        for name, (shape, dtype, fill) in by_clip.items():
-            _preallocated(file, name, (len(clips), *shape), dtype, fill)
-        for name, array in described.items():
-            file[name] = array
-        file.attrs.update(asdict(fingerprint))
-        file.attrs.update(
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            model=request.model,
-            revision=made_with.get("revision", ""),
-            request=request.to_json(),
-            made_with=json.dumps(made_with),
-        )
+        for name, dataset in datasets.items():
+            _preallocate(file, name, dataset)
+            dataset.write_into(file[name])
+        write_attributes(file, request, fingerprint, made_with)
     _reserve(part, path, part.stat().st_size)
 
 
-def _described(clips: Sequence[Clip], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Lay out what is known of the clips before the first forward pass."""
-    columns = {c: _encoded([getattr(clip, c) or "" for clip in clips]) for c in ("name", "label", "split", "group")}
-    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-    which = np.asarray([place[text] for text in texts], dtype=np.int32)
-    return columns | {"prompts": _encoded(list(place)), "prompt": which}
+@dataclass(frozen=True)
+class _Dataset:
+    """A dataset to allocate."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    content: Callable[[slice], Any] | None = None  #: of some rows; zeros unless given
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def write_into(self, file: h5py.Dataset) -> None:
+        if self.content is None:
+            return
+        for start in range(0, self.shape[0], _BLOCK):
+            block = slice(start, min(start + _BLOCK, self.shape[0]))
+            file[block] = self.content(block)
 
 
-def _encoded(texts: Sequence[str]) -> NDArray[Any]:
-    encoded = [text.encode() for text in texts]
-    return np.asarray(encoded, dtype=h5py.string_dtype("utf-8", max(1, *map(len, encoded))))
+def _plan(
+    clips: Sequence[Clip], texts: Sequence[str], heads_shape: tuple[int, int, int], storage: str
+) -> dict[str, _Dataset]:
+    """Lay out all datasets of a cache, with what is known of the clips before the first forward pass."""
+    n = len(clips)
+    datasets = {
+        "heads": _Dataset((n, *heads_shape), np.dtype(storage)),
+        "status": _Dataset((n,), np.dtype(np.uint8)),  # PENDING
+        "reason": _Dataset((n,), h5py.string_dtype("utf-8", REASON_BYTES)),
+        "seconds": _Dataset((n,), np.dtype(np.float32), lambda _: np.nan),
+        "peak": _Dataset((n,), np.dtype(np.float32), lambda _: np.nan),
+        "digest": _Dataset((n, DIGEST_BYTES), np.dtype(np.uint8)),
+        "size": _Dataset((n,), np.dtype(np.int64)),
+        "modified": _Dataset((n,), np.dtype(np.int64)),
+        "name": _texts(clips, lambda clip: clip.name),
+    }
+    for column, table in TABLES.items():
+        place: dict[str, int] = {}
+        values = texts if column == "prompt" else (getattr(clip, column) or "" for clip in clips)
+        codes = np.fromiter((place.setdefault(value, len(place)) for value in values), np.int32, n)
+        datasets[column] = _Dataset((n,), codes.dtype, codes.__getitem__)
+        datasets[table] = _texts(list(place), str)
+    return datasets
 
 
-def _preallocated(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, fill: Any = None) -> None:
-    """Create a contiguous dataset whose place in the file is taken now, filled only where a fill value is given."""
+def _texts(items: Sequence[T], text_of: Callable[[T], str]) -> _Dataset:
+    """Plan a column of texts, as wide as the longest, encoded block by block."""
+
+    def encoded(item: T) -> bytes:
+        text = text_of(item)
+        if "\0" in text:  # text is filled up with zeros
+            raise ValueError(f"{text!r} holds a zero, which no text of a cache may")
+        return text.encode()
+
+    width = max((len(encoded(item)) for item in items), default=0)
+    dtype = h5py.string_dtype("utf-8", max(1, width))
+    return _Dataset((len(items),), dtype, lambda block: np.array([encoded(item) for item in items[block]], dtype))
+
+
+def _preallocate(file: h5py.File, name: str, dataset: _Dataset) -> None:
+    """Create a contiguous dataset whose place in the file is taken now; what is not written there reads as zeros."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    h5py.h5d.create(
-        file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), h5py.h5s.create_simple(shape), creation
-    )
-    if fill is not None:
-        file[name][:] = fill
+    kind, space = h5py.h5t.py_create(dataset.dtype, logical=True), h5py.h5s.create_simple(dataset.shape)
+    h5py.h5d.create(file.id, name.encode(), kind, space, creation)
 
 
 def _reserve(part: Path, path: Path, size: int) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
-FORMAT = "calm head cache"
-FORMAT_VERSION = 1
+from calm.extract.cache.attributes import is_head_cache, version_of
+from calm.extract.cache.layout import FORMAT_VERSION
+from calm.extract.cache.structure import check_structure
 
 
 def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
-    """Open the HDF5 file of a head cache.
+    """Open the HDF5 file of a head cache, once it is known to be built as one.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
     BlockingIOError
         If another process has locked it.
     ValueError
-        If it is not a head cache, is truncated, or was written by a newer version.
+        If it is not a head cache, is damaged, or was written by a newer version.
     OSError
         If the system cannot open it for another reason.
     """
@@ -35,8 +38,20 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
         raise FileNotFoundError(f"no such file: {path}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a head cache")
+    if mode != "r":  # HDF5 may allocate as soon as a dataset is opened to be written
+        open_cache_file(path, "r", locking=False).close()
+    file = _open(path, mode, locking)
     try:
-        file = h5py.File(path, mode, locking=locking)
+        _check(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _open(path: Path, mode: str, locking: bool | str) -> h5py.File:
+    try:
+        return h5py.File(path, mode, locking=locking)
     except BlockingIOError:
         raise BlockingIOError(f"{path} is being written by another process") from None
     except PermissionError as error:
@@ -47,23 +62,40 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
         if not h5py.is_hdf5(path):
             raise ValueError(f"{path} is not a head cache") from error
         raise OSError(f"cannot open {path}: {system_words(error)}") from error
-    try:
-        _check_format(file, path)
-    except ValueError:
-        file.close()
-        raise
-    return file
 
 
-def _check_format(file: h5py.File, path: Path) -> None:
-    if file.attrs.get("format") != FORMAT:
+def _check(file: h5py.File, path: Path) -> None:
+    with damage_told(path):
+        known = is_head_cache(file)
+        version = version_of(file) if known else 0
+        if known and version <= FORMAT_VERSION:
+            check_structure(file, version, path.stat().st_size)
+    if not known:
         raise ValueError(f"{path} is an HDF5 file, but not a head cache")
-    version = int(file.attrs.get("format_version", 0))
     if version > FORMAT_VERSION:
         raise ValueError(f"{path} has format version {version}; this calm reads up to {FORMAT_VERSION}: update calm")
+
+
+@contextlib.contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Say of what goes wrong while a cache is read which file it is, in one line.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    OSError
+        If the system cannot read it.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, NotImplementedError) as error:
+        if isinstance(error, OSError) and (error.errno or "errno" in str(error)):  # the system's, not HDF5's
+            raise OSError(f"cannot read {path}: {system_words(error)}") from error
+        raise ValueError(f"{path} is damaged: {system_words(error)}") from error
 
 
 def system_words(error: Exception) -> str:
     """Find the operating system's own words in those of HDF5."""
     found = re.search(r"error message = '([^']*)'", str(error))
-    return found.group(1) if found else str(error)
+    return found.group(1) if found else " ".join(str(error).split())

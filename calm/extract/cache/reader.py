@@ -1,38 +1,10 @@
-"""The head cache: one HDF5 file, self-describing, safe to kill, cheap to resume.
-
-Layout
-------
-Every dataset is allocated at its full size, contiguous, before the first forward pass, and the file is moved into
-place only when that is done; from then on the file's metadata never changes, so a process killed at any moment cannot
-damage it. A clip's ``status`` is written after its row has reached the disk.
-
-=========  =======================  ==========================================================
-dataset    shape, type              what
-=========  =======================  ==========================================================
-heads      (clip, layer, head,      head vectors
-           dim) float16 or float32
-status     (clip,) uint8            0 pending, 1 done, 2 failed
-reason     (clip,) text             why a clip failed
-seconds    (clip,) float32          length of the recording; NaN until known
-peak       (clip,) float32          largest absolute sample; NaN until known
-name       (clip,) text             path below the data's root
-label      (clip,) text             empty where there is none; likewise split and group
-split
-group
-prompt     (clip,) int32            row of ``prompts``
-prompts    (prompt,) text           the distinct texts that clips were asked
-=========  =======================  ==========================================================
-
-Attributes: ``format``, ``format_version``, ``model``, ``revision`` (a hub checkpoint's commit), one for each field of
-:class:`Fingerprint`, ``request`` (JSON of :class:`Request`), and ``made_with`` (versions and checkpoint, as JSON).
-"""
+"""Reading a head cache; :mod:`calm.extract.cache.layout` describes the file."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,17 +13,35 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.cache.file import open_cache_file
-from calm.extract.fingerprint import Extraction, Fingerprint
-from calm.extract.request import Request
+from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, version_of
+from calm.extract.cache.file import damage_told, open_cache_file
+from calm.extract.cache.layout import DONE, FAILED, TABLES, DamageError
+from calm.extract.cache.rows import HeadRows
+from calm.extract.cache.selection import blocks, choose, runs
+from calm.extract.media.content import UNKNOWN, Content
 
-PENDING, DONE, FAILED = 0, 1, 2
+#: Clips whose texts are read at a time.
+_BLOCK = 2**16
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of few distinct texts."""
+
+    codes: NDArray[np.int32]  #: which text each clip has, (clips,)
+    texts: NDArray[Any]  #: the distinct texts, as str
+
+    @property
+    def whole(self) -> NDArray[Any]:
+        """The text of each clip, (clips,)."""
+        return self.texts[self.codes]
 
 
 class HeadCache:
     """Read a head cache; also while another process is still writing it.
 
-    Only what describes the clips is held in memory: head vectors are read when asked for.
+    Opening reads which clips are done. All else is read when asked for: head vectors and names each time, columns of
+    few distinct texts and numbers once.
 
     Parameters
     ----------
@@ -68,27 +58,33 @@ class HeadCache:
     ----------
     shape : tuple of int
         ``(clips, layers, heads, dim)``.
-    names, labels, splits, groups : arrays of str (clips,)
-        Empty text where a clip has none.
-    prompts : array of str (prompts,)
-        The distinct texts that the model was asked beside the clips.
-    prompt_of : array of int (clips,)
-        Which of them each clip was asked with.
+    storage : str
+        "float16" or "float32".
     status : array of uint8 (clips,)
         0 pending, 1 done, 2 failed.
-    seconds, peak : arrays of float32 (clips,)
     request : Request
     fingerprint : Fingerprint
+    made_with : dict of str
+        Versions of the software and of the checkpoint.
+
+    Examples
+    --------
+    >>> with HeadCache("heads.h5") as cache:  # doctest: +SKIP
+    ...     rows = cache[cache.labels == "dog"]
+    ...     rows.shape, np.asarray(rows).dtype
+    ((40, 32, 32, 128), dtype('float32'))
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._coded: dict[str, Coded] = {}
         self._file = self._open()
         try:
-            self._read_description()
-        except (KeyError, TypeError) as error:
+            with damage_told(self.path):
+                self._read_description()
+        except BaseException:
             self._file.close()
-            raise ValueError(f"{self.path} is damaged: {error}") from error
+            raise
 
     def _open(self) -> h5py.File:
         # Readers need no lock: metadata never changes, and a row counts only once its status says so.
@@ -96,18 +92,15 @@ class HeadCache:
 
     def _read_description(self) -> None:
         file = self._file
+        self.version = version_of(file)
         self.shape: tuple[int, int, int, int] = file["heads"].shape
         self.storage = str(file["heads"].dtype)
-        self.names, self.labels, self.splits, self.groups = (
-            _texts(file[column]).astype(str) for column in ("name", "label", "split", "group")
-        )
-        self.prompts, self.prompt_of = _texts(file["prompts"]), file["prompt"][:]
         self.status: NDArray[np.uint8] = file["status"][:]
-        self.seconds: NDArray[np.float32] = file["seconds"][:]
-        self.peak: NDArray[np.float32] = file["peak"][:]
-        self.request = Request.from_json(file.attrs["request"])
-        self.fingerprint = Fingerprint(**_attributes(file))
-        self.made_with: dict[str, str] = json.loads(file.attrs["made_with"])
+        if self.status.max(initial=0) > FAILED:
+            raise DamageError(f"a clip's status is {self.status.max()}")
+        self.request = read_request(file)
+        self.fingerprint = read_fingerprint(file, self.shape[1])
+        self.made_with = read_made_with(file)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,8 +121,67 @@ class HeadCache:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the description stays readable."""
+        """Close the file; what was read of it by then stays readable."""
         self._file.close()
+
+    @property
+    def names(self) -> NDArray[Any]:
+        """Path of each clip below the data's root, as str (clips,)."""
+        return self._texts("name")
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """Label of each clip, as str (clips,); empty where it has none."""
+        return self.coded("label").whole
+
+    @property
+    def splits(self) -> NDArray[Any]:
+        """Split of each clip, as str (clips,); empty where it has none."""
+        return self.coded("split").whole
+
+    @property
+    def groups(self) -> NDArray[Any]:
+        """Group of each clip, as str (clips,); empty where it has none."""
+        return self.coded("group").whole
+
+    @property
+    def texts(self) -> NDArray[Any]:
+        """What the model was asked beside each clip, as str (clips,)."""
+        return self.coded("prompt").whole
+
+    @property
+    def prompts(self) -> NDArray[Any]:
+        """The distinct texts that the model was asked beside the clips, as str (prompts,)."""
+        return self.coded("prompt").texts
+
+    @property
+    def prompt_of(self) -> NDArray[np.int32]:
+        """Which of them each clip was asked with, (clips,)."""
+        return self.coded("prompt").codes
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float32]:
+        """Length of each recording, (clips,); NaN until known."""
+        return self._column("seconds")
+
+    @cached_property
+    def peak(self) -> NDArray[np.float32]:
+        """Largest absolute sample of each clip, (clips,); NaN until known."""
+        return self._column("peak")
+
+    @cached_property
+    def first_alike(self) -> NDArray[np.int64]:
+        """The first clip of the same content as each, (clips,): itself, where no other is or that is not known."""
+        first = np.arange(len(self))
+        if self.version < 2:
+            return first
+        halves = self._column("digest").view(np.uint64)
+        order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first clip comes first
+        order = order[halves[order].any(axis=1)]
+        if len(order):
+            new = np.r_[True, (np.diff(halves[order], axis=0) != 0).any(axis=1)]
+            first[order] = order[new][np.cumsum(new) - 1]
+        return first
 
     @property
     def done(self) -> NDArray[np.int64]:
@@ -140,24 +192,108 @@ class HeadCache:
     def failures(self) -> dict[str, str]:
         """Why each failed clip failed, by name."""
         failed = np.flatnonzero(self.status == FAILED)
-        reasons = _texts(self._file["reason"])
-        return {str(self.names[i]): str(reasons[i]) for i in failed}
+        return dict(zip(self.names_of(failed), self._texts("reason", failed), strict=True))
+
+    def names_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read the names of some clips, as str (n,)."""
+        return self._texts("name", rows)
+
+    def coded(self, column: str) -> Coded:
+        """Return a column of few distinct texts as numbers and a table of them.
+
+        Parameters
+        ----------
+        column : {"label", "split", "group", "prompt"}
+
+        Raises
+        ------
+        ValueError
+            If the file is closed, or the column is damaged.
+        """
+        if column not in self._coded:
+            self._coded[column] = self._read_coded(column)
+        return self._coded[column]
+
+    def _read_coded(self, column: str) -> Coded:
+        if self.version < 2 and column != "prompt":
+            return self._code_texts(column)
+        texts, codes = self._texts(TABLES[column]), self._column(column)
+        with damage_told(self.path):
+            if len(set(texts.tolist())) < len(texts):
+                raise DamageError(f"a text is twice in {TABLES[column]}")
+            if len(codes) and not 0 <= codes.min() <= codes.max() < len(texts):
+                raise DamageError(f"{column} points beyond the {len(texts)} {TABLES[column]}")
+        return Coded(codes, texts)
+
+    def _code_texts(self, column: str) -> Coded:
+        """Make a table of the texts of a column that has none, as in version 1."""
+        place: dict[str, int] = {}
+        codes = np.empty(len(self), dtype=np.int32)
+        for start in range(0, len(self), _BLOCK):
+            texts = self._texts(column, np.arange(start, min(start + _BLOCK, len(self))))
+            codes[start : start + len(texts)] = [place.setdefault(text, len(place)) for text in texts]
+        return Coded(codes, np.array(list(place), dtype=object))
+
+    def contents(self, rows: Any = slice(None)) -> Iterator[Content]:
+        """Tell what some clips were, by digest, size and time, as far as that is known."""
+        wanted = np.asarray(choose(range(len(self)), rows))
+        if self.version < 2:
+            yield from (UNKNOWN for _ in wanted)
+            return
+        for start in range(0, len(wanted), _BLOCK):
+            part = wanted[start : start + _BLOCK]
+            digests, sizes, times = (self._column(name, part) for name in ("digest", "size", "modified"))
+            for digest, size, modified in zip(digests, sizes.tolist(), times.tolist(), strict=True):
+                yield Content(digest.tobytes(), size, modified) if digest.any() else UNKNOWN
+
+    def _opened(self) -> h5py.File:
+        if not self._file:
+            raise ValueError(f"{self.path} has been closed")
+        return self._file
+
+    def _column(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Read a column, or some rows of it."""
+        dataset = self._opened()[name]
+        with damage_told(self.path):
+            if rows is None:
+                return np.asarray(dataset[:])
+            read = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
+            for there, which in blocks(rows, _BLOCK):
+                read[which] = dataset[there][rows[which] - there.start]
+            return read
+
+    def _texts(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Read a column of text, or some rows of it, as str."""
+        if rows is None:
+            rows = np.arange(self._opened()[name].shape[0])
+        texts = np.empty(len(rows), dtype=object)
+        for start in range(0, len(rows), _BLOCK):
+            read = self._column(name, rows[start : start + _BLOCK]).tolist()
+            with damage_told(self.path):
+                texts[start : start + len(read)] = [text.decode() for text in read]
+        return texts
 
     @property
-    def texts(self) -> NDArray[Any]:
-        """What the model was asked beside each clip, (clips,)."""
-        return self.prompts[self.prompt_of]
+    def dtype(self) -> np.dtype[np.float32]:
+        """Of what is read, whatever the storage."""
+        return np.dtype(np.float32)
 
     def __getitem__(self, rows: Any) -> HeadRows:
         """Select clips, by index, mask or slice; nothing is read yet."""
-        return HeadRows(self, np.atleast_1d(np.arange(len(self))[rows]))
+        return HeadRows(self, choose(range(len(self)), rows))
 
-    def read(self, rows: NDArray[np.integer], heads: slice = slice(None)) -> NDArray[np.float32]:
+    def __iter__(self) -> Iterator[HeadRows]:
+        return iter(self[:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].__array__(dtype, copy)
+
+    def read(self, rows: Any, heads: slice = slice(None)) -> NDArray[np.float32]:
         """Read the head vectors of chosen clips.
 
         Parameters
         ----------
-        rows : array of int (n,)
+        rows : array of int (n,), mask or slice
             In any order, from the end where negative; clips that are done.
         heads : slice
             Only these of the ``layers · heads``, without a step; the layers that they are in are read.
@@ -173,111 +309,30 @@ class HeadCache:
         ValueError
             If a clip has no head vectors, the file is closed, or it is damaged.
         """
-        rows = np.atleast_1d(np.arange(len(self))[rows])
+        rows = np.asarray(choose(range(len(self)), rows))
         without = rows[self.status[rows] != DONE]
         if len(without):
             raise ValueError(
-                f"{len(without)} of these clips have no head vectors, {str(self.names[without[0]])!r} first: "
+                f"{len(without)} of these clips have no head vectors, {self.names_of(without[:1])[0]!r} first: "
                 f"choose among cache.done"
             )
-        if not self._file:
-            raise ValueError(f"{self.path} has been closed")
         _, layers, per_layer, dim = self.shape
         first, stop, _ = heads.indices(layers * per_layer)
         low, high = first // per_layer, -(-stop // per_layer)
-        stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)
-        for run in _runs(rows):
-            there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
-            self._file["heads"].read_direct(stored, np.s_[there, low:high], np.s_[run])
-        joined = stored.reshape(len(rows), (high - low) * per_layer, dim)
+        joined = self._vectors(rows, low, high).reshape(len(rows), (high - low) * per_layer, dim)
         vectors = joined[:, first - low * per_layer : stop - low * per_layer].astype(np.float32)
         if not np.isfinite(vectors).all():  # none was ever written
             raise ValueError(f"{self.path} is damaged: it holds head vectors of NaN or infinity")
         return vectors
 
-
-class HeadRows:
-    """A choice of a cache's clips, read block by block when it is iterated.
-
-    Parameters
-    ----------
-    cache : HeadCache
-    rows : array of int (n,)
-    """
-
-    def __init__(self, cache: HeadCache, rows: NDArray[np.integer]) -> None:
-        self.cache = cache
-        self.rows = np.asarray(rows, dtype=np.int64)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(clips, layers · heads, dim)``."""
-        _, layers, heads, dim = self.cache.shape
-        return len(self.rows), layers * heads, dim
-
-    @property
-    def dtype(self) -> np.dtype[np.float32]:
-        """Of what is read, whatever the cache's storage."""
-        return np.dtype(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __repr__(self) -> str:
-        return f"HeadRows({len(self)} of {self.cache!r})"
-
-    def __getitem__(self, chosen: Any) -> HeadRows:
-        return HeadRows(self.cache, np.atleast_1d(self.rows[chosen]))
-
-    @property
-    def names(self) -> NDArray[Any]:
-        """Name of each chosen clip."""
-        return self.cache.names[self.rows]
-
-    @property
-    def labels(self) -> NDArray[Any]:
-        """Label of each chosen clip."""
-        return self.cache.labels[self.rows]
-
-    @property
-    def groups(self) -> NDArray[Any]:
-        """Group of each chosen clip; empty where it has none."""
-        return self.cache.groups[self.rows]
-
-    @property
-    def extraction(self) -> Extraction:
-        """How these head vectors were made."""
-        cache, prompts = self.cache, np.unique(self.cache.prompt_of[self.rows])
-        commit = cache.made_with.get("revision") or cache.request.revision
-        return Extraction(
-            request=cache.request.changed(revision=commit, dtype=cache.fingerprint.dtype),
-            fingerprint=cache.fingerprint,
-            text=str(cache.prompts[prompts[0]]) if len(prompts) == 1 else None,
-        )
-
-    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> NDArray[np.float32]:
-        """Read some of the heads of some of the clips, ``(clips, heads, dim)``."""
-        return self.cache.read(self.rows[clips], heads)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.cache.read(self.rows).astype(dtype or np.float32, copy=False)
-
-
-def _runs(rows: NDArray[np.integer]) -> Iterator[slice]:
-    """Split a choice of rows where they stop being neighbours, so that each run is read in one piece."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    for start, stop in itertools.pairwise([*starts.tolist(), len(rows)]):
-        yield slice(start, stop)
-
-
-def _texts(dataset: h5py.Dataset) -> NDArray[Any]:
-    return np.asarray([value.decode() for value in dataset[:]], dtype=object)
-
-
-def _attributes(file: h5py.File) -> dict[str, Any]:
-    """Read the fields of a fingerprint; a field that came later may be missing, and has its default."""
-    known = {f.name: file.attrs.get(f.name, f.default) for f in fields(Fingerprint)}
-    missing = [name for name, value in known.items() if value is MISSING]
-    if missing:
-        raise KeyError(missing[0])
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
+    def _vectors(self, rows: NDArray[np.int64], low: int = 0, high: int | None = None) -> NDArray[np.floating]:
+        """Read head vectors of some layers as they are stored, (n, layers, heads, dim)."""
+        dataset = self._opened()["heads"]
+        _, layers, per_layer, dim = self.shape
+        high = layers if high is None else high
+        stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)
+        with damage_told(self.path):
+            for run in runs(rows):
+                there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
+                dataset.read_direct(stored, np.s_[there, low:high], np.s_[run])
+        return stored

@@ -1,10 +1,12 @@
-"""Filling a head cache so that a kill at any moment loses nothing; :mod:`calm.extract.cache.reader` has the layout."""
+"""Filling a head cache so that a kill at any moment loses nothing; :mod:`calm.extract.cache.layout` has the layout."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -12,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.file import open_cache_file, system_words
-from calm.extract.cache.reader import DONE, FAILED, PENDING, HeadCache
+from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, FORMAT_VERSION, PENDING, REASON_BYTES
+from calm.extract.cache.reader import HeadCache
+from calm.extract.cache.selection import runs
 from calm.extract.result import ClipResult
 
-REASON_BYTES = 300
+#: Head vectors that are carried over at a time, in bytes.
+_CARRIED = 2**25
 
 
 class CacheWriter(HeadCache):
@@ -25,7 +30,19 @@ class CacheWriter(HeadCache):
     ------
     BlockingIOError
         If another process is writing to it.
+    ValueError
+        If it is of an earlier format, besides what :class:`HeadCache` raises.
     """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._reopened: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        if self.version < FORMAT_VERSION:
+            self.close()
+            raise ValueError(
+                f"{path} has format version {self.version}, which is read but not written any more: "
+                f"extract again, to another file"
+            )
 
     def _open(self) -> h5py.File:
         return open_cache_file(self.path, "r+", locking="best-effort")
@@ -39,51 +56,120 @@ class CacheWriter(HeadCache):
         unread = (self.status == FAILED) & np.isnan(self.seconds)
         return np.flatnonzero((self.status == PENDING) | unread)
 
+    def reopen(self, rows: NDArray[np.int64]) -> None:
+        """Take clips for pending whose content has changed.
+
+        The file says so once results are written: a run that gives up before leaves it as it was.
+        """
+        self._reopened = np.union1d(self._reopened, rows)
+        self.status[rows] = PENDING
+
     def write(self, results: Sequence[ClipResult]) -> list[ClipResult]:
-        """Store results of clips, and only then mark the clips as done or failed; return them as they were stored."""
-        results = [self._fitting(result) for result in results]
+        """Store what became of some clips, and only then mark them as done or failed.
+
+        Parameters
+        ----------
+        results : sequence of ClipResult
+            Of different clips, with head vectors (layers, heads, dim).
+
+        Returns
+        -------
+        list of ClipResult
+            As they were stored: head vectors that overflow the storage are a failure.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; clips not marked by then stay pending.
+        """
+        stored = [self._storable(result) for result in results]
+        ascending = sorted(stored, key=lambda result: result.row)
+        done = [result for result in ascending if not result.failed]
+        failed = [result for result in ascending if result.failed]
         try:
-            for result in results:
-                if result.value is None:
-                    self._file["reason"][result.row] = (
-                        result.reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
-                    )
-                else:
-                    self._file["heads"][result.row] = result.value.astype(self.storage)
-                self._describe(result.row, result.seconds, result.peak)
-            for status in (DONE, FAILED):
-                self._acknowledge([r.row for r in results if r.failed == (status == FAILED)], status)
+            self._take_back(_rows(ascending))
+            self._describe(ascending)
+            self._put("heads", _rows(done), [result.value for result in done])
+            self._put("reason", _rows(failed), [result.reason.encode() for result in failed])
+            self._acknowledge({DONE: _rows(done), FAILED: _rows(failed)})
         except OSError as error:
             raise OSError(f"cannot write to {self.path}: {system_words(error)}; what is done so far is kept") from error
-        return results
+        return stored
 
-    def _fitting(self, result: ClipResult) -> ClipResult:
-        largest = 0.0 if result.value is None else np.abs(result.value).max(initial=0.0)
-        if largest <= np.finfo(self.storage).max:
-            return result
-        reason = f"head vectors reach {largest:.3g}, more than {self.storage} holds: extract with float32 storage"
-        return replace(result, value=None, reason=reason)
+    def _storable(self, result: ClipResult) -> ClipResult:
+        """Return a result as it can be stored."""
+        if result.value is None:
+            cut = result.reason.encode(errors="replace")[:REASON_BYTES]  # names of files need not be text
+            return replace(result, reason=cut.decode(errors="ignore"))
+        largest = np.abs(result.value).max(initial=0.0)
+        if largest > np.finfo(self.storage).max:
+            reason = f"head vectors reach {largest:.3g}, more than {self.storage} holds: extract with float32 storage"
+            return replace(result, value=None, reason=reason)
+        return result
 
-    def take_over(self, source: HeadCache, rows: Mapping[int, int]) -> None:
-        """Copy rows of another cache, ``{row here: row there}``: head vectors, failures and all."""
-        for here, there in rows.items():
-            self._file["reason"][here] = source._file["reason"][there]
-            self._describe(here, source.seconds[there], source.peak[there])
-            if source.status[there] == DONE:
-                self._file["heads"][here] = source._file["heads"][there]
-        for status in (DONE, FAILED):
-            self._acknowledge([here for here, there in rows.items() if source.status[there] == status], status)
+    def _describe(self, results: Sequence[ClipResult]) -> None:
+        """Store all that is known of clips beside head vectors."""
+        rows, contents = _rows(results), [result.content for result in results]
+        self.seconds[rows], self.peak[rows] = [r.seconds for r in results], [r.peak for r in results]
+        self._put("seconds", rows, self.seconds[rows])
+        self._put("peak", rows, self.peak[rows])
+        digests = b"".join(content.digest.ljust(DIGEST_BYTES, b"\0") for content in contents)
+        self._put("digest", rows, np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
+        self._put("size", rows, [content.size for content in contents])
+        self._put("modified", rows, [content.modified for content in contents])
 
-    def _describe(self, row: int, seconds: float, peak: float) -> None:
-        self._file["seconds"][row] = self.seconds[row] = seconds
-        self._file["peak"][row] = self.peak[row] = peak
+    def take_over(self, source: HeadCache, here: NDArray[np.int64], there: NDArray[np.int64]) -> None:
+        """Copy rows of another cache to rows of this one, that are pending: head vectors, failures and all.
 
-    def _acknowledge(self, rows: Any, status: int) -> None:
+        Parameters
+        ----------
+        source : HeadCache
+            Of the same format.
+        here, there : arrays of int (n,)
+            Rows of this cache, ascending, and of the other.
+        """
+        for column in ("seconds", "peak", "digest", "size", "modified"):
+            values = self._column(column)
+            values[here] = source._column(column)[there]
+            self._file[column][:] = values
+        self.seconds, self.peak = self._column("seconds"), self._column("peak")
+        status = source.status[there]
+        failed, done = status == FAILED, status == DONE
+        self._put("reason", here[failed], source._column("reason", there[failed]))
+        block = max(1, _CARRIED // (math.prod(self.shape[1:]) * np.dtype(self.storage).itemsize))
+        for start in range(0, int(done.sum()), block):
+            part = slice(start, start + block)
+            self._put("heads", here[done][part], source._vectors(there[done][part]))
+        self._acknowledge({DONE: here[done], FAILED: here[failed]})
+
+    def _put(self, column: str, rows: NDArray[np.int64], values: Any) -> None:
+        """Write rows of a column, ascending; neighbours at once."""
+        dataset = self._file[column]
+        values = np.asarray(values, dtype=dataset.dtype)
+        for run in runs(rows):
+            dataset[int(rows[run.start]) : int(rows[run.start]) + run.stop - run.start] = values[run]
+
+    def _take_back(self, rows: NDArray[np.int64]) -> None:
+        """Mark clips as pending that are not, and reopened ones, before anything of theirs is overwritten."""
+        again = np.union1d(self._reopened, rows[self.status[rows] != PENDING])
+        if len(again):
+            self.status[again] = PENDING
+            self._put("status", again, self.status[again])
+            self._sync()
+            self._reopened = np.empty(0, dtype=np.int64)
+
+    def _acknowledge(self, rows: dict[int, NDArray[np.int64]]) -> None:
+        """Mark clips once all that was written before is on the disk."""
         self._sync()
-        for row in rows:
-            self._file["status"][row] = self.status[row] = status
+        for status, which in rows.items():
+            self._put("status", which, np.full(len(which), status))
+            self.status[which] = status
         self._sync()
 
     def _sync(self) -> None:
         self._file.flush()
         os.fsync(self._file.id.get_vfd_handle())
+
+
+def _rows(results: Sequence[ClipResult]) -> NDArray[np.int64]:
+    return np.array([result.row for result in results], dtype=np.int64)

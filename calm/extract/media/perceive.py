@@ -50,4 +50,4 @@ def _seen(clip: Clip, senses: Senses, max_seconds: float | None) -> Percept:
     source = clip.audio if clip.video is None else clip.video
     if not isinstance(source, str | Path) and clip.video is None:
         raise VideoError("no pictures: there are samples alone")
-    return read_frames(source, senses.frame_rate, senses.frame_pixels, max_seconds)
+    return read_frames(source, senses.frame_rate, senses.frame_pixels, max_seconds)  # type: ignore[arg-type]

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, create_cache, extend_cache
+from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, check_same, create_cache, extend_cache
+from calm.extract.media.content import UNKNOWN, Content
+from calm.extract.result import ClipResult
 
 REQUEST = Request(model="tiny")
 FINGERPRINT = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)
@@ -42,8 +44,12 @@ def vectors(rows: NDArray) -> NDArray[np.float32]:
 
 def fill(path: Path, rows: list[int]) -> Path:
     with CacheWriter(path) as writer:
-        writer.write(np.array(rows), vectors(np.array(rows)), np.full(len(rows), 2.5), np.full(len(rows), 0.5))
+        writer.write([encoded(row) for row in rows])
     return path
+
+
+def encoded(row: int, value: NDArray[np.floating] | None = None, content: Content = UNKNOWN) -> ClipResult:
+    return ClipResult(row, vectors(np.array([row]))[0] if value is None else value, "", 2.5, 0.5, content)
 
 
 def test_a_new_cache_describes_its_clips_all_of_them_pending(tmp_path: Path) -> None:
@@ -73,8 +79,8 @@ def test_any_selection_reads_the_rows_it_names(tmp_path_factory: pytest.TempPath
     fill(make(path, [Clip("", str(i)) for i in range(12)]), list(range(12)))
     with HeadCache(path) as cache:
         chosen = cache[np.array(rows, dtype=int)]
-        assert chosen.shape == (len(rows), 6, 4)
-        np.testing.assert_array_equal(np.asarray(chosen), vectors(np.array(rows, dtype=int)).reshape(-1, 6, 4))
+        assert chosen.shape == (len(rows), *SHAPE)
+        np.testing.assert_array_equal(np.asarray(chosen), vectors(np.array(rows, dtype=int)))
         blocks = [chosen.read(part) for part in (slice(0, 5), slice(5, 10), slice(10, None))]
         assert sum(map(len, blocks)) == len(rows)
 
@@ -82,7 +88,7 @@ def test_any_selection_reads_the_rows_it_names(tmp_path_factory: pytest.TempPath
 def test_rows_are_counted_from_the_end_and_never_beyond(tmp_path: Path) -> None:
     with HeadCache(fill(make(tmp_path / "heads.h5"), [0, 1, 2])) as cache:
         np.testing.assert_array_equal(cache.read(np.array([-1])), vectors(np.array([2])).reshape(1, 6, 4))
-        assert cache[1].shape == cache[-1].shape == (1, 6, 4)
+        assert cache[1].shape == cache[-1].shape == (1, *SHAPE)
         assert cache[1:][0].names.tolist() == ["räin/b.wav"]
         with pytest.raises(IndexError):
             cache.read(np.array([3]))
@@ -108,21 +114,26 @@ def test_vectors_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
 def test_failures_keep_their_reasons_even_long_ones(tmp_path: Path) -> None:
     path = make(tmp_path / "heads.h5")
     with CacheWriter(path) as writer:
-        writer.fail(1, "ü" * 1000)
+        writer.write([ClipResult(1, reason="ü" * 1000)])
     with HeadCache(path) as cache:
         assert set(cache.failures) == {"räin/b.wav"}
         assert cache.failures["räin/b.wav"] == "ü" * 150
 
 
-def test_float16_overflow_is_found_before_it_is_stored(tmp_path: Path) -> None:
-    large = vectors(np.array([0, 1]))
-    large[1, 0, 0, 0] = -7e4
+def test_float16_overflow_is_a_failure_and_the_others_are_stored(tmp_path: Path) -> None:
+    large = vectors(np.array([1]))[0]
+    large[0, 0, 0] = -7e4
+    results = [encoded(1, large), encoded(0)]
     with CacheWriter(make(tmp_path / "a.h5")) as writer:
-        assert writer.unfit(large) == {
-            1: "head vectors reach 7e+04, more than float16 holds: extract with float32 storage"
-        }
+        stored = writer.write(results)
+        assert [result.row for result in stored] == [1, 0]
+        assert stored[0].failed and stored[1] is results[1]
+        reason = "head vectors reach 7e+04, more than float16 holds: extract with float32 storage"
+        assert writer.failures == {"räin/b.wav": stored[0].reason} == {"räin/b.wav": reason}
+        assert (writer.done.tolist(), writer.todo.tolist()) == ([0], [2])  # it would overflow again
     with CacheWriter(make(tmp_path / "b.h5", storage="float32")) as writer:
-        assert writer.unfit(large) == {}
+        assert writer.write(results) == results
+        assert writer.done.tolist() == [0, 1]
 
 
 def test_the_files_size_and_metadata_do_not_change_while_it_is_filled(tmp_path: Path) -> None:
@@ -135,6 +146,13 @@ def test_the_files_size_and_metadata_do_not_change_while_it_is_filled(tmp_path: 
     with h5py.File(path) as file:
         assert {name: file[name].id.get_offset() for name in file} == places
     assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize("other", [Clip("", "dog\0"), Clip("", "a", "dog\0"), Clip("", "a", group="dog\0")])
+def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, other: Clip) -> None:
+    with pytest.raises(ValueError, match=r"'dog\\x00' holds a zero, which no text of a cache may"):
+        make(tmp_path / "heads.h5", [other, CLIPS[1]])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_exists_is_never_replaced(tmp_path: Path) -> None:
@@ -165,14 +183,14 @@ def test_a_longer_list_keeps_rows_failures_and_the_lock(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     longer = [Clip("0.wav", "0.wav"), *reversed(CLIPS)]
     with CacheWriter(path) as old:
-        old.fail(1, "gone")
+        old.write([ClipResult(1, reason="gone")])
         with extend_cache(old, longer, ["Hm?"] * 4) as new:
             assert new.status.tolist() == [0, 0, 2, 1]
             second = in_another_process(
                 "import sys; from calm.extract import CacheWriter; CacheWriter(sys.argv[1])", path
             )
             assert "is being written by another process" in second.stderr
-            new.write(np.array([0]), vectors(np.array([0])), np.ones(1), np.ones(1))
+            new.write([encoded(0)])
     with HeadCache(path) as cache:
         assert cache.names.tolist() == ["0.wav", "c.wav", "räin/b.wav", "a.wav"]
         assert cache.failures == {"räin/b.wav": "gone"}
@@ -238,6 +256,52 @@ def in_another_process(code: str, *args: object) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize("sync", [1, 2, 3])
+def test_a_kill_while_failed_or_changed_clips_are_written_again_loses_none(tmp_path: Path, sync: int) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    with CacheWriter(path) as writer:
+        writer.write([ClipResult(1, reason="not readable")])
+    killed = in_another_process(
+        """
+        import os, signal, sys
+        import numpy as np
+        from calm.extract import CacheWriter
+        from tests.extract.cache.test_cache import encoded
+        syncs = []
+        def kill(_):
+            syncs.append(1)
+            if len(syncs) == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.fsync = kill
+        writer = CacheWriter(sys.argv[1])
+        writer.reopen(np.array([0]))
+        writer.write([encoded(1), encoded(0)])
+        """,
+        path,
+        sync,
+    )
+    assert killed.returncode == -9
+    with CacheWriter(path) as writer:
+        assert sorted([*writer.done.tolist(), *writer.todo.tolist()]) == [0, 1, 2]
+        assert writer.done.tolist() == ([0, 1] if sync == 3 else [])
+
+
+def test_reasons_that_name_files_which_are_no_text_are_kept(tmp_path: Path) -> None:
+    with CacheWriter(make(tmp_path / "heads.h5")) as writer:
+        writer.write([ClipResult(0, reason="no such file: \udcff.wav")])
+        assert writer.failures == {"a.wav": "no such file: ?.wav"}
+
+
+def test_extending_moves_many_rows_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calm.extract.cache.writer._CARRIED", 100)  # two rows at a time
+    clips = [Clip("", str(i)) for i in range(20)]
+    path = fill(make(tmp_path / "heads.h5", clips), [*range(0, 20, 3), *range(1, 20, 3)])
+    order = np.random.default_rng(0).permutation(20)
+    with CacheWriter(path) as old, extend_cache(old, [clips[i] for i in order], ["Hm?"] * 20) as new:
+        assert new.done.tolist() == np.flatnonzero(order % 3 < 2).tolist()
+        np.testing.assert_array_equal(np.asarray(new[new.done]), vectors(order[new.done]))
+
+
 def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     with CacheWriter(path) as writer:
@@ -245,7 +309,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
         assert f"BlockingIOError: {path} is being written by another process" in second.stderr
         read = "import sys; from calm.extract import HeadCache; print(HeadCache(sys.argv[1]).done)"
         assert in_another_process(read, path).stdout == "[0]\n"
-        writer.write(np.array([2]), vectors(np.array([2])), np.ones(1), np.ones(1))
+        writer.write([encoded(2)])
         assert in_another_process(read, path).stdout == "[0 2]\n"  # as soon as it is acknowledged
 
 
@@ -279,7 +343,7 @@ def test_a_disk_without_room_is_told_before_anything_is_computed(tmp_path: Path)
         tmp_path / "heads.h5",
     )
     assert result.stderr.splitlines()[-1].startswith(
-        f"OSError: no room for {tmp_path / 'heads.h5'}, which takes 37.0 MB"
+        f"OSError: no room for {tmp_path / 'heads.h5'}, which takes 41.1 MB"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -339,5 +403,5 @@ def test_a_cache_without_one_of_its_datasets_is_damaged(tmp_path: Path) -> None:
 def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
     other = replace(FINGERPRINT, prompt="Eh?", tokens=2)
     with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
-        FINGERPRINT.check_same(other, "A", "B")
-    FINGERPRINT.check_same(replace(FINGERPRINT), "A", "B")
+        check_same(FINGERPRINT, other, "A", "B")
+    check_same(FINGERPRINT, replace(FINGERPRINT), "A", "B")

@@ -1,0 +1,73 @@
+"""``calm evaluate`` compares labels as text, and says what it leaves out and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from calm import CALMClassifier
+from calm.cli import app
+from tests.evaluation.test_duplicates import cache_of_contents
+from tests.tasks import task
+
+
+def evaluate(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["evaluate", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit_on(labels: Any, support: int = 12) -> None:
+    """Fit on the first clips of a cache of 24, of three numbered classes, by labels of one's own."""
+    _, names = task(24)
+    numbers = np.unique(names, return_inverse=True)[1]
+    with cache_of_contents(Path("heads.h5"), numbers.astype(str), range(24)) as cache:
+        CALMClassifier().fit(cache[:support], np.asarray(labels)[numbers[:support]]).save("calm.safetensors")
+
+
+def test_numbers_are_compared_with_a_caches_labels_as_text() -> None:
+    fit_on([0, 1, 2])
+    result = evaluate()
+    assert result.exit_code == 0 and result.stderr == ""
+    assert "accuracy 100.0 % (12 of 12)" in result.stdout
+
+
+def test_only_what_is_not_known_is_warned_of() -> None:
+    fit_on([0, 1, 7])
+    result = evaluate()
+    assert result.stderr == "warning: calm.safetensors does not know 2\n"
+    assert "(8 of 12)" in result.stdout
+
+
+def test_labels_that_have_nothing_in_common_are_an_error() -> None:
+    fit_on(["a", "b", "c"])
+    result = evaluate()
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: calm.safetensors knows a, b, c, and clips of heads.h5 are labelled 0, 1, 2: there is nothing to "
+        "compare\n"
+    )
+
+
+def test_what_is_left_out_is_told_with_its_reasons() -> None:
+    y = np.array(["dog", "rain", "dog", "rain", "dog", "rain", "", "rain"])
+    splits = ["train", "train", "train", "test", "test", "test", "test", "train"]
+    groups = ["a", "", "", "a", "b", "c", "d", ""]
+    with cache_of_contents(Path("heads.h5"), y, range(8), groups, splits) as cache:
+        CALMClassifier().fit(cache[:2], cache[:2].labels).save("calm.safetensors")
+    assert (
+        "calm.safetensors on 2 clips of heads.h5; 6 clips left out: 2 of the support set, 1 of its groups, "
+        "2 of other splits, 1 unlabelled\n"
+    ) in evaluate().stdout
+    told = json.loads(evaluate("--json").stdout)
+    assert told["left_out"] == 6
+    assert told["left_out_because"] == {"support": 2, "groups": 1, "splits": 2, "unlabelled": 1}
+    assert "on 7 clips of heads.h5; 1 clip left out: 1 unlabelled\n" in evaluate("--all").stdout

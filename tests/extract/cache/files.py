@@ -1,0 +1,74 @@
+"""Caches of both versions of the format, and what can be done to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from calm.extract import Clip, Fingerprint, Request, create_cache
+from calm.extract.media.content import content_of
+from calm.extract.result import ClipResult
+
+REQUEST = Request(model="tiny")
+FINGERPRINT = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)
+SHAPE = (2, 3, 4)
+LABELS = ["dog", "räin", "dog", "räin", "dog", "räin", "dog", ""]
+CLIPS = [Clip(f"{i}.wav", f"{label}/{i}.wav", label, "train", f"g{i % 4}") for i, label in enumerate(LABELS)]
+
+
+def vectors_of(n: int) -> NDArray[np.float32]:
+    """Whole numbers, which float16 holds exactly, different in every row."""
+    return (10 * np.arange(n)[:, None, None, None] + np.arange(24).reshape(SHAPE)).astype(np.float32)
+
+
+def text(values: Sequence[str]) -> NDArray[Any]:
+    encoded = [value.encode() for value in values]
+    return np.asarray(encoded, dtype=h5py.string_dtype("utf-8", max(1, *map(len, encoded))))
+
+
+def write_version_1(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
+    """Write a cache as format version 1 was, the first clips of it done and the next one failed."""
+    n = len(clips)
+    done = n - 1 if done is None else done
+    status, reason = np.zeros(n, np.uint8), [""] * n
+    status[:done], status[done : done + 1] = 1, 2
+    reason[done:] = ["gone"] * (n - done)
+    with h5py.File(path, "w") as file:
+        file["heads"] = vectors_of(n).astype(np.float16)
+        file["status"], file["reason"] = status, np.asarray(text(reason), dtype=h5py.string_dtype("utf-8", 300))
+        file["seconds"], file["peak"] = np.full(n, 2.5, np.float32), np.full(n, 0.5, np.float32)
+        for column in ("name", "label", "split", "group"):
+            file[column] = text([getattr(clip, column) or "" for clip in clips])
+        file["prompts"], file["prompt"] = text(["Hm?"]), np.zeros(n, np.int32)
+        file.attrs.update(asdict(FINGERPRINT))
+        file.attrs.update(format="calm head cache", format_version=1, model="tiny", revision="")
+        file.attrs.update(request=REQUEST.to_json(), made_with=json.dumps({"python": "3"}))
+    return path
+
+
+def write_version_2(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
+    """Write the same as it is written today."""
+    from calm.extract import CacheWriter
+
+    done = len(clips) - 1 if done is None else done
+    create_cache(path, clips, ["Hm?"] * len(clips), SHAPE, REQUEST, FINGERPRINT, made_with={"python": "3"})
+    with CacheWriter(path) as writer:
+        writer.write(
+            [
+                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, content_of(np.full(3, i)))
+                if i < done
+                else ClipResult(i, reason="gone")
+                for i in range(min(len(clips), done + 1))
+            ]
+        )
+    return path
+
+
+WRITERS = {1: write_version_1, 2: write_version_2}

@@ -1,0 +1,95 @@
+"""Rows are chosen as numpy chooses, and arrays have the shapes that are told."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calm.extract import HeadCache
+from calm.extract.cache.selection import blocks, choose, runs
+from tests.extract.cache.files import CLIPS, SHAPE, vectors_of, write_version_2
+
+INDICES = st.integers(-7, 6)
+CHOICES = st.one_of(
+    INDICES,
+    st.lists(INDICES, max_size=9),
+    st.lists(INDICES, max_size=9).map(lambda rows: np.array(rows, dtype=np.int32)),
+    st.lists(st.booleans(), min_size=7, max_size=7).map(np.array),
+    st.slices(7),
+    st.slices(20),
+)
+
+
+@settings(deadline=None)
+@given(first=CHOICES)
+def test_any_choice_is_numpys(first: Any) -> None:
+    whole = np.arange(7)
+    index = np.array(first, dtype=int) if isinstance(first, list) else first
+    expected = np.atleast_1d(whole[index])
+    assert np.asarray(choose(range(7), first)).tolist() == expected.tolist()
+    assert np.asarray(choose(whole[::-1].copy(), first)).tolist() == np.atleast_1d(whole[::-1][index]).tolist()
+
+
+@settings(deadline=None)
+@given(first=st.slices(7), second=st.slices(7))
+def test_a_slice_of_a_slice_takes_no_room(first: slice, second: slice) -> None:
+    chosen = choose(choose(range(7), first), second)
+    assert isinstance(chosen, range)
+    assert list(chosen) == np.arange(7)[first][second].tolist()
+
+
+@pytest.mark.parametrize("chosen", [7, -8, [0, 7], [True], np.ones(8, bool), 1.5, "a", [[0]], None, True])
+def test_what_chooses_no_clip_is_an_index_error(chosen: object) -> None:
+    with pytest.raises(IndexError):
+        choose(range(7), chosen)
+
+
+@given(rows=st.lists(st.integers(0, 30), max_size=20).map(lambda rows: np.array(rows, dtype=np.int64)))
+def test_runs_and_blocks_cover_every_row_once(rows: np.ndarray) -> None:
+    assert [i for run in runs(rows) for i in range(run.start, run.stop)] == list(range(len(rows)))
+    assert all((np.diff(rows[run]) == 1).all() for run in runs(rows))
+    found = []
+    for there, which in blocks(rows, 5):
+        assert there.stop - there.start <= 5
+        assert set(rows[which].tolist()) <= set(range(there.start, there.stop))
+        found += which.tolist()
+    assert sorted(found) == list(range(len(rows)))
+
+
+def test_a_cache_and_its_rows_are_arrays_of_the_shapes_they_tell(tmp_path: Path) -> None:
+    with HeadCache(write_version_2(tmp_path / "heads.h5", CLIPS[:7], done=7)) as cache:
+        assert cache.shape == cache[:].shape == np.asarray(cache).shape == np.asarray(cache[:]).shape == (7, *SHAPE)
+        np.testing.assert_array_equal(np.asarray(cache), vectors_of(7))
+        np.testing.assert_array_equal(np.asarray(cache[[4, 1]], dtype=np.float64), vectors_of(7)[[4, 1]])
+        assert cache.dtype == cache[:].dtype == np.asarray(cache).dtype == np.float32
+        assert cache[1:3].read().shape == cache.read([1, 2]).shape == (2, 6, 4)
+        assert cache[2:].read(slice(1, 3), slice(2, 5)).shape == (2, 3, 4)
+        assert [row.names.tolist() for row in cache[2:4]] == [[cache.names[2]], [cache.names[3]]]
+        for kind in (cache, cache[:]):
+            assert len(list(kind)) == len(kind) == 7
+            np.testing.assert_array_equal(np.concatenate([np.asarray(row) for row in kind]), vectors_of(7))
+        with pytest.raises(ValueError, match="cannot be had without a copy"):
+            np.array(cache, copy=False)
+
+
+def test_a_closed_cache_says_so_and_keeps_what_was_read(tmp_path: Path) -> None:
+    with HeadCache(write_version_2(tmp_path / "heads.h5")) as cache:
+        labels = cache.labels.tolist()
+    assert cache.labels.tolist() == labels
+    for read in (lambda: cache.names, lambda: cache.groups, lambda: cache.read([0]), lambda: cache.peak):
+        with pytest.raises(ValueError, match="has been closed"):
+            read()
+
+
+def test_choosing_a_few_of_very_many_clips_takes_little_room() -> None:
+    tracemalloc.start()
+    chosen = choose(choose(range(10**9), slice(None)), [5, -1])
+    assert (chosen[0], chosen[1]) == (5, 10**9 - 1)
+    assert tracemalloc.get_traced_memory()[1] < 10**5
+    tracemalloc.stop()
