@@ -433,3 +433,28 @@ def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:
         run([], tmp_path / "heads.h5", tiny)
     with pytest.raises(FileNotFoundError, match=r"no such folder to write heads\.h5 into"):
         run(find_clips([tone(300)]), tmp_path / "nowhere/heads.h5", tiny)
+
+
+def test_a_question_that_could_not_be_asked_is_mended_in_the_manifest(tmp_path: Path, tiny: LALM) -> None:
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.wav", noise(0.5, i), 16000)
+    manifest, path = tmp_path / "m.csv", tmp_path / "heads.h5"
+    manifest.write_text("audio,question\n0.wav,Who?\n1.wav,Is it <|AUDIO|>?\n2.wav,Who?\n")
+    assert list(run(find_clips(manifest), path, tiny).failures) == ["1.wav"]
+    manifest.write_text("audio,question\n0.wav,Who?\n1.wav,Is it?\n2.wav,Who?\n")
+    report = run(find_clips(manifest), path, tiny)
+    assert (report.done, report.new, report.failures) == (3, 1, {})
+
+
+def test_a_file_that_holds_something_else_by_now_is_extracted_again(
+    class_folder: Maker, tmp_path: Path, tiny: LALM
+) -> None:
+    data, path = class_folder(3), tmp_path / "heads.h5"
+    run(find_clips(data), path, tiny)
+    before = heads(path)
+    soundfile.write(data / "low/1.wav", tone(2500, seed=9), 16000)
+    (data / "low/2.wav").touch()  # the same, with another time
+    report = run(find_clips(data), path, tiny)
+    assert (report.done, report.new) == (6, 1)
+    changed = np.abs(heads(path).astype(float) - before).max(axis=(1, 2, 3)) > 0
+    assert np.flatnonzero(changed).tolist() == [4]
