@@ -76,7 +76,7 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'calm\[plot\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'calm-audio\[plot\]'"):
         new_figure(1, 3, 3)
     demo = run_demo(tmp_path / "demo", n_classes=2, n_per_class=3, shots=2, support_sets=2)
     assert demo.plot is None and demo.classifier.exists()

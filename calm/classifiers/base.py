@@ -23,7 +23,9 @@ from calm.classifiers.inputs import (
     ArrayHeads,
     ChosenHeads,
     HeadVectors,
+    StoredHeads,
     checked_tensor,
+    extraction_of,
     is_foreign,
     join_layers,
     query_spans,
@@ -50,7 +52,8 @@ class SupportSet:
     y: NDArray[np.int64]  #: (n,) class numbers
     weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
     n_classes: int
-    groups: NDArray[np.int64] | None = None  #: (n,) number of the group that a clip belongs to
+    #: (n,) number of the group that a clip belongs to; None if no two clips belong together
+    groups: NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> NDArray[np.float64]:
@@ -64,7 +67,7 @@ class SupportSet:
 
         As many cores as there are work side by side, unless told otherwise or on an accelerator.
         """
-        threads = (cores() if threads is None else threads) if is_numpy(self.heads.read(slice(0, 0))) else 1
+        threads = (cores() if threads is None else threads) if is_numpy(self.heads.like) else 1
         parts = slabs(self.heads, numbers, threads)
         each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
 
@@ -100,14 +103,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         "layer 17 · head 5", both counted from 0, where layers are known.
     n_features_in_ : int
     extraction_ : Extraction or None
-        How the support's head vectors were made, where they came from a cache.
+        How the support's head vectors were made, where they came from a cache, or from an extractor that says so.
     support_names_, support_groups_ : list of str or None
         Names and groups of the support clips, where they came from a cache.
     """
 
     n_heads: int | None
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> Self:
         """Learn from a support set.
 
         Parameters
@@ -119,10 +124,19 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             Labels of any kind.
         sample_weight : array-like (n,), optional
             How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
+        groups : array-like (n,), optional
+            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
+            out together, by methods that hold clips out, so that what is chosen and foretold is right for groups not
+            heard before. None, or an empty text, is a group of its own. Those of a cache unless given.
 
         Returns
         -------
         self
+
+        Warns
+        -----
+        UserWarning
+            If clips could be held out, but there are too few groups for it: clips are then held out one by one.
 
         Raises
         ------
@@ -130,11 +144,6 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
             range.
         """
-        return self._fit(X, y, sample_weight)
-
-    def _fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
-    ) -> Self:
         heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -225,11 +234,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
         heads = self._checked_queries(X)
-        some = heads.read(slice(0, 1))
-        scorer = self._scorer(some)
-        if not is_numpy(some):
-            none = zeros(some, (0, len(self.classes_)))
-            return namespace(some).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
+        like = heads.like
+        scorer = self._scorer(like)
+        if not is_numpy(like):
+            none = zeros(like, (0, len(self.classes_)))
+            return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
         parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
         # In double precision shares of many classes still sum to one.
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
@@ -238,55 +247,59 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
     ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
         """Check a support set and note where it comes from; clips of no weight are left out."""
-        rows = stored_heads(X)
-        y = to_numpy(y) if is_foreign(y) else y
         if reset:
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
-        heads: HeadVectors
-        layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
+        heads, labels = self._checked_clips(X, to_numpy(y) if is_foreign(y) else y, reset)
+        check_classification_targets(labels)
+        rows = stored_heads(X)
+        if reset:
+            self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
+            self.n_heads_in_ = heads.shape[1]
+            self.extraction_ = extraction_of(X)
+            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
+            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+        if groups is None and rows is not None:
+            groups = rows.groups
+        if groups is not None:
+            check_consistent_length(labels, groups)
+        if sample_weight is None:
+            return heads, labels, None, _numbered(groups)
+        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
+        kept = np.flatnonzero(weights > 0)
+        kept_groups = None if groups is None else np.asarray(groups, dtype=object)[kept]
+        return heads[kept], labels[kept], weights[kept], _numbered(kept_groups)
+
+    def _checked_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
+        """Check labelled clips, of whatever kind ``X`` is."""
+        rows = stored_heads(X)
         if rows is not None:
-            heads, labels, layers = rows, column_or_1d(y), rows.cache.shape[1]
+            labels = column_or_1d(y)
             check_consistent_length(rows, labels)
             if labels.dtype.kind in "UO" and (labels == "").any():
                 raise ValueError("some of these clips have no label: choose those that have one")
             if reset:
-                self.n_features_in_ = heads.shape[1]
-        elif is_foreign(X):
-            heads, labels = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads)), column_or_1d(y)
-            if len(labels) != heads.shape[0]:
-                raise ValueError(
-                    f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
-                )
-            if reset:
-                self.n_features_in_ = join_layers(X).shape[1]
-        else:
-            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True, reset=reset)
-            heads = ArrayHeads(split_heads(X, self.n_heads))
-        check_classification_targets(labels)
+                self.n_features_in_ = rows.shape[1]
+            return StoredHeads(rows), labels
+        X = join_layers(X)
+        if not is_foreign(X):
+            X, labels = validate_data(self, X, y, dtype=_DTYPES, allow_nd=True, reset=reset)
+            return ArrayHeads(split_heads(X, self.n_heads)), labels
+        heads, labels = ArrayHeads(split_heads(checked_tensor(X), self.n_heads)), column_or_1d(y)
+        if len(labels) != heads.shape[0]:
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
+            )
         if reset:
-            self.layers_ = layers
-            self.n_heads_in_ = heads.shape[1]
-            self.extraction_: Extraction | None = None if rows is None else rows.extraction
-            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
-            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
-        numbers: NDArray[np.int64] | None = None
-        if groups is not None:
-            check_consistent_length(labels, groups)
-            numbers = _numbered(groups)
-        if sample_weight is None:
-            return heads, labels, None, numbers
-        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
-        kept = np.flatnonzero(weights > 0)
-        return heads[kept], labels[kept], weights[kept], None if numbers is None else numbers[kept]
+            self.n_features_in_ = X.shape[1]
+        return heads, labels
 
     def _checked_queries(self, X: Any) -> HeadVectors:
         """Check queries, and choose the heads that are used."""
+        self._check_extraction(X)
         rows = stored_heads(X)
         heads: HeadVectors
         if rows is not None:
-            heads = rows
-            if self.extraction_ is not None:
-                self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
+            heads = StoredHeads(rows)
         elif is_foreign(X):
             heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
         else:
@@ -294,6 +307,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             heads = ArrayHeads(split_heads(X, self.n_heads))
         self._check_heads(heads)
         return heads if len(self.used_heads_) == heads.shape[1] else ChosenHeads(heads, self.used_heads_)
+
+    def _check_extraction(self, X: Any) -> None:
+        """Refuse head vectors that are known to have been made in another way than those learnt from."""
+        made, rows = extraction_of(X), stored_heads(X)
+        if self.extraction_ is not None and made is not None:
+            self.extraction_.check_same(made, "this classifier", "X" if rows is None else str(rows.cache.path))
 
     def _check_heads(self, heads: HeadVectors) -> None:
         """Refuse head vectors of another number or size than those learnt from."""
@@ -355,12 +374,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         return classifier
 
 
-def _numbered(groups: ArrayLike) -> NDArray[np.int64]:
-    """Give every group a number; an empty text or None is a group of its own, as in a cache."""
-    listed = np.asarray(groups, dtype=object).tolist()
+def _has_layers(X: Any) -> bool:
+    return getattr(X, "ndim", None) == 4
+
+
+def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
+    """Give every group a number; None if no two clips share one. An empty text or None is a group of its own."""
+    listed = [] if groups is None else np.asarray(groups, dtype=object).tolist()
     keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
     first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return np.array([first[key] for key in keys], dtype=np.int64)
+    return None if len(first) == len(keys) else np.array([first[key] for key in keys], dtype=np.int64)
 
 
 def moved(like: Array, values: Any) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from calm.classifiers.base import SupportSet, moved
@@ -174,26 +174,6 @@ class CALMClassifier(ReliabilityClassifier):
         }
         return cls(**settings | changes)
 
-    def fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
-    ) -> Self:
-        """Learn from a support set.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for every method: :meth:`calm.classifiers.base.HeadClassifier.fit`.
-        groups : array-like (n,), optional
-            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
-            out together when strength and temperature are chosen, so that those are right for groups not heard before.
-            None, or an empty text, is a group of its own.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, groups)
-
     @property
     def _needs_scatter(self) -> bool:  # type: ignore[override]
         return self.whitening is not None
@@ -323,7 +303,7 @@ class CALMClassifier(ReliabilityClassifier):
         if self.combine == "vote" or self.strength is not None:
             part._grow(learnt)
             heads = support.of_clips(test).of_heads(part.used_heads_).heads
-            score = part._scorer(heads.read(slice(0, 1)))
+            score = part._scorer(heads.like)
             found = [to_numpy(score(heads.read(clips))) for clips in spans(len(test), _HELD_OUT_AT_ONCE)]
             return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
         part._absorb(learnt)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,18 +44,61 @@ def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     folds : list of (train, test) arrays of int
         Clips among them. Every class that is tested is in the training part too. Five, or fewer that hold out enough;
         none if no class has two clips.
+
+    Warns
+    -----
+    UserWarning
+        If there are too few groups to hold any out: clips are held out one by one then.
     """
     key = _content(support)
     shares = -(-len(key) // MOST_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
     some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    if some.groups is None:
-        fold = deal_folds(key, some.y, FOLDS)
-        folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
-    else:
-        folds = group_folds(some.groups, some.y, FOLDS)
+    fold = deal_folds(key, some.y, FOLDS)
+    by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
+    folds = by_group_or_clip(some.groups, some.y, FOLDS, by_clip)
     before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
     return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
+
+
+def by_group_or_clip(
+    groups: NDArray[np.int64] | None, y: NDArray[np.int64], n_folds: int, by_clip: list[Fold]
+) -> list[Fold]:
+    """Hold out whole groups where there are some, and clip by clip, with a warning, where those are too few."""
+    if groups is None:
+        return by_clip
+    folds = group_folds(groups, y, n_folds)
+    if not folds and by_clip:
+        warnings.warn(_TOO_FEW_GROUPS, UserWarning, stacklevel=2)
+        return by_clip
+    return folds
+
+
+_TOO_FEW_GROUPS = (
+    "the support set has too few groups to hold any out: clips are held out one by one, so what is chosen and foretold "
+    "by them is too sure of groups not heard before"
+)
+
+
+@contextmanager
+def each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Show every warning of one text only once, however many fits give it.
+
+    Parameters
+    ----------
+    show : callable, optional
+        What to show it with: called as :func:`warnings.showwarning` is, which it takes the place of.
+    """
+    shown, told = show or warnings.showwarning, set[str]()
+
+    def once(message: Warning | str, *where: Any, **more: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            shown(message, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = once
+        yield
 
 
 def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
-from calm.classifiers.held_out import Fold, group_folds
+from calm.classifiers.held_out import Fold, by_group_or_clip
 from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive
@@ -70,13 +70,13 @@ class LinearProbeClassifier(HeadClassifier):
         X, y
             As for every method: :meth:`calm.classifiers.base.HeadClassifier.fit`.
         groups : array-like (n,), optional
-            Clips of one group are held out together when C is chosen.
+            Clips of one group are held out together when C is chosen. Those of a cache unless given.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, groups=groups)
+        return super().fit(X, y, groups=groups)
 
     def _learn(self, support: SupportSet) -> None:
         if self.C is not None:
@@ -97,8 +97,7 @@ class LinearProbeClassifier(HeadClassifier):
         self._fold(support, (vectors / scale) @ coefficients.T)
 
     def _kernel(self, support: SupportSet) -> Array:
-        like = support.heads.read(slice(0, 0), slice(0, 1))
-        kernel, lock = zeros(like, (len(support.y), len(support.y))), Lock()
+        kernel, lock = zeros(support.heads.like, (len(support.y), len(support.y))), Lock()
 
         def add_heads(part: slice, X: Array) -> None:
             nonlocal kernel
@@ -121,15 +120,14 @@ class LinearProbeClassifier(HeadClassifier):
         return regression.set_params(C=self.C_).fit(features, support.y)
 
     def _folds(self, support: SupportSet) -> list[Fold]:
-        if support.groups is not None:
-            return group_folds(support.groups, support.y, _FOLDS)
         n_folds = min(_FOLDS, int(self.class_count_.min()))
-        return list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
+        by_clip = list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
+        return by_group_or_clip(support.groups, support.y, _FOLDS, by_clip)
 
     def _fold(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
         """Turn coefficients of clips ``(n, C)`` into directions of heads."""
         _, heads, dim = support.heads.shape
-        like = support.heads.read(slice(0, 0), slice(0, 1))
+        like = support.heads.like
         self.directions_ = zeros(like, (support.n_classes, heads, dim))
         of_clips = beside(like, dual.T, like.dtype)
 

@@ -63,9 +63,10 @@ class PrototypeClassifier(HeadClassifier):
         self._check_parameters()
         heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
         self._check_heads(heads)
+        self._check_extraction(X)
         union, before = _union(self.classes_, labels)
         self._note_further_clips(X)
-        self._move_to(heads.read(slice(0, 0), slice(0, 1)))
+        self._move_to(heads.like)
         self.classes_ = union
         self._make_room(before)
         numbers = np.searchsorted(self.classes_, labels)
@@ -82,7 +83,7 @@ class PrototypeClassifier(HeadClassifier):
     def _start(self, support: SupportSet) -> None:
         """Make room for class statistics."""
         _, heads, dim = support.heads.shape
-        like = support.heads.read(slice(0, 0), slice(0, 1))
+        like = support.heads.like
         self.dim_ = dim
         self.used_heads_ = np.arange(heads)
         self.class_count_ = np.zeros(support.n_classes)
@@ -187,11 +188,7 @@ class PrototypeClassifier(HeadClassifier):
 
     def _note_further_clips(self, X: Any) -> None:
         rows = stored_heads(X)
-        if rows is None:
-            return
-        if self.extraction_ is not None:
-            self.extraction_.check_same(rows.extraction, "this classifier", str(rows.cache.path))
-        if self.support_names_ is not None and self.support_groups_ is not None:
+        if rows is not None and self.support_names_ is not None and self.support_groups_ is not None:
             self.support_names_ = [*self.support_names_, *rows.names.tolist()]
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
 

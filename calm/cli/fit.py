@@ -52,11 +52,12 @@ def fit(
     sides.
     """
     from calm import HeadCache, draw_episode, make_method
+    from calm.classifiers.held_out import each_warning_once
     from calm.classifiers.registry import TITLES
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)
-    with HeadCache(cache) as opened:
+    with HeadCache(cache) as opened, each_warning_once(_warn):
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
         changed = f"{TITLES[method]}*" if parameters else TITLES[method]
@@ -129,6 +130,10 @@ def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[s
     return {name: evaluate(truth, classifier.predict(episode.query)) for name, classifier in classifiers.items()}
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+
+
 def _warn_of_gaps(cache: HeadCache) -> None:
     """Say what the support set could not be drawn from."""
     missing = len(cache) - len(cache.done)
@@ -136,6 +141,4 @@ def _warn_of_gaps(cache: HeadCache) -> None:
         never = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
         without = f", and no clip of {', '.join(sorted(never))} is there" if never else ""
         why = "failed or not extracted yet"
-        typer.echo(
-            f"warning: {missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}", err=True
-        )
+        _warn(f"{missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}")

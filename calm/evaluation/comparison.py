@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.classifiers.held_out import each_warning_once
 from calm.classifiers.registry import TITLES, make_method
 from calm.evaluation.episodes import draw_episode
 from calm.extract import HeadCache
@@ -74,14 +75,15 @@ def compare(
         raise ValueError(f"support_sets must be at least 1, and shots at least one number; got {support_sets}, {shots}")
     made = {name: make_method(name) for name in methods}
     accuracy = {name: np.zeros((len(shots), support_sets)) for name in methods}
-    for row, number in enumerate(shots):
-        for seed in range(support_sets):
-            episode = draw_episode(cache, number, seed)
-            if len(episode.query) == 0:
-                raise ValueError(f"no clip is left to score on beside {number} shots")
-            for name, method in made.items():
-                fitted = method.fit(episode.support, episode.support.labels)
-                accuracy[name][row, seed] = fitted.score(episode.query, episode.query.labels)
+    with each_warning_once():
+        for row, number in enumerate(shots):
+            for seed in range(support_sets):
+                episode = draw_episode(cache, number, seed)
+                if len(episode.query) == 0:
+                    raise ValueError(f"no clip is left to score on beside {number} shots")
+                for name, method in made.items():
+                    fitted = method.fit(episode.support, episode.support.labels)
+                    accuracy[name][row, seed] = fitted.score(episode.query, episode.query.labels)
     return Comparison(tuple(shots), accuracy)
 
 
