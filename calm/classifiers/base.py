@@ -71,6 +71,26 @@ class SupportSet:
         parts = slabs(self.heads, numbers, threads)
         each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
 
+    def sum_over_slabs(self, nothing: Callable[[], Array], add: Callable[[Array, Array], None]) -> Array:
+        """Add up over all heads: from ``nothing``, ``add`` adds to a sum what an ``(n, heads, dim)`` brings.
+
+        Every core sums up a share of its own, and the shares are added in order, so that every run rounds alike.
+        """
+        threads = cores() if is_numpy(self.heads.like) else 1
+        parts = slabs(self.heads, SLAB_NUMBERS, threads)
+
+        def add_share(share: list[slice]) -> Array:
+            total = nothing()
+            for part in share:
+                add(total, self.heads.read(heads=part))
+            return total
+
+        shares = [parts[i::threads] for i in range(min(threads, len(parts)))]
+        first, *others = each(add_share, shares, threads=threads)
+        for other in others:
+            first += other
+        return first
+
     def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return only some of the clips."""
         weights = None if self.weights is None else self.weights[chosen]

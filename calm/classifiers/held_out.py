@@ -17,6 +17,7 @@ from calm.fit import deal_folds, unit_vectors
 from calm.fit.arrays import Array, double, namespace, to_numpy
 from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, STRENGTHS
+from calm.fit.vote import zeros
 
 FOLDS = 5
 #: Most clips that are dealt into folds.
@@ -132,13 +133,13 @@ def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -
 
 
 def _content(support: SupportSet) -> NDArray[np.float64]:
-    parts: list[NDArray[np.float64]] = []
+    like, clips = support.heads.like, support.heads.shape[0]
 
-    def add(part: slice, X: Array) -> None:
-        parts.append(to_numpy(namespace(X).sum(double(unit_vectors(X)), axis=(1, 2))))
+    def add(total: Array, X: Array) -> None:
+        total += namespace(X).sum(double(unit_vectors(X)), axis=(1, 2))
 
-    support.each_slab(add)
-    return np.round(np.sum(parts, axis=0), 6)  # copies that were stored alike stay alike
+    total = support.sum_over_slabs(lambda: double(zeros(like, (clips,))), add)
+    return np.round(to_numpy(total), 6)  # copies that were stored alike stay alike
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -84,8 +83,7 @@ class LinearProbeClassifier(HeadClassifier):
         self.dim_ = support.heads.shape[2]
         self.used_heads_ = np.arange(support.heads.shape[1])
         self.class_count_ = support.counts.astype(np.int64)
-        kernel = self._kernel(support)
-        values, vectors = np.linalg.eigh(to_numpy(kernel).astype(np.float64))
+        values, vectors = np.linalg.eigh(to_numpy(_kernel(support)).astype(np.float64))
         axes = values > values.max() * 1e-7
         axes[-1] = True  # of vectors that are all zero too
         scale, vectors = np.sqrt(np.maximum(values[axes], np.finfo(np.float64).tiny)), vectors[:, axes]
@@ -95,19 +93,6 @@ class LinearProbeClassifier(HeadClassifier):
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             self.intercept_ = np.concatenate([-self.intercept_, self.intercept_]) / 2
         self._fold(support, (vectors / scale) @ coefficients.T)
-
-    def _kernel(self, support: SupportSet) -> Array:
-        kernel, lock = zeros(support.heads.like, (len(support.y), len(support.y))), Lock()
-
-        def add_heads(part: slice, X: Array) -> None:
-            nonlocal kernel
-            flat = namespace(X).reshape(unit_vectors(X), (X.shape[0], -1))
-            product = flat @ flat.T
-            with lock:
-                kernel += product
-
-        support.each_slab(add_heads)
-        return kernel
 
     def _regression(self, features: NDArray[np.float64], support: SupportSet) -> Any:
         regression = LogisticRegression(max_iter=10_000, tol=1e-5)
@@ -147,3 +132,14 @@ class LinearProbeClassifier(HeadClassifier):
 
     def _probabilities(self, scores: Array) -> Array:
         return softmax(scores, axis=1)
+
+
+def _kernel(support: SupportSet) -> Array:
+    """Compute the inner products of clips' concatenated unit head vectors, ``(n, n)``."""
+    like, clips = support.heads.like, support.heads.shape[0]
+
+    def add(kernel: Array, X: Array) -> None:
+        flat = namespace(X).reshape(unit_vectors(X), (clips, -1))
+        kernel += flat @ flat.T
+
+    return support.sum_over_slabs(lambda: zeros(like, (clips, clips)), add)
