@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
-from calm.fit import ClassStatistics, cosine_similarity, head_hits, sparse_vote, top_heads_by_hits
+from calm.fit import ClassStatistics, cosine_similarity, head_hits, settled_vote, top_heads_by_hits
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_count
 from calm.fit.sparse_vote import nearest_prototype
-
-#: Weighs the mean similarity against whole votes: enough to settle a tie, never enough to overturn a vote.
-_TIE_BREAK = 1e-3
 
 
 class SAVClassifier(PrototypeClassifier):
@@ -84,12 +81,7 @@ class SAVClassifier(PrototypeClassifier):
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = moved(like, self.prototypes_)
-
-        def score(X: Array) -> Array:
-            similarity = cosine_similarity(X, prototypes)
-            return sparse_vote(similarity) + _TIE_BREAK * (namespace(X).mean(similarity, axis=1) + 1) / 2
-
-        return score
+        return lambda X: settled_vote(cosine_similarity(X, prototypes))
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = moved(like, self.prototypes_)
