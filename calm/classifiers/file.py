@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.parts import part_beside
+
 FORMAT = "calm classifier"
 FORMAT_VERSION = 2
 
@@ -36,7 +38,7 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
         raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_beside(path)
     try:
         with part.open("wb") as file:
             file.write(save(arrays, metadata={"calm": json.dumps(labelled, default=_plain)}))
