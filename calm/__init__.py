@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from calm.classifiers.explanation import Explanation
     from calm.classifiers.global_weights import GlobalWeightClassifier
     from calm.classifiers.linear_probe import LinearProbeClassifier
-    from calm.classifiers.loading import load
     from calm.classifiers.nearest_mean import NearestMeanClassifier
-    from calm.classifiers.registry import make_method
+    from calm.classifiers.registry import load, make_method
     from calm.classifiers.sav import SAVClassifier
     from calm.classifiers.tuning import tune
     from calm.classifiers.uniform_vote import UniformVoteClassifier
@@ -52,7 +51,7 @@ _HOME = {
     "evaluate": "calm.evaluation.scores",
     "extract_to_cache": "calm.extract",
     "find_clips": "calm.extract",
-    "load": "calm.classifiers.loading",
+    "load": "calm.classifiers.registry",
     "load_lalm": "calm.extract",
     "make_method": "calm.classifiers.registry",
     "predict_audio": "calm.inference.prediction",

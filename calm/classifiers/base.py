@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from calm.classifiers.explanation import Explanation
-from calm.classifiers.file import write_classifier_file
+from calm.classifiers.file import (
+    Header,
+    extraction_from_json,
+    extraction_to_json,
+    labels_from_json,
+    labels_to_json,
+    write_classifier_file,
+)
 from calm.classifiers.inputs import (
     SLAB_NUMBERS,
     ArrayHeads,
@@ -33,9 +40,18 @@ from calm.classifiers.inputs import (
     split_heads,
     stored_heads,
 )
-from calm.extract import Extraction, Fingerprint, Request
+from calm.classifiers.schema import (
+    Count,
+    Learnt,
+    check_arrays,
+    learnt_arrays,
+    values_from_json,
+    values_to_json,
+)
+from calm.extract import Extraction
 from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.checks import check_count
 from calm.fit.parallel import each
 from calm.fit.vote import zeros
 from calm.machine import cores
@@ -130,6 +146,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     n_heads: int | None
 
+    n_features_in_: Count
+    n_heads_in_: Count
+    dim_: Count
+    layers_: Count | None
+    support_names_: list[str] | None
+    support_groups_: list[str] | None
+    used_heads_: Annotated[NDArray[np.int64], Learnt("K", "heads", ascending=True)]
+    class_count_: Annotated[NDArray[Any], Learnt("C", "counts")]
+
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
     ) -> Self:
@@ -169,6 +194,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
             raise ValueError(f"at least two classes are needed{only}")
+        self._check_parameters()
         self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
         return self
 
@@ -226,6 +252,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """The layers that predictions need, ascending; None if the layers are not known."""
         return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
 
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range."""
+        if self.n_heads is not None:
+            check_count("n_heads", self.n_heads)
+
     @abstractmethod
     def _learn(self, support: SupportSet) -> None:
         """Learn from support clips."""
@@ -275,9 +306,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if reset:
             self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
             self.n_heads_in_ = heads.shape[1]
-            self.extraction_ = extraction_of(X)
-            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
-            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+            self.extraction_: Extraction | None = extraction_of(X)
+            self.support_names_ = None if rows is None else rows.names.tolist()
+            self.support_groups_ = None if rows is None else sorted({*rows.groups.tolist()} - {""})
         if groups is None and rows is not None:
             groups = rows.groups
         if groups is not None:
@@ -351,47 +382,65 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If it has not been fitted.
         TypeError
             If its labels are neither text, numbers nor booleans.
+        ValueError
+            If it holds what could not be loaded, such as NaN.
         OSError
             If the file cannot be written; one that was there is then left as it was.
         """
         check_is_fitted(self)
-        learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        learned = {name: to_numpy(value) if is_foreign(value) else value for name, value in learned.items()}
-        classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
-        if classes.dtype.kind not in "UOifub":
-            raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
-        arrays = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
-        tensors = {name: value for name, value in arrays.items() if value.dtype.kind in "ifub"}
+        learnt = {name: to_numpy(value) if is_foreign(value) else value for name, value in vars(self).items()}
+        arrays = {name: learnt[name] for name in learnt_arrays(type(self)) if learnt[name] is not None}
+        try:
+            check_arrays(self, arrays)
+        except ValueError as error:
+            raise ValueError(f"this {type(self).__name__} cannot be saved: {error}") from error
+        names = learnt.get("feature_names_in_")
         header = {
             "classifier": type(self).__name__,
             "parameters": self.get_params(),
-            "classes": classes.tolist(),
-            "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
-            "extraction": None if extraction is None else asdict(extraction),
-            "learned": {name: value for name, value in learned.items() if name not in arrays},
-            "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
+            **labels_to_json(self.classes_),
+            "feature_names": None if names is None else names.tolist(),
+            "extraction": None if self.extraction_ is None else extraction_to_json(self.extraction_),
+            "learned": values_to_json(type(self), learnt),
         }
-        write_classifier_file(Path(path), header, tensors)
+        write_classifier_file(Path(path), header, arrays)
 
     @classmethod
-    def from_description(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+    def from_file(cls, header: Header, arrays: dict[str, NDArray[Any]]) -> Self:
         """Rebuild a fitted classifier from what :meth:`save` wrote.
 
         Raises
         ------
-        KeyError, TypeError
-            If the description is not one of this class.
+        ValueError
+            If that is not a whole and consistent classifier of this class.
         """
-        classifier = cls(**header["parameters"])
-        texts = {name: np.asarray(value, dtype=object) for name, value in header["texts"].items()}
-        for name, value in (header["learned"] | texts | tensors).items():
+        unknown = sorted(header.parameters.keys() - cls().get_params().keys())
+        if unknown:
+            raise ValueError(f"a {cls.__name__} has no parameter {unknown[0]}")
+        classifier = cls(**header.parameters)
+        classifier._check_parameters()
+        classifier.classes_ = labels_from_json(header.classes, header.classes_dtype)
+        for name, value in values_from_json(cls, header.learned).items():
             setattr(classifier, name, value)
-        classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
-        made = header["extraction"]
-        classifier.extraction_ = made and Extraction(
-            Request(**made["request"]), Fingerprint(**made["fingerprint"]), made["text"]
-        )
+        check_arrays(classifier, arrays)
+        for name in learnt_arrays(cls):
+            setattr(classifier, name, arrays.get(name))
+        if header.feature_names is not None:
+            classifier.feature_names_in_ = np.asarray(header.feature_names, dtype=object)
+        classifier.extraction_ = None if header.extraction is None else extraction_from_json(header.extraction)
+        classifier._check_consistent()
         return classifier
+
+    def _check_consistent(self) -> None:
+        """Refuse what a file says of layers and features, where that does not fit together."""
+        if self.n_heads_in_ % (self.layers_ or 1):
+            raise ValueError(f"layers_ is {self.layers_}, which do not share {self.n_heads_in_} heads")
+        if len(getattr(self, "feature_names_in_", range(self.n_features_in_))) != self.n_features_in_:
+            raise ValueError(f"feature_names are not {self.n_features_in_}")
+        try:
+            _ = self.head_names_
+        except (ValueError, IndexError, AttributeError) as error:
+            raise ValueError(f"its extraction does not name {self.layers_} layers: {error}") from error
 
 
 def _has_layers(X: Any) -> bool:

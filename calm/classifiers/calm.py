@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.held_out import HeldOutScores, hold_out
 from calm.classifiers.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
+from calm.classifiers.schema import Learnt, Loss, Positive, Share
 from calm.fit import (
     ClassStatistics,
     LinearVoter,
@@ -93,8 +94,8 @@ class CALMClassifier(ReliabilityClassifier):
     reliability_ : array of float64 (K, C)
         Before shrinkage.
     prototypes_ : array (C, used heads, D)
-    directions_ : array (C, used heads, D)
-        Of the joint fit, in the whitened heads.
+    directions_ : array (C, used heads, D) or None
+        Of the joint fit, in the whitened heads; None of the vote.
     strength_, temperature_ : float
         Chosen for the joint fit, and for probabilities.
     held_out_log_loss_, held_out_accuracy_ : float
@@ -120,6 +121,15 @@ class CALMClassifier(ReliabilityClassifier):
     >>> clf.head_weights_.argmax(axis=0)
     array([2, 2])
     """
+
+    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
+    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
+    directions_: Annotated[Array, Learnt("CUD", when="_is_joint")]
+    typical_scores_: Annotated[NDArray[np.float64], Learnt("n", ascending=True)]
+    strength_: Positive
+    temperature_: Positive
+    held_out_log_loss_: Loss
+    held_out_accuracy_: Share
 
     def __init__(
         self,
@@ -180,6 +190,10 @@ class CALMClassifier(ReliabilityClassifier):
 
     @property
     def _needs_earlier(self) -> bool:  # type: ignore[override]
+        return self._is_joint
+
+    @property
+    def _is_joint(self) -> bool:
         return self.combine == "joint"
 
     def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:
@@ -319,7 +333,8 @@ class CALMClassifier(ReliabilityClassifier):
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         self._derived: dict[str, Metric] = {}
-        if self.combine == "vote":
+        if not self._is_joint:
+            self.directions_ = None
             self._fit_vote(support)
             return
         rows = np.arange(len(self.used_heads_))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.reliability import ReliabilityClassifier
+from calm.classifiers.schema import Learnt
 from calm.fit import SoftVoter, head_weights
 from calm.fit.arrays import Array
 from calm.fit.checks import check_positive
@@ -56,6 +58,8 @@ class GlobalWeightClassifier(ReliabilityClassifier):
     >>> GlobalWeightClassifier(cross_fit=True).fit(X, y).reliability_.argmax()
     np.int64(2)
     """
+
+    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
 from calm.classifiers.held_out import Fold, by_group_or_clip
+from calm.classifiers.schema import Learnt, Positive
 from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive
@@ -55,6 +56,10 @@ class LinearProbeClassifier(HeadClassifier):
     array(['dog'], dtype='<U4')
     """
 
+    directions_: Annotated[Array, Learnt("CUD")]
+    intercept_: Annotated[NDArray[np.float64], Learnt("C")]
+    C_: Positive
+
     def __init__(self, *, C: float | None = None, n_heads: int | None = None) -> None:
         self.C = C
         self.n_heads = n_heads
@@ -77,9 +82,12 @@ class LinearProbeClassifier(HeadClassifier):
         """
         return super().fit(X, y, groups=groups)
 
-    def _learn(self, support: SupportSet) -> None:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.C is not None:
             check_positive("C", self.C)
+
+    def _learn(self, support: SupportSet) -> None:
         self.dim_ = support.heads.shape[2]
         self.used_heads_ = np.arange(support.heads.shape[1])
         self.class_count_ = support.counts.astype(np.int64)

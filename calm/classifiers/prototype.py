@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
 from calm.classifiers.inputs import stored_heads
+from calm.classifiers.schema import Learnt
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.vote import zeros
@@ -29,6 +30,9 @@ class PrototypeClassifier(HeadClassifier):
     scatter_ : array (used heads, D, D) or None
         Pooled within-class scatter, where the method needs it.
     """
+
+    prototypes_: Annotated[Array, Learnt("CUD")]
+    scatter_: Annotated[Array, Learnt("UDD", when="_needs_scatter")]
 
     _needs_scatter = False
 
@@ -74,7 +78,6 @@ class PrototypeClassifier(HeadClassifier):
         return self
 
     def _learn(self, support: SupportSet) -> None:
-        self._check_parameters()
         self._start(support)
         self._forget(support)
         self._foresee(support)
@@ -88,7 +91,7 @@ class PrototypeClassifier(HeadClassifier):
         self.used_heads_ = np.arange(heads)
         self.class_count_ = np.zeros(support.n_classes)
         self.prototypes_ = zeros(like, (support.n_classes, heads, dim))
-        self.scatter_: Array = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
+        self.scatter_ = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
 
     def _foresee(self, support: SupportSet) -> None:
         """Choose what is chosen on held-out support clips, before the fit on all of them."""
@@ -136,9 +139,6 @@ class PrototypeClassifier(HeadClassifier):
     def _vectors(self, X: Array) -> Array:
         """Return what prototypes are the means of."""
         return X
-
-    def _check_parameters(self) -> None:
-        """Refuse parameters that are out of range."""
 
     def _forget(self, support: SupportSet) -> None:
         """Make room for what is learnt of each head."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
+from calm.classifiers.schema import Learnt
 from calm.fit import ClassStatistics, cosine_similarity, head_hits, settled_vote, top_heads_by_hits
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_count
@@ -54,11 +56,16 @@ class SAVClassifier(PrototypeClassifier):
     array([2])
     """
 
+    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
+    voting_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads")]
+    hits_: Annotated[NDArray[Any], Learnt("K", "counts")]
+
     def __init__(self, *, top_heads: int = 20, n_heads: int | None = None) -> None:
         self.top_heads = top_heads
         self.n_heads = n_heads
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_count("top_heads", self.top_heads)
 
     def _forget(self, support: SupportSet) -> None:

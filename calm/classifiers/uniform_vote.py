@@ -57,6 +57,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         self.n_heads = n_heads
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("voting", self.voting, ("soft", "hard"))
         check_positive("temperature", self.temperature)
 

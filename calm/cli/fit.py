@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
 
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 _COMPARED = ("calm", "calm-published", "sav", "linear-probe")
 
 
+class FitCommand(TyperCommand):
+    """The command, whose help names the methods that there are: importing them takes long, so only when it is asked."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from calm.classifiers.registry import METHODS
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "method":
+                option.help = str(option.help).format(methods=", ".join(METHODS))
+        super().format_help(ctx, formatter)
+
+
 @one_line_errors
 def fit(
     cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = Path("heads.h5"),
@@ -28,13 +42,7 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the support set.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fitted classifier.")] = Path("calm.safetensors"),
-    method: Annotated[
-        str,
-        typer.Option(
-            help="calm, calm-published (the paper's setting), sav, grw, uniform, uniform-hard, nearest-mean or "
-            "linear-probe."
-        ),
-    ] = "calm",
+    method: Annotated[str, typer.Option(help="One of {methods}.")] = "calm",
     top_heads: Annotated[
         int | None, typer.Option(min=1, help="Use only so many heads: a small file, and fewer layers to run.")
     ] = None,
