@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.calm import CALMClassifier
-from calm.classifiers.held_out import each_warning_once
 from calm.classifiers.registry import TITLES
+from calm.classifiers.warned import each_warning_once
 from calm.evaluation.comparison import Comparison, compare
 from calm.evaluation.episodes import draw_episode
 from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights

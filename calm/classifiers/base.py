@@ -124,7 +124,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     """A few-shot classifier of head vectors.
 
     A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
-    :meth:`_head_scorer`, what each head adds to them. Everything that would grow with the number of queries is seen
+    :meth:`_head_scorer`, what each head adds to them. It annotates what it learns (:mod:`calm.classifiers.schema`), by
+    which files are checked. Everything that would grow with the number of queries is seen
     part by part. Torch tensors stay on their device; all else is computed in numpy.
 
     Attributes
@@ -167,9 +168,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             ``n_heads`` given, or (rows of) a :class:`calm.HeadCache`, which is streamed.
         y : array-like (n,)
             Labels of any kind.
-        sample_weight : array-like (n,), optional
+        sample_weight : array-like (n,), default=None
             How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
-        groups : array-like (n,), optional
+        groups : array-like (n,), default=None
             What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
             out together, by methods that hold clips out, so that what is chosen and foretold is right for groups not
             heard before. None, or an empty text, is a group of its own. Those of a cache unless given.

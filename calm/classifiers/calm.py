@@ -63,28 +63,28 @@ class CALMClassifier(ReliabilityClassifier):
 
     Parameters
     ----------
-    combine : {"joint", "vote"}
-    whitening : "oas", float or None
+    combine : {"joint", "vote"}, default="joint"
+    whitening : "oas", float or None, default="oas"
         How strongly the covariance is shrunk toward a scaled identity, between 0 and 1; "oas" works it out for each
         head; None leaves head vectors as they are.
-    reliability : {"separation", "margin", "raw_margin", "probability", "brier"}
+    reliability : {"separation", "margin", "raw_margin", "probability", "brier"}, default="separation"
         How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
-    temperature : float
+    temperature : float, default=0.07
         τ of the heads' softmax, where there is one: in the vote, and in all reliabilities but the separation.
-    weight_temperature : float
+    weight_temperature : float, default=0.5
         τ_w; large brings the weights close to uniform.
-    shrinkage : float
+    shrinkage : float, default=0.0
         α, in clips: how strongly reliabilities are pulled toward the mean of all.
-    top_heads : int, optional
+    top_heads : int, default=None
         Use only so many heads: of all (joint), or for each class (vote). The fitted classifier is small then, and
         :attr:`used_layers_` tells which layers it needs.
-    cross_fit : bool
+    cross_fit : bool, default=True
         Leave each support clip out of what it is compared with. The published code does not.
-    strength : float, optional
+    strength : float, default=None
         λ of the ridge, where a kernel's diagonal is 1; chosen on the support set unless given.
-    calibrate : bool
+    calibrate : bool, default=True
         Choose the temperature of :meth:`predict_proba` by the log loss of held-out support clips. Else it is 1.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -202,7 +202,7 @@ class CALMClassifier(ReliabilityClassifier):
         Parameters
         ----------
         X : array or HeadCache
-        reject : float, optional
+        reject : float, default=None
             Give clips that seem to belong to no class the label None: those whose :meth:`typicality` is no larger.
             Of clips that do belong, about this share is given up too.
 

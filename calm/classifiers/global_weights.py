@@ -28,15 +28,15 @@ class GlobalWeightClassifier(ReliabilityClassifier):
 
     Parameters
     ----------
-    reliability : {"margin", "raw_margin", "probability", "brier", "separation"}
+    reliability : {"margin", "raw_margin", "probability", "brier", "separation"}, default="margin"
         How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
-    temperature : float
+    temperature : float, default=0.07
         τ of the heads' softmax.
-    weight_temperature : float
+    weight_temperature : float, default=0.5
         τ_w.
-    cross_fit : bool
+    cross_fit : bool, default=False
         Score each support clip against prototypes built without it. A clip that is alone in its class is not scored.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,27 +76,6 @@ _TOO_FEW_GROUPS = (
     "the support set has too few groups to hold any out: clips are held out one by one, so what is chosen and foretold "
     "by them is too sure of groups not heard before"
 )
-
-
-@contextmanager
-def each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
-    """Show every warning of one text only once, however many fits give it.
-
-    Parameters
-    ----------
-    show : callable, optional
-        What to show it with: called as :func:`warnings.showwarning` is, which it takes the place of.
-    """
-    shown, told = show or warnings.showwarning, set[str]()
-
-    def once(message: Warning | str, *where: Any, **more: Any) -> None:
-        if str(message) not in told:
-            told.add(str(message))
-            shown(message, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = once
-        yield
 
 
 def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:

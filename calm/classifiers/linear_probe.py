@@ -32,11 +32,11 @@ class LinearProbeClassifier(HeadClassifier):
 
     Parameters
     ----------
-    C : float, optional
+    C : float, default=None
         Inverse strength of the penalty, as scikit-learn has it. Unless given, chosen from 0.01 to 100 by the accuracy
         of stratified cross-validation on the support set (5 folds, or as many as the smallest class has clips); with
         one clip of a class, 1.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -73,7 +73,7 @@ class LinearProbeClassifier(HeadClassifier):
         ----------
         X, y
             As for every method: :meth:`calm.classifiers.base.HeadClassifier.fit`.
-        groups : array-like (n,), optional
+        groups : array-like (n,), default=None
             Clips of one group are held out together when C is chosen. Those of a cache unless given.
 
         Returns

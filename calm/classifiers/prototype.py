@@ -48,7 +48,7 @@ class PrototypeClassifier(HeadClassifier):
         ----------
         X, y, sample_weight
             As in :meth:`fit`.
-        classes : array-like, optional
+        classes : array-like, default=None
             Labels that may come later. They need not be known beforehand, and none is predicted before it has clips.
 
         Returns

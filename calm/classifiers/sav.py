@@ -30,9 +30,9 @@ class SAVClassifier(PrototypeClassifier):
 
     Parameters
     ----------
-    top_heads : int
+    top_heads : int, default=20
         How many heads vote.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes

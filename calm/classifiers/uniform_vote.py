@@ -23,12 +23,12 @@ class UniformVoteClassifier(PrototypeClassifier):
 
     Parameters
     ----------
-    voting : {"soft", "hard"}
+    voting : {"soft", "hard"}, default="soft"
         The mean over heads of ``softmax(cos / τ)``, or the share of heads whose nearest prototype it is; a tie goes to
         the class that heads find more similar on average.
-    temperature : float
+    temperature : float, default=0.07
         τ of the soft vote.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes

@@ -60,8 +60,8 @@ def fit(
     sides.
     """
     from calm import HeadCache, draw_episode, make_method
-    from calm.classifiers.held_out import each_warning_once
     from calm.classifiers.registry import TITLES
+    from calm.classifiers.warned import each_warning_once
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.held_out import each_warning_once
 from calm.classifiers.registry import TITLES, make_method
+from calm.classifiers.warned import each_warning_once
 from calm.evaluation.episodes import draw_episode
 from calm.extract import HeadCache
 
@@ -48,11 +48,11 @@ def compare(
     ----------
     cache : HeadCache
         With labels.
-    shots : sequence of int
+    shots : sequence of int, default=(5,)
         Support clips a class.
-    support_sets : int
+    support_sets : int, default=10
         How many are drawn at each number of shots, by the seeds 0, 1, 2 …; see :func:`calm.draw_episode`.
-    methods : sequence of str
+    methods : sequence of str, default=all
         Short names, as :func:`calm.make_method` takes them.
 
     Returns
@@ -63,6 +63,11 @@ def compare(
     ------
     ValueError
         If a method is unknown, or no clip is left to score on.
+
+    Warns
+    -----
+    UserWarning
+        If a support set has too few groups to hold any out; once, however many have.
 
     Examples
     --------
