@@ -26,6 +26,7 @@ import calm.classifiers.joint_fit
 import calm.fit.vote
 from calm import (
     CALMClassifier,
+    HeadCache,
     SAVClassifier,
     UniformVoteClassifier,
     load,
@@ -146,6 +147,25 @@ def test_no_queries_give_no_answers(classifier: HeadClassifier, tmp_path: Path) 
     X, y = task()
     with cache_of(tmp_path / "heads.h5", X, y) as cache:
         assert classifier.fit(cache, y).predict(cache[:0]).shape == (0,)
+
+
+def test_nothing_is_read_only_to_learn_a_type(
+    classifier: HeadClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = task()
+    sizes, read = list[int](), HeadCache.read
+
+    def noted(*args: Any) -> NDArray[np.float32]:
+        vectors = read(*args)
+        sizes.append(vectors.size)
+        return vectors
+
+    monkeypatch.setattr(HeadCache, "read", noted)
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        classifier.fit(cache, y).predict(cache)
+        if hasattr(classifier, "partial_fit"):
+            classifier.partial_fit(cache, y)
+    assert sizes and min(sizes) >= 8
 
 
 def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
