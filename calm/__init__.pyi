@@ -2,8 +2,8 @@ from .classifiers.calm import CALMClassifier as CALMClassifier
 from .classifiers.explanation import Explanation as Explanation
 from .classifiers.global_weights import GlobalWeightClassifier as GlobalWeightClassifier
 from .classifiers.linear_probe import LinearProbeClassifier as LinearProbeClassifier
-from .classifiers.loading import load as load
 from .classifiers.nearest_mean import NearestMeanClassifier as NearestMeanClassifier
+from .classifiers.registry import load as load
 from .classifiers.registry import make_method as make_method
 from .classifiers.sav import SAVClassifier as SAVClassifier
 from .classifiers.tuning import tune as tune

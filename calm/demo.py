@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calm.classifiers.calm import CALMClassifier
 from calm.classifiers.registry import TITLES
+from calm.classifiers.warned import each_warning_once
 from calm.evaluation.comparison import Comparison, compare
 from calm.evaluation.episodes import draw_episode
 from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights
@@ -119,7 +120,7 @@ def run_demo(
     lalm = request.load()
     sounds = write_sounds(out / "sounds", *make_sounds(n_classes, n_per_class, seed=seed))
     extract_to_cache(find_clips(sounds), out / "heads.h5", request, lalm=lalm, progress=progress)
-    with HeadCache(out / "heads.h5") as cache:
+    with each_warning_once(), HeadCache(out / "heads.h5") as cache:
         comparison = compare(cache, (shots,), support_sets=support_sets, methods=METHODS)
         support = draw_episode(cache, shots, 0).support
         fitted = CALMClassifier().fit(support, support.labels)

@@ -51,11 +51,13 @@ def a_grid(classifier: HeadClassifier) -> dict[str, Any]:
     return {"n_heads": [None]}
 
 
-def cache_of(path: Path, X: NDArray[np.float32], y: NDArray[Any], prompt: str = "Hm?") -> HeadCache:
+def cache_of(
+    path: Path, X: NDArray[np.float32], y: NDArray[Any], prompt: str = "Hm?", max_seconds: float = 5.0
+) -> HeadCache:
     """Store head vectors as a cache of layers of two heads."""
     clips = [Clip("", f"{i}.wav", label, group=str(i)) for i, label in enumerate(y)]
     layered = X.reshape(len(X), -1, 2, X.shape[2])
-    fingerprint = Fingerprint("abc", "def", "float32", prompt, 1, 16000, 5.0)
+    fingerprint = Fingerprint("abc", "def", "float32", prompt, 1, 16000, max_seconds)
     create_cache(
         path, clips, [prompt] * len(X), layered.shape[1:], Request("tiny"), fingerprint, storage="float32"
     )  # fmt: skip

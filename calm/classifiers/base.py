@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from calm.classifiers.explanation import Explanation
-from calm.classifiers.file import write_classifier_file
+from calm.classifiers.file import (
+    Header,
+    extraction_from_json,
+    extraction_to_json,
+    labels_from_json,
+    labels_to_json,
+    write_classifier_file,
+)
 from calm.classifiers.inputs import (
     SLAB_NUMBERS,
     ArrayHeads,
@@ -25,6 +32,7 @@ from calm.classifiers.inputs import (
     HeadVectors,
     StoredHeads,
     checked_tensor,
+    extraction_of,
     is_foreign,
     join_layers,
     query_spans,
@@ -32,9 +40,18 @@ from calm.classifiers.inputs import (
     split_heads,
     stored_heads,
 )
-from calm.extract import Extraction, Fingerprint, Request, check_same
+from calm.classifiers.schema import (
+    Count,
+    Learnt,
+    check_arrays,
+    learnt_arrays,
+    values_from_json,
+    values_to_json,
+)
+from calm.extract import Extraction, check_same
 from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.checks import check_count
 from calm.fit.parallel import each
 from calm.fit.vote import zeros
 from calm.machine import cores
@@ -51,7 +68,8 @@ class SupportSet:
     y: NDArray[np.int64]  #: (n,) class numbers
     weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
     n_classes: int
-    groups: NDArray[np.int64] | None = None  #: (n,) number of the group that a clip belongs to
+    #: (n,) number of the group that a clip belongs to; None if no two clips belong together
+    groups: NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> NDArray[np.float64]:
@@ -65,9 +83,29 @@ class SupportSet:
 
         As many cores as there are work side by side, unless told otherwise or on an accelerator.
         """
-        threads = (cores() if threads is None else threads) if is_numpy(self.heads.read(slice(0, 0))) else 1
+        threads = (cores() if threads is None else threads) if is_numpy(self.heads.like) else 1
         parts = slabs(self.heads, numbers, threads)
         each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
+
+    def sum_over_slabs(self, nothing: Callable[[], Array], add: Callable[[Array, Array], None]) -> Array:
+        """Add up over all heads: from ``nothing``, ``add`` adds to a sum what an ``(n, heads, dim)`` brings.
+
+        Every core sums up a share of its own, and the shares are added in order, so that every run rounds alike.
+        """
+        threads = cores() if is_numpy(self.heads.like) else 1
+        parts = slabs(self.heads, SLAB_NUMBERS, threads)
+
+        def add_share(share: list[slice]) -> Array:
+            total = nothing()
+            for part in share:
+                add(total, self.heads.read(heads=part))
+            return total
+
+        shares = [parts[i::threads] for i in range(min(threads, len(parts)))]
+        first, *others = each(add_share, shares, threads=threads)
+        for other in others:
+            first += other
+        return first
 
     def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return only some of the clips."""
@@ -86,7 +124,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     """A few-shot classifier of head vectors.
 
     A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
-    :meth:`_head_scorer`, what each head adds to them. Everything that would grow with the number of queries is seen
+    :meth:`_head_scorer`, what each head adds to them. It annotates what it learns (:mod:`calm.classifiers.schema`), by
+    which files are checked. Everything that would grow with the number of queries is seen
     part by part. Torch tensors stay on their device; all else is computed in numpy.
 
     Attributes
@@ -101,7 +140,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         "layer 17 · head 5", both counted from 0, where layers are known.
     n_features_in_ : int
     extraction_ : Extraction or None
-        How the support's head vectors were made, where they came from a cache.
+        How the support's head vectors were made, where they came from a cache, or from an extractor that says so.
     support_names_, support_groups_ : list of str or None
         Names and groups of the support clips, where they came from a cache.
     support_digests_ : list of (str or None), or None
@@ -109,9 +148,20 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     """
 
     n_heads: int | None
-    support_digests_: list[str | None] | None = None  # files of earlier versions have none
 
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    n_features_in_: Count
+    n_heads_in_: Count
+    dim_: Count
+    layers_: Count | None
+    support_names_: list[str] | None
+    support_groups_: list[str] | None
+    support_digests_: list[str | None] | None = None  # files of earlier versions have none
+    used_heads_: Annotated[NDArray[np.int64], Learnt("K", "heads", ascending=True)]
+    class_count_: Annotated[NDArray[Any], Learnt("C", "counts")]
+
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> Self:
         """Learn from a support set.
 
         Parameters
@@ -121,12 +171,21 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             ``n_heads`` given, or (rows of) a :class:`calm.HeadCache`, which is streamed.
         y : array-like (n,)
             Labels of any kind.
-        sample_weight : array-like (n,), optional
+        sample_weight : array-like (n,), default=None
             How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
+        groups : array-like (n,), default=None
+            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
+            out together, by methods that hold clips out, so that what is chosen and foretold is right for groups not
+            heard before. None, or an empty text, is a group of its own. Those of a cache unless given.
 
         Returns
         -------
         self
+
+        Warns
+        -----
+        UserWarning
+            If clips could be held out, but there are too few groups for it: clips are then held out one by one.
 
         Raises
         ------
@@ -134,16 +193,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
             range.
         """
-        return self._fit(X, y, sample_weight)
-
-    def _fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
-    ) -> Self:
         heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
             raise ValueError(f"at least two classes are needed{only}")
+        self._check_parameters()
         self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
         return self
 
@@ -201,6 +256,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """The layers that predictions need, ascending; None if the layers are not known."""
         return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
 
+    def _check_parameters(self) -> None:
+        """Refuse parameters that are out of range."""
+        if self.n_heads is not None:
+            check_count("n_heads", self.n_heads)
+
     @abstractmethod
     def _learn(self, support: SupportSet) -> None:
         """Learn from support clips."""
@@ -229,11 +289,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
         heads = self._checked_queries(X)
-        some = heads.read(slice(0, 1))
-        scorer = self._scorer(some)
-        if not is_numpy(some):
-            none = zeros(some, (0, len(self.classes_)))
-            return namespace(some).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
+        like = heads.like
+        scorer = self._scorer(like)
+        if not is_numpy(like):
+            none = zeros(like, (0, len(self.classes_)))
+            return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
         parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
         # In double precision shares of many classes still sum to one.
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
@@ -242,56 +302,60 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
     ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
         """Check a support set and note where it comes from; clips of no weight are left out."""
-        rows = stored_heads(X)
-        y = to_numpy(y) if is_foreign(y) else y
         if reset:
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
-        heads: HeadVectors
-        layers = X.shape[1] if getattr(X, "ndim", None) == 4 else None
+        heads, labels = self._checked_clips(X, to_numpy(y) if is_foreign(y) else y, reset)
+        check_classification_targets(labels)
+        rows = stored_heads(X)
+        if reset:
+            self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
+            self.n_heads_in_ = heads.shape[1]
+            self.extraction_: Extraction | None = extraction_of(X)
+            self.support_names_ = None if rows is None else rows.names.tolist()
+            self.support_groups_ = None if rows is None else sorted({*rows.groups.tolist()} - {""})
+            self.support_digests_ = None if rows is None else rows.digests
+        if groups is None and rows is not None:
+            groups = rows.groups
+        if groups is not None:
+            check_consistent_length(labels, groups)
+        if sample_weight is None:
+            return heads, labels, None, _numbered(groups)
+        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
+        kept = np.flatnonzero(weights > 0)
+        kept_groups = None if groups is None else np.asarray(groups, dtype=object)[kept]
+        return heads[kept], labels[kept], weights[kept], _numbered(kept_groups)
+
+    def _checked_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
+        """Check labelled clips, of whatever kind ``X`` is."""
+        rows = stored_heads(X)
         if rows is not None:
-            heads, labels, layers = StoredHeads(rows), column_or_1d(y), rows.cache.shape[1]
+            labels = column_or_1d(y)
             check_consistent_length(rows, labels)
             if labels.dtype.kind in "UO" and (labels == "").any():
                 raise ValueError("some of these clips have no label: choose those that have one")
             if reset:
-                self.n_features_in_ = heads.shape[1]
-        elif is_foreign(X):
-            heads, labels = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads)), column_or_1d(y)
-            if len(labels) != heads.shape[0]:
-                raise ValueError(
-                    f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
-                )
-            if reset:
-                self.n_features_in_ = join_layers(X).shape[1]
-        else:
-            X, labels = validate_data(self, join_layers(X), y, dtype=_DTYPES, allow_nd=True, reset=reset)
-            heads = ArrayHeads(split_heads(X, self.n_heads))
-        check_classification_targets(labels)
+                self.n_features_in_ = StoredHeads(rows).shape[1]
+            return StoredHeads(rows), labels
+        X = join_layers(X)
+        if not is_foreign(X):
+            X, labels = validate_data(self, X, y, dtype=_DTYPES, allow_nd=True, reset=reset)
+            return ArrayHeads(split_heads(X, self.n_heads)), labels
+        heads, labels = ArrayHeads(split_heads(checked_tensor(X), self.n_heads)), column_or_1d(y)
+        if len(labels) != heads.shape[0]:
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
+            )
         if reset:
-            self.layers_ = layers
-            self.n_heads_in_ = heads.shape[1]
-            self.extraction_: Extraction | None = None if rows is None else rows.extraction
-            self.support_names_: list[str] | None = None if rows is None else rows.names.tolist()
-            self.support_digests_ = None if rows is None else rows.digests
-            self.support_groups_: list[str] | None = None if rows is None else sorted({*rows.groups.tolist()} - {""})
-        numbers: NDArray[np.int64] | None = None
-        if groups is not None:
-            check_consistent_length(labels, groups)
-            numbers = _numbered(groups)
-        if sample_weight is None:
-            return heads, labels, None, numbers
-        weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
-        kept = np.flatnonzero(weights > 0)
-        return heads[kept], labels[kept], weights[kept], None if numbers is None else numbers[kept]
+            self.n_features_in_ = X.shape[1]
+        return heads, labels
 
     def _checked_queries(self, X: Any) -> HeadVectors:
         """Check queries, and choose the heads that are used."""
+        self._check_extraction(X)
         rows = stored_heads(X)
         heads: HeadVectors
         if rows is not None:
             heads = StoredHeads(rows)
-            if self.extraction_ is not None:
-                check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
         elif is_foreign(X):
             heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
         else:
@@ -299,6 +363,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             heads = ArrayHeads(split_heads(X, self.n_heads))
         self._check_heads(heads)
         return heads if len(self.used_heads_) == heads.shape[1] else ChosenHeads(heads, self.used_heads_)
+
+    def _check_extraction(self, X: Any) -> None:
+        """Refuse head vectors that are known to have been made in another way than those learnt from."""
+        made, rows = extraction_of(X), stored_heads(X)
+        if self.extraction_ is not None and made is not None:
+            check_same(self.extraction_, made, "this classifier", "X" if rows is None else str(rows.cache.path))
 
     def _check_heads(self, heads: HeadVectors) -> None:
         """Refuse head vectors of another number or size than those learnt from."""
@@ -317,57 +387,77 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If it has not been fitted.
         TypeError
             If its labels are neither text, numbers nor booleans.
+        ValueError
+            If it holds what could not be loaded, such as NaN.
         OSError
             If the file cannot be written; one that was there is then left as it was.
         """
         check_is_fitted(self)
-        learned = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        learned = {name: to_numpy(value) if is_foreign(value) else value for name, value in learned.items()}
-        classes, extraction = learned.pop("classes_"), learned.pop("extraction_")
-        if classes.dtype.kind not in "UOifub":
-            raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
-        arrays = {name: value for name, value in learned.items() if isinstance(value, np.ndarray)}
-        tensors = {name: value for name, value in arrays.items() if value.dtype.kind in "ifub"}
+        learnt = {name: to_numpy(value) if is_foreign(value) else value for name, value in vars(self).items()}
+        arrays = {name: learnt[name] for name in learnt_arrays(type(self)) if learnt[name] is not None}
+        try:
+            check_arrays(self, arrays)
+        except ValueError as error:
+            raise ValueError(f"this {type(self).__name__} cannot be saved: {error}") from error
+        names = learnt.get("feature_names_in_")
         header = {
             "classifier": type(self).__name__,
             "parameters": self.get_params(),
-            "classes": classes.tolist(),
-            "classes_dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
-            "extraction": None if extraction is None else asdict(extraction) | {"request": extraction.request.options},
-            "learned": {name: value for name, value in learned.items() if name not in arrays},
-            "texts": {name: value.tolist() for name, value in arrays.items() if name not in tensors},
+            **labels_to_json(self.classes_),
+            "feature_names": None if names is None else names.tolist(),
+            "extraction": None if self.extraction_ is None else extraction_to_json(self.extraction_),
+            "learned": values_to_json(type(self), learnt),
         }
-        write_classifier_file(Path(path), header, tensors)
+        write_classifier_file(Path(path), header, arrays)
 
     @classmethod
-    def from_description(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Self:
+    def from_file(cls, header: Header, arrays: dict[str, NDArray[Any]]) -> Self:
         """Rebuild a fitted classifier from what :meth:`save` wrote.
 
         Raises
         ------
-        KeyError, TypeError
-            If the description is not one of this class.
+        ValueError
+            If that is not a whole and consistent classifier of this class.
         """
-        classifier = cls(**header["parameters"])
-        texts = {name: np.asarray(value, dtype=object) for name, value in header["texts"].items()}
-        for name, value in (header["learned"] | texts | tensors).items():
+        unknown = sorted(header.parameters.keys() - cls().get_params().keys())
+        if unknown:
+            raise ValueError(f"a {cls.__name__} has no parameter {unknown[0]}")
+        classifier = cls(**header.parameters)
+        classifier._check_parameters()
+        classifier.classes_ = labels_from_json(header.classes, header.classes_dtype)
+        for name, value in values_from_json(cls, header.learned).items():
             setattr(classifier, name, value)
-        classifier.classes_ = np.asarray(header["classes"], dtype=header["classes_dtype"])
-        made = header["extraction"]
-        classifier.extraction_ = made and Extraction(
-            Request.from_stored(made["request"]),
-            Fingerprint(**made["fingerprint"]),
-            made["text"],
-        )
+        check_arrays(classifier, arrays)
+        for name in learnt_arrays(cls):
+            setattr(classifier, name, arrays.get(name))
+        if header.feature_names is not None:
+            classifier.feature_names_in_ = np.asarray(header.feature_names, dtype=object)
+        classifier.extraction_ = None if header.extraction is None else extraction_from_json(header.extraction)
+        classifier._check_consistent()
         return classifier
 
+    def _check_consistent(self) -> None:
+        """Refuse what a file says of layers and features, where that does not fit together."""
+        if self.n_heads_in_ % (self.layers_ or 1):
+            raise ValueError(f"layers_ is {self.layers_}, which do not share {self.n_heads_in_} heads")
+        if len(getattr(self, "feature_names_in_", range(self.n_features_in_))) != self.n_features_in_:
+            raise ValueError(f"feature_names are not {self.n_features_in_}")
+        try:
+            _ = self.head_names_
+        except (ValueError, IndexError, AttributeError) as error:
+            raise ValueError(f"its extraction does not name {self.layers_} layers: {error}") from error
 
-def _numbered(groups: ArrayLike) -> NDArray[np.int64]:
-    """Give every group a number; an empty text or None is a group of its own, as in a cache."""
-    listed = np.asarray(groups, dtype=object).tolist()
+
+def _has_layers(X: Any) -> bool:
+    return getattr(X, "ndim", None) == 4
+
+
+def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
+    """Give every group a number; None if no two clips share one. An empty text or None is a group of its own."""
+    listed = [] if groups is None else np.asarray(groups, dtype=object).tolist()
     keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
     first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return np.array([first[key] for key in keys], dtype=np.int64)
+    return None if len(first) == len(keys) else np.array([first[key] for key in keys], dtype=np.int64)
 
 
 def moved(like: Array, values: Any) -> Array:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.held_out import HeldOutScores, hold_out
 from calm.classifiers.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
+from calm.classifiers.schema import Learnt, Loss, Positive, Share
 from calm.fit import (
     ClassStatistics,
     LinearVoter,
@@ -62,28 +63,28 @@ class CALMClassifier(ReliabilityClassifier):
 
     Parameters
     ----------
-    combine : {"joint", "vote"}
-    whitening : "oas", float or None
+    combine : {"joint", "vote"}, default="joint"
+    whitening : "oas", float or None, default="oas"
         How strongly the covariance is shrunk toward a scaled identity, between 0 and 1; "oas" works it out for each
         head; None leaves head vectors as they are.
-    reliability : {"separation", "margin", "raw_margin", "probability", "brier"}
+    reliability : {"separation", "margin", "raw_margin", "probability", "brier"}, default="separation"
         How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
-    temperature : float
+    temperature : float, default=0.07
         τ of the heads' softmax, where there is one: in the vote, and in all reliabilities but the separation.
-    weight_temperature : float
+    weight_temperature : float, default=0.5
         τ_w; large brings the weights close to uniform.
-    shrinkage : float
+    shrinkage : float, default=0.0
         α, in clips: how strongly reliabilities are pulled toward the mean of all.
-    top_heads : int, optional
+    top_heads : int, default=None
         Use only so many heads: of all (joint), or for each class (vote). The fitted classifier is small then, and
         :attr:`used_layers_` tells which layers it needs.
-    cross_fit : bool
+    cross_fit : bool, default=True
         Leave each support clip out of what it is compared with. The published code does not.
-    strength : float, optional
+    strength : float, default=None
         λ of the ridge, where a kernel's diagonal is 1; chosen on the support set unless given.
-    calibrate : bool
+    calibrate : bool, default=True
         Choose the temperature of :meth:`predict_proba` by the log loss of held-out support clips. Else it is 1.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -93,8 +94,8 @@ class CALMClassifier(ReliabilityClassifier):
     reliability_ : array of float64 (K, C)
         Before shrinkage.
     prototypes_ : array (C, used heads, D)
-    directions_ : array (C, used heads, D)
-        Of the joint fit, in the whitened heads.
+    directions_ : array (C, used heads, D) or None
+        Of the joint fit, in the whitened heads; None of the vote.
     strength_, temperature_ : float
         Chosen for the joint fit, and for probabilities.
     held_out_log_loss_, held_out_accuracy_ : float
@@ -120,6 +121,15 @@ class CALMClassifier(ReliabilityClassifier):
     >>> clf.head_weights_.argmax(axis=0)
     array([2, 2])
     """
+
+    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
+    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
+    directions_: Annotated[Array, Learnt("CUD", when="_is_joint")]
+    typical_scores_: Annotated[NDArray[np.float64], Learnt("n", ascending=True)]
+    strength_: Positive
+    temperature_: Positive
+    held_out_log_loss_: Loss
+    held_out_accuracy_: Share
 
     def __init__(
         self,
@@ -174,32 +184,16 @@ class CALMClassifier(ReliabilityClassifier):
         }
         return cls(**settings | changes)
 
-    def fit(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
-    ) -> Self:
-        """Learn from a support set.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for every method: :meth:`calm.classifiers.base.HeadClassifier.fit`.
-        groups : array-like (n,), optional
-            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
-            out together when strength and temperature are chosen, so that those are right for groups not heard before.
-            None, or an empty text, is a group of its own.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, groups)
-
     @property
     def _needs_scatter(self) -> bool:  # type: ignore[override]
         return self.whitening is not None
 
     @property
     def _needs_earlier(self) -> bool:  # type: ignore[override]
+        return self._is_joint
+
+    @property
+    def _is_joint(self) -> bool:
         return self.combine == "joint"
 
     def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:
@@ -208,7 +202,7 @@ class CALMClassifier(ReliabilityClassifier):
         Parameters
         ----------
         X : array or HeadCache
-        reject : float, optional
+        reject : float, default=None
             Give clips that seem to belong to no class the label None: those whose :meth:`typicality` is no larger.
             Of clips that do belong, about this share is given up too.
 
@@ -323,7 +317,7 @@ class CALMClassifier(ReliabilityClassifier):
         if self.combine == "vote" or self.strength is not None:
             part._grow(learnt)
             heads = support.of_clips(test).of_heads(part.used_heads_).heads
-            score = part._scorer(heads.read(slice(0, 1)))
+            score = part._scorer(heads.like)
             found = [to_numpy(score(heads.read(clips))) for clips in spans(len(test), _HELD_OUT_AT_ONCE)]
             return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
         part._absorb(learnt)
@@ -339,7 +333,8 @@ class CALMClassifier(ReliabilityClassifier):
 
     def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         self._derived: dict[str, Metric] = {}
-        if self.combine == "vote":
+        if not self._is_joint:
+            self.directions_ = None
             self._fit_vote(support)
             return
         rows = np.arange(len(self.used_heads_))

@@ -3,20 +3,86 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from calm.extract import Extraction, Fingerprint, Request
+from calm.parts import part_beside
+
 FORMAT = "calm classifier"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+#: What safetensors allows.
+_LONGEST_HEADER = 100_000_000
+#: Types of arrays that classifiers have.
+_TYPES = ("F32", "F64", "I64")
+
+_Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+_Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+_Plain = str | bool | _Whole | _Finite | None
+
+
+class StoredExtraction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How the head vectors were made, as a file holds it."""
+
+    request: dict[str, _Plain]
+    fingerprint: dict[str, _Plain]
+    text: str | None
+
+
+class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """All but the arrays."""
+
+    format: str
+    format_version: int
+    classifier: str  #: name of its class
+    parameters: dict[str, _Plain]
+    classes: Annotated[list[str | bool | int | float], Meta(min_length=2)]
+    classes_dtype: Annotated[str, Meta(pattern=r"^(object|\|b1|[<>|][iu][1248]|[<>]f[248]|[<>]U\d{1,5})$")]
+    feature_names: list[str] | None  #: of the data frame that it was fitted on
+    extraction: StoredExtraction | None
+    learned: dict[str, Any]  #: numbers and texts by name; which ones, the class says
+
+
+class _Texts(msgspec.Struct, forbid_unknown_fields=True):
+    feature_names_in_: list[str] | None = None
+
+
+class _HeaderOfVersion2(Header, kw_only=True, forbid_unknown_fields=True):
+    feature_names: list[str] | None = None
+    texts: _Texts
+
+
+class _Version(msgspec.Struct):
+    format_version: int
+
+
+class _Front(msgspec.Struct):
+    """Header of a safetensors file, but for what it says of the arrays."""
+
+    metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
 
 
 def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write a file whole or not at all; one that was there is replaced only by a whole one.
+
+    Parameters
+    ----------
+    path : Path
+    header : mapping
+        What :class:`Header` describes, but for format and version.
+    tensors : mapping of str to array
 
     Raises
     ------
@@ -36,10 +102,11 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
         raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})
+    part = part_beside(path)
     try:
         with part.open("wb") as file:
-            file.write(save(arrays, metadata={"calm": json.dumps(labelled, default=_plain)}))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -50,49 +117,165 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
 
 
 def is_classifier_file(path: Path) -> bool:
-    """Tell whether a file is a classifier that calm wrote."""
+    """Tell whether a file is a classifier of any version of calm, by its header alone; it may be truncated after it."""
     if not path.is_file():
         return False
     try:
-        read_classifier_file(path)
-    except ValueError:
+        _described(path)
+    except (ValueError, RecursionError):
         return False
     return True
 
 
-def read_classifier_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the header and the arrays of a file.
+def read_classifier_file(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
+    """Return the header and the arrays of a file; what a class asks of them is not checked yet.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a saved classifier, is truncated, or was written by a newer version.
+        If it is not a saved classifier, is damaged, or is of a version that this calm does not read.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a saved classifier")
+    with damage_told(path):
+        if not path.is_file():
+            raise ValueError("it is no regular file")
+        described = _described(path)
+        version = msgspec.convert(described, _Version).format_version
+    if version not in (2, FORMAT_VERSION):
+        what_to_do = "update calm" if version > FORMAT_VERSION else "fit it again"
+        raise ValueError(f"{path} has format version {version}; this calm reads 2 and {FORMAT_VERSION}: {what_to_do}")
+    with damage_told(path):
+        return _header(described, version), _arrays(path)
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Tell whatever is wrong with a file in one line.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged, or no classifier of calm: {what}") from error
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Return the JSON object with which calm describes a classifier, whatever is in it beside the format's name."""
+    with path.open("rb") as file:
+        size, left = int.from_bytes(file.read(8), "little"), path.stat().st_size - 8
+        if not 0 < size <= min(left, _LONGEST_HEADER):
+            raise ValueError("it is not a safetensors file, or is truncated")
+        front = file.read(size)
+    metadata = msgspec.json.decode(front, type=_Front).metadata
+    if "calm" not in metadata:
+        raise ValueError("it is a safetensors file of something else")
+    # Version 2 wrote NaN and Infinity, which are no JSON, where null stands now.
+    described = json.loads(metadata["calm"], parse_constant=lambda _: None)
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise ValueError("its header describes something else")
+    return described
+
+
+def _header(described: dict[str, Any], version: int) -> Header:
+    if version == FORMAT_VERSION:
+        return msgspec.convert(described, Header)
+    old = msgspec.convert(described, _HeaderOfVersion2)
+    old.feature_names = old.texts.feature_names_in_
+    if old.learned.get("scatter_", ...) is None:  # an array that is not there is left out now
+        del old.learned["scatter_"]
+    return old
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                kind = file.get_slice(name).get_dtype()
+                if kind not in _TYPES:
+                    raise ValueError(f"{name} is of type {kind}, not {', '.join(_TYPES)}")
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file, or is truncated: {error}") from error
-    if "calm" not in metadata:
-        raise ValueError(f"{path} is a safetensors file, but not a classifier saved by calm")
+        raise ValueError(f"it is not a safetensors file, or is truncated: {error}") from error
+
+
+def labels_to_json(classes: NDArray[Any]) -> dict[str, Any]:
+    """Describe labels in a header.
+
+    Raises
+    ------
+    TypeError
+        If they are neither text, numbers nor booleans.
+    """
+    labels, kind = classes.tolist(), classes.dtype.kind
+    if kind not in _LABELS or (kind == "O" and {*map(type, labels)} != {str}):
+        raise TypeError(f"labels of type {classes.dtype} cannot be saved: use text, numbers or booleans")
+    return {"classes": labels, "classes_dtype": "object" if kind == "O" else classes.dtype.str}
+
+
+def labels_from_json(labels: list[Any], dtype: str) -> NDArray[Any]:
+    """Read labels, all of one kind, sorted and each but once, as a fit leaves them.
+
+    Raises
+    ------
+    ValueError
+    """
     try:
-        header = json.loads(metadata["calm"])
-        version = int(header["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} has a damaged header: {error}") from error
-    if version != FORMAT_VERSION:
-        what_to_do = "update calm" if version > FORMAT_VERSION else "fit it again"
-        raise ValueError(f"{path} has format version {version}; this calm reads {FORMAT_VERSION}: {what_to_do}")
-    return header, tensors
+        msgspec.convert(labels, _LABELS["O" if dtype == "object" else np.dtype(dtype).kind])
+        classes = np.asarray(labels, dtype=dtype)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"classes are not of type {dtype}: {error}") from error
+    if classes.tolist() != labels or not np.array_equal(np.unique(classes), classes):
+        raise ValueError(f"classes are not sorted, or not different, or not of type {dtype}")
+    return classes
+
+
+#: What labels are in JSON, by the kind of their array.
+_LABELS: dict[str, Any] = {
+    "O": list[str],
+    "U": list[str],
+    "b": list[bool],
+    "i": list[int],
+    "u": list[int],
+    "f": list[_Finite],
+}
+
+
+def extraction_to_json(extraction: Extraction) -> dict[str, Any]:
+    """Describe in a header how head vectors were made; no limit of seconds is null."""
+    fingerprint = asdict(extraction.fingerprint)
+    seconds = fingerprint["max_seconds"]
+    return {
+        "request": extraction.request.options,
+        "fingerprint": fingerprint | {"max_seconds": seconds if math.isfinite(seconds) else None},
+        "text": extraction.text,
+    }
+
+
+def extraction_from_json(stored: StoredExtraction) -> Extraction:
+    """Read what :func:`extraction_to_json` wrote.
+
+    Raises
+    ------
+    ValueError
+    """
+    fingerprint: dict[str, Any] = dict(stored.fingerprint)
+    if fingerprint.get("max_seconds") is None:
+        fingerprint["max_seconds"] = math.inf
+    try:
+        return Extraction(Request.from_stored(stored.request), Fingerprint(**fingerprint), stored.text)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"its extraction is none: {error}") from error
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.reliability import ReliabilityClassifier
+from calm.classifiers.schema import Learnt
 from calm.fit import SoftVoter, head_weights
 from calm.fit.arrays import Array
 from calm.fit.checks import check_positive
@@ -26,15 +28,15 @@ class GlobalWeightClassifier(ReliabilityClassifier):
 
     Parameters
     ----------
-    reliability : {"margin", "raw_margin", "probability", "brier", "separation"}
+    reliability : {"margin", "raw_margin", "probability", "brier", "separation"}, default="margin"
         How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
-    temperature : float
+    temperature : float, default=0.07
         τ of the heads' softmax.
-    weight_temperature : float
+    weight_temperature : float, default=0.5
         τ_w.
-    cross_fit : bool
+    cross_fit : bool, default=False
         Score each support clip against prototypes built without it. A clip that is alone in its class is not scored.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -56,6 +58,8 @@ class GlobalWeightClassifier(ReliabilityClassifier):
     >>> GlobalWeightClassifier(cross_fit=True).fit(X, y).reliability_.argmax()
     np.int64(2)
     """
+
+    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
 
     def __init__(
         self,

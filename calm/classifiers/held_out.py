@@ -14,6 +14,7 @@ from calm.fit import deal_folds, unit_vectors
 from calm.fit.arrays import Array, double, namespace, to_numpy
 from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, STRENGTHS
+from calm.fit.vote import zeros
 
 FOLDS = 5
 #: Most clips that are dealt into folds.
@@ -41,18 +42,40 @@ def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     folds : list of (train, test) arrays of int
         Clips among them. Every class that is tested is in the training part too. Five, or fewer that hold out enough;
         none if no class has two clips.
+
+    Warns
+    -----
+    UserWarning
+        If there are too few groups to hold any out: clips are held out one by one then.
     """
     key = _content(support)
     shares = -(-len(key) // MOST_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
     some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    if some.groups is None:
-        fold = deal_folds(key, some.y, FOLDS)
-        folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
-    else:
-        folds = group_folds(some.groups, some.y, FOLDS)
+    fold = deal_folds(key, some.y, FOLDS)
+    by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
+    folds = by_group_or_clip(some.groups, some.y, FOLDS, by_clip)
     before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
     return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
+
+
+def by_group_or_clip(
+    groups: NDArray[np.int64] | None, y: NDArray[np.int64], n_folds: int, by_clip: list[Fold]
+) -> list[Fold]:
+    """Hold out whole groups where there are some, and clip by clip, with a warning, where those are too few."""
+    if groups is None:
+        return by_clip
+    folds = group_folds(groups, y, n_folds)
+    if not folds and by_clip:
+        warnings.warn(_TOO_FEW_GROUPS, UserWarning, stacklevel=2)
+        return by_clip
+    return folds
+
+
+_TOO_FEW_GROUPS = (
+    "the support set has too few groups to hold any out: clips are held out one by one, so what is chosen and foretold "
+    "by them is too sure of groups not heard before"
+)
 
 
 def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:
@@ -86,13 +109,13 @@ def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -
 
 
 def _content(support: SupportSet) -> NDArray[np.float64]:
-    parts: list[NDArray[np.float64]] = []
+    like, clips = support.heads.like, support.heads.shape[0]
 
-    def add(part: slice, X: Array) -> None:
-        parts.append(to_numpy(namespace(X).sum(double(unit_vectors(X)), axis=(1, 2))))
+    def add(total: Array, X: Array) -> None:
+        total += namespace(X).sum(double(unit_vectors(X)), axis=(1, 2))
 
-    support.each_slab(add)
-    return np.round(np.sum(parts, axis=0), 6)  # copies that were stored alike stay alike
+    total = support.sum_over_slabs(lambda: double(zeros(like, (clips,))), add)
+    return np.round(to_numpy(total), 6)  # copies that were stored alike stay alike
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from array_api_compat import is_array_api_obj
 from einops import rearrange
 from numpy.typing import NDArray
 
-from calm.extract import HeadCache, HeadRows
+from calm.extract import Extraction, HeadCache, HeadRows
 from calm.fit.arrays import Array, beside, is_numpy, namespace
 from calm.fit.parallel import spans
 
@@ -32,6 +32,10 @@ class HeadVectors(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """``(clips, heads, dim)``."""
 
+    @property
+    def like(self) -> Array:
+        """An empty array of the library, device and precision that :meth:`read` returns; nothing is read for it."""
+
     def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
         """Return some heads of some clips, ``(clips, heads, dim)``, in float32 or float64."""
 
@@ -51,58 +55,17 @@ class ArrayHeads:
         clips, heads, dim = self.X.shape
         return clips, heads, dim
 
+    @property
+    def like(self) -> Array:
+        """No clips."""
+        return self.X[:0]
+
     def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
         """Return a view."""
         return self.X[clips, heads]
 
     def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
         return ChosenClips(self, chosen)
-
-
-@dataclass(frozen=True)
-class ChosenClips:
-    """Some of the clips in memory, copied part by part."""
-
-    whole: ArrayHeads
-    chosen: NDArray[np.integer]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(clips, heads, dim)``, of those chosen."""
-        return len(self.chosen), *self.whole.shape[1:]
-
-    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
-        """Return a copy."""
-        X = self.whole.X[:, heads]
-        return X[beside(X, self.chosen[clips])]
-
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
-        return ChosenClips(self.whole, self.chosen[chosen])
-
-
-@dataclass(frozen=True)
-class ChosenHeads:
-    """Some of the heads, wherever they are."""
-
-    whole: HeadVectors
-    chosen: NDArray[np.int64]  #: ascending
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(clips, heads, dim)``, of those chosen."""
-        clips, _, dim = self.whole.shape
-        return clips, len(self.chosen), dim
-
-    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
-        """Read what lies between the first and the last of these heads, and return those chosen."""
-        wanted = self.chosen[heads]
-        if len(wanted) == 0:
-            return self.whole.read(clips, slice(0, 0))
-        read = self.whole.read(clips, slice(int(wanted[0]), int(wanted[-1]) + 1))
-        return read[:, beside(read, wanted - wanted[0])]
-
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenHeads:
-        return ChosenHeads(self.whole[chosen], self.chosen)
 
 
 @dataclass(frozen=True)
@@ -130,11 +93,77 @@ class StoredHeads:
         return StoredHeads(self.rows[chosen])
 
 
+@dataclass(frozen=True)
+class ChosenClips:
+    """Some of the clips in memory, copied part by part."""
+
+    whole: ArrayHeads
+    chosen: NDArray[np.integer]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(clips, heads, dim)``, of those chosen."""
+        return len(self.chosen), *self.whole.shape[1:]
+
+    @property
+    def like(self) -> Array:
+        """No clips."""
+        return self.whole.like
+
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Return a copy."""
+        X = self.whole.X[:, heads]
+        return X[beside(X, self.chosen[clips])]
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
+        return ChosenClips(self.whole, self.chosen[chosen])
+
+
+@dataclass(frozen=True)
+class ChosenHeads:
+    """Some of the heads, wherever they are."""
+
+    whole: HeadVectors
+    chosen: NDArray[np.int64]  #: ascending
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(clips, heads, dim)``, of those chosen."""
+        clips, _, dim = self.whole.shape
+        return clips, len(self.chosen), dim
+
+    @property
+    def like(self) -> Array:
+        """No clips."""
+        return self.whole.like[:, :0]
+
+    def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
+        """Read what lies between the first and the last of these heads, and return those chosen."""
+        wanted = self.chosen[heads]
+        if len(wanted) == 0:
+            return self.whole.read(clips, slice(0, 0))
+        read = self.whole.read(clips, slice(int(wanted[0]), int(wanted[-1]) + 1))
+        return read[:, beside(read, wanted - wanted[0])]
+
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenHeads:
+        return ChosenHeads(self.whole[chosen], self.chosen)
+
+
 def stored_heads(X: Any) -> HeadRows | None:
     """Return the rows of a head cache that ``X`` stands for, or None if it is something else."""
     if isinstance(X, HeadCache):
         return X[:]
     return X if isinstance(X, HeadRows) else None
+
+
+def extraction_of(X: Any) -> Extraction | None:
+    """Return how the head vectors in ``X`` were made, where it knows; None of a plain array.
+
+    Rows of a cache know, and any array that has an :class:`calm.extract.Extraction` as its attribute ``extraction``.
+    """
+    rows = stored_heads(X)
+    made = getattr(X, "extraction", None) if rows is None else rows.extraction
+    return made if isinstance(made, Extraction) else None
 
 
 def is_foreign(X: Any) -> bool:

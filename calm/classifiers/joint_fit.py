@@ -85,8 +85,7 @@ def compute_kernels(
     head_weights: NDArray[np.floating],
 ) -> list[Array]:
     """Compute the kernel ``Σ_h w_h·cos`` of each share of the examples."""
-    like = support.heads.read(slice(0, 0), slice(0, 1))
-    kernels = [zeros(like, (len(share), len(share))) for share in shares]
+    kernels = [zeros(support.heads.like, (len(share), len(share))) for share in shares]
 
     def add_heads(part: slice, X: Array) -> None:
         X = examples.with_earlier(X, part)

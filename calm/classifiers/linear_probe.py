@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
-from calm.classifiers.held_out import Fold, group_folds
+from calm.classifiers.held_out import Fold, by_group_or_clip
+from calm.classifiers.schema import Learnt, Positive
 from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive
@@ -32,11 +32,11 @@ class LinearProbeClassifier(HeadClassifier):
 
     Parameters
     ----------
-    C : float, optional
+    C : float, default=None
         Inverse strength of the penalty, as scikit-learn has it. Unless given, chosen from 0.01 to 100 by the accuracy
         of stratified cross-validation on the support set (5 folds, or as many as the smallest class has clips); with
         one clip of a class, 1.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -56,6 +56,10 @@ class LinearProbeClassifier(HeadClassifier):
     array(['dog'], dtype='<U4')
     """
 
+    directions_: Annotated[Array, Learnt("CUD")]
+    intercept_: Annotated[NDArray[np.float64], Learnt("C")]
+    C_: Positive
+
     def __init__(self, *, C: float | None = None, n_heads: int | None = None) -> None:
         self.C = C
         self.n_heads = n_heads
@@ -69,23 +73,25 @@ class LinearProbeClassifier(HeadClassifier):
         ----------
         X, y
             As for every method: :meth:`calm.classifiers.base.HeadClassifier.fit`.
-        groups : array-like (n,), optional
-            Clips of one group are held out together when C is chosen.
+        groups : array-like (n,), default=None
+            Clips of one group are held out together when C is chosen. Those of a cache unless given.
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, groups=groups)
+        return super().fit(X, y, groups=groups)
 
-    def _learn(self, support: SupportSet) -> None:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.C is not None:
             check_positive("C", self.C)
+
+    def _learn(self, support: SupportSet) -> None:
         self.dim_ = support.heads.shape[2]
         self.used_heads_ = np.arange(support.heads.shape[1])
         self.class_count_ = support.counts.astype(np.int64)
-        kernel = self._kernel(support)
-        values, vectors = np.linalg.eigh(to_numpy(kernel).astype(np.float64))
+        values, vectors = np.linalg.eigh(to_numpy(_kernel(support)).astype(np.float64))
         axes = values > values.max() * 1e-7
         axes[-1] = True  # of vectors that are all zero too
         scale, vectors = np.sqrt(np.maximum(values[axes], np.finfo(np.float64).tiny)), vectors[:, axes]
@@ -95,20 +101,6 @@ class LinearProbeClassifier(HeadClassifier):
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             self.intercept_ = np.concatenate([-self.intercept_, self.intercept_]) / 2
         self._fold(support, (vectors / scale) @ coefficients.T)
-
-    def _kernel(self, support: SupportSet) -> Array:
-        like = support.heads.read(slice(0, 0), slice(0, 1))
-        kernel, lock = zeros(like, (len(support.y), len(support.y))), Lock()
-
-        def add_heads(part: slice, X: Array) -> None:
-            nonlocal kernel
-            flat = namespace(X).reshape(unit_vectors(X), (X.shape[0], -1))
-            product = flat @ flat.T
-            with lock:
-                kernel += product
-
-        support.each_slab(add_heads)
-        return kernel
 
     def _regression(self, features: NDArray[np.float64], support: SupportSet) -> Any:
         regression = LogisticRegression(max_iter=10_000, tol=1e-5)
@@ -121,15 +113,14 @@ class LinearProbeClassifier(HeadClassifier):
         return regression.set_params(C=self.C_).fit(features, support.y)
 
     def _folds(self, support: SupportSet) -> list[Fold]:
-        if support.groups is not None:
-            return group_folds(support.groups, support.y, _FOLDS)
         n_folds = min(_FOLDS, int(self.class_count_.min()))
-        return list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
+        by_clip = list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
+        return by_group_or_clip(support.groups, support.y, _FOLDS, by_clip)
 
     def _fold(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
         """Turn coefficients of clips ``(n, C)`` into directions of heads."""
         _, heads, dim = support.heads.shape
-        like = support.heads.read(slice(0, 0), slice(0, 1))
+        like = support.heads.like
         self.directions_ = zeros(like, (support.n_classes, heads, dim))
         of_clips = beside(like, dual.T, like.dtype)
 
@@ -149,3 +140,14 @@ class LinearProbeClassifier(HeadClassifier):
 
     def _probabilities(self, scores: Array) -> Array:
         return softmax(scores, axis=1)
+
+
+def _kernel(support: SupportSet) -> Array:
+    """Compute the inner products of clips' concatenated unit head vectors, ``(n, n)``."""
+    like, clips = support.heads.like, support.heads.shape[0]
+
+    def add(kernel: Array, X: Array) -> None:
+        flat = namespace(X).reshape(unit_vectors(X), (clips, -1))
+        kernel += flat @ flat.T
+
+    return support.sum_over_slabs(lambda: zeros(like, (clips, clips)), add)

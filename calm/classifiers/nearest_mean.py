@@ -23,7 +23,7 @@ class NearestMeanClassifier(PrototypeClassifier):
 
     Parameters
     ----------
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes

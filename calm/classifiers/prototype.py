@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier, SupportSet, moved
 from calm.classifiers.inputs import stored_heads
-from calm.extract import check_same
+from calm.classifiers.schema import Learnt
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.vote import zeros
@@ -31,6 +31,9 @@ class PrototypeClassifier(HeadClassifier):
         Pooled within-class scatter, where the method needs it.
     """
 
+    prototypes_: Annotated[Array, Learnt("CUD")]
+    scatter_: Annotated[Array, Learnt("UDD", when="_needs_scatter")]
+
     _needs_scatter = False
 
     def partial_fit(
@@ -45,7 +48,7 @@ class PrototypeClassifier(HeadClassifier):
         ----------
         X, y, sample_weight
             As in :meth:`fit`.
-        classes : array-like, optional
+        classes : array-like, default=None
             Labels that may come later. They need not be known beforehand, and none is predicted before it has clips.
 
         Returns
@@ -64,9 +67,10 @@ class PrototypeClassifier(HeadClassifier):
         self._check_parameters()
         heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
         self._check_heads(heads)
+        self._check_extraction(X)
         union, before = _union(self.classes_, labels)
         self._note_further_clips(X)
-        self._move_to(heads.read(slice(0, 0), slice(0, 1)))
+        self._move_to(heads.like)
         self.classes_ = union
         self._make_room(before)
         numbers = np.searchsorted(self.classes_, labels)
@@ -74,7 +78,6 @@ class PrototypeClassifier(HeadClassifier):
         return self
 
     def _learn(self, support: SupportSet) -> None:
-        self._check_parameters()
         self._start(support)
         self._forget(support)
         self._foresee(support)
@@ -83,12 +86,12 @@ class PrototypeClassifier(HeadClassifier):
     def _start(self, support: SupportSet) -> None:
         """Make room for class statistics."""
         _, heads, dim = support.heads.shape
-        like = support.heads.read(slice(0, 0), slice(0, 1))
+        like = support.heads.like
         self.dim_ = dim
         self.used_heads_ = np.arange(heads)
         self.class_count_ = np.zeros(support.n_classes)
         self.prototypes_ = zeros(like, (support.n_classes, heads, dim))
-        self.scatter_: Array = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
+        self.scatter_ = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
 
     def _foresee(self, support: SupportSet) -> None:
         """Choose what is chosen on held-out support clips, before the fit on all of them."""
@@ -136,9 +139,6 @@ class PrototypeClassifier(HeadClassifier):
     def _vectors(self, X: Array) -> Array:
         """Return what prototypes are the means of."""
         return X
-
-    def _check_parameters(self) -> None:
-        """Refuse parameters that are out of range."""
 
     def _forget(self, support: SupportSet) -> None:
         """Make room for what is learnt of each head."""
@@ -188,16 +188,11 @@ class PrototypeClassifier(HeadClassifier):
 
     def _note_further_clips(self, X: Any) -> None:
         rows = stored_heads(X)
-        if rows is None:
-            return
-        if self.extraction_ is not None:
-            check_same(self.extraction_, rows.extraction, "this classifier", str(rows.cache.path))
-        if self.support_names_ is not None and self.support_groups_ is not None:
-            before = len(self.support_names_)
+        if rows is not None and self.support_names_ is not None and self.support_groups_ is not None:
+            before = self.support_digests_ or [None] * len(self.support_names_)
+            self.support_digests_ = [*before, *rows.digests]
             self.support_names_ = [*self.support_names_, *rows.names.tolist()]
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
-            known = self.support_digests_ or [None] * before
-            self.support_digests_ = [*known, *rows.digests]
 
 
 def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

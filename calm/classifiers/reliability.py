@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from calm.classifiers.base import SupportSet
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
+from calm.classifiers.schema import Learnt
 from calm.fit import ClassStatistics, LeftOutSimilarity, Metric, clip_reliability, cosine_similarity, left_out
 from calm.fit.arrays import Array, to_numpy
 from calm.fit.checks import check_choice, check_flag, check_positive
@@ -34,7 +36,11 @@ class ReliabilityClassifier(PrototypeClassifier):
     temperature: float
     cross_fit: bool
 
+    class_reliability_: Annotated[NDArray[np.float64], Learnt("KC")]
+    judged_count_: Annotated[NDArray[np.float64], Learnt("C", "counts")]
+
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("reliability", self.reliability, SCHEMES)
         check_positive("temperature", self.temperature)
         check_flag("cross_fit", self.cross_fit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,11 @@ from numpy.typing import NDArray
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
-from calm.fit import ClassStatistics, cosine_similarity, head_hits, sparse_vote, top_heads_by_hits
+from calm.classifiers.schema import Learnt
+from calm.fit import ClassStatistics, cosine_similarity, head_hits, settled_vote, top_heads_by_hits
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_count
 from calm.fit.sparse_vote import nearest_prototype
-
-#: Weighs the mean similarity against whole votes: enough to settle a tie, never enough to overturn a vote.
-_TIE_BREAK = 1e-3
 
 
 class SAVClassifier(PrototypeClassifier):
@@ -31,9 +30,9 @@ class SAVClassifier(PrototypeClassifier):
 
     Parameters
     ----------
-    top_heads : int
+    top_heads : int, default=20
         How many heads vote.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -57,11 +56,16 @@ class SAVClassifier(PrototypeClassifier):
     array([2])
     """
 
+    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
+    voting_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads")]
+    hits_: Annotated[NDArray[Any], Learnt("K", "counts")]
+
     def __init__(self, *, top_heads: int = 20, n_heads: int | None = None) -> None:
         self.top_heads = top_heads
         self.n_heads = n_heads
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_count("top_heads", self.top_heads)
 
     def _forget(self, support: SupportSet) -> None:
@@ -84,12 +88,7 @@ class SAVClassifier(PrototypeClassifier):
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = moved(like, self.prototypes_)
-
-        def score(X: Array) -> Array:
-            similarity = cosine_similarity(X, prototypes)
-            return sparse_vote(similarity) + _TIE_BREAK * (namespace(X).mean(similarity, axis=1) + 1) / 2
-
-        return score
+        return lambda X: settled_vote(cosine_similarity(X, prototypes))
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = moved(like, self.prototypes_)

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from calm.classifiers.calm import CALMClassifier
+from calm.classifiers.warned import each_warning_once
 
 
 def tune(
@@ -33,7 +34,7 @@ def tune(
     grid : mapping of str to sequences
         Values to try, as scikit-learn's grid searches take them.
     X, y, sample_weight, groups
-        As :meth:`CALMClassifier.fit` takes them.
+        As :meth:`CALMClassifier.fit` takes them; groups of a cache count here too.
 
     Returns
     -------
@@ -56,12 +57,13 @@ def tune(
     1
     """
     best: CALMClassifier | None = None
-    for settings in ParameterGrid(dict(grid)):
-        fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups=groups)
-        if np.isnan(fit.held_out_log_loss_):
-            raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
-        if best is None or fit.held_out_log_loss_ < best.held_out_log_loss_:
-            best = fit
+    with each_warning_once():
+        for settings in ParameterGrid(dict(grid)):
+            fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups=groups)
+            if np.isnan(fit.held_out_log_loss_):
+                raise ValueError("no support clip was held out to choose by (one clip a class, or nothing to choose)")
+            if best is None or fit.held_out_log_loss_ < best.held_out_log_loss_:
+                best = fit
     if best is None:
         raise ValueError("the grid holds no candidate")
     return best

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calm.classifiers.base import SupportSet, moved
 from calm.classifiers.prototype import PrototypeClassifier
-from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, sparse_vote
+from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, settled_vote
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_choice, check_positive
 from calm.fit.sparse_vote import nearest_prototype
@@ -23,11 +23,12 @@ class UniformVoteClassifier(PrototypeClassifier):
 
     Parameters
     ----------
-    voting : {"soft", "hard"}
-        The mean over heads of ``softmax(cos / τ)``, or the share of heads whose nearest prototype it is.
-    temperature : float
+    voting : {"soft", "hard"}, default="soft"
+        The mean over heads of ``softmax(cos / τ)``, or the share of heads whose nearest prototype it is; a tie goes to
+        the class that heads find more similar on average.
+    temperature : float, default=0.07
         τ of the soft vote.
-    n_heads : int, optional
+    n_heads : int, default=None
         How many heads lie side by side in a flat ``X``.
 
     Attributes
@@ -56,6 +57,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         self.n_heads = n_heads
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("voting", self.voting, ("soft", "hard"))
         check_positive("temperature", self.temperature)
 
@@ -68,14 +70,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         prototypes = moved(like, self.prototypes_)
         if self.voting == "soft":
             return self._voter(prototypes)
-        # The mean similarity settles ties, and no more.
-        heads = prototypes.shape[1]
-
-        def score(X: Array) -> Array:
-            similarity = cosine_similarity(X, prototypes)
-            return (sparse_vote(similarity) + 1e-3 * (namespace(X).mean(similarity, axis=1) + 1) / 2) / heads
-
-        return score
+        return lambda X: settled_vote(cosine_similarity(X, prototypes)) / prototypes.shape[1]
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = moved(like, self.prototypes_)

@@ -7,7 +7,7 @@ import typer
 from calm.cli.demo import demo
 from calm.cli.evaluate import evaluate
 from calm.cli.extract import extract
-from calm.cli.fit import fit
+from calm.cli.fit import FitCommand, fit
 from calm.cli.info import info
 from calm.cli.models import models
 from calm.cli.predict import predict
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (extract, fit, predict, evaluate, info, models, demo):
-    app.command()(command)
+    app.command(cls=FitCommand if command is fit else None)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
 
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 _COMPARED = ("calm", "calm-published", "sav", "linear-probe")
 
 
+class FitCommand(TyperCommand):
+    """The command, whose help names the methods that there are: importing them takes long, so only when it is asked."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from calm.classifiers.registry import METHODS
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "method":
+                option.help = str(option.help).format(methods=", ".join(METHODS))
+        super().format_help(ctx, formatter)
+
+
 @one_line_errors
 def fit(
     cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = Path("heads.h5"),
@@ -28,13 +42,7 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the support set.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="The fitted classifier.")] = Path("calm.safetensors"),
-    method: Annotated[
-        str,
-        typer.Option(
-            help="calm, calm-published (the paper's setting), sav, grw, uniform, uniform-hard, nearest-mean or "
-            "linear-probe."
-        ),
-    ] = "calm",
+    method: Annotated[str, typer.Option(help="One of {methods}.")] = "calm",
     top_heads: Annotated[
         int | None, typer.Option(min=1, help="Use only so many heads: a small file, and fewer layers to run.")
     ] = None,
@@ -53,10 +61,11 @@ def fit(
     """
     from calm import HeadCache, draw_episode, make_method
     from calm.classifiers.registry import TITLES
+    from calm.classifiers.warned import each_warning_once
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)
-    with HeadCache(cache) as opened:
+    with HeadCache(cache) as opened, each_warning_once(_warn):
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
         changed = f"{TITLES[method]}*" if parameters else TITLES[method]
@@ -129,6 +138,10 @@ def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[s
     return {name: evaluate(truth, classifier.predict(episode.query)) for name, classifier in classifiers.items()}
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
+
+
 def _warn_of_gaps(cache: HeadCache) -> None:
     """Say what the support set could not be drawn from."""
     missing = len(cache) - len(cache.done)
@@ -136,6 +149,4 @@ def _warn_of_gaps(cache: HeadCache) -> None:
         never = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
         without = f", and no clip of {', '.join(sorted(never))} is there" if never else ""
         why = "failed or not extracted yet"
-        typer.echo(
-            f"warning: {missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}", err=True
-        )
+        _warn(f"{missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.registry import TITLES, make_method
+from calm.classifiers.warned import each_warning_once
 from calm.evaluation.episodes import draw_episode
 from calm.extract import HeadCache
 
@@ -47,11 +48,11 @@ def compare(
     ----------
     cache : HeadCache
         With labels.
-    shots : sequence of int
+    shots : sequence of int, default=(5,)
         Support clips a class.
-    support_sets : int
+    support_sets : int, default=10
         How many are drawn at each number of shots, by the seeds 0, 1, 2 …; see :func:`calm.draw_episode`.
-    methods : sequence of str
+    methods : sequence of str, default=all
         Short names, as :func:`calm.make_method` takes them.
 
     Returns
@@ -62,6 +63,11 @@ def compare(
     ------
     ValueError
         If a method is unknown, or no clip is left to score on.
+
+    Warns
+    -----
+    UserWarning
+        If a support set has too few groups to hold any out; once, however many have.
 
     Examples
     --------
@@ -74,14 +80,15 @@ def compare(
         raise ValueError(f"support_sets must be at least 1, and shots at least one number; got {support_sets}, {shots}")
     made = {name: make_method(name) for name in methods}
     accuracy = {name: np.zeros((len(shots), support_sets)) for name in methods}
-    for row, number in enumerate(shots):
-        for seed in range(support_sets):
-            episode = draw_episode(cache, number, seed)
-            if len(episode.query) == 0:
-                raise ValueError(f"no clip is left to score on beside {number} shots")
-            for name, method in made.items():
-                fitted = method.fit(episode.support, episode.support.labels)
-                accuracy[name][row, seed] = fitted.score(episode.query, episode.query.labels)
+    with each_warning_once():
+        for row, number in enumerate(shots):
+            for seed in range(support_sets):
+                episode = draw_episode(cache, number, seed)
+                if len(episode.query) == 0:
+                    raise ValueError(f"no clip is left to score on beside {number} shots")
+                for name, method in made.items():
+                    fitted = method.fit(episode.support, episode.support.labels)
+                    accuracy[name][row, seed] = fitted.score(episode.query, episode.query.labels)
     return Comparison(tuple(shots), accuracy)
 
 

@@ -15,7 +15,7 @@ from calm.fit.metric import Metric, oas_shrinkage, whitening
 from calm.fit.posterior import cosine_similarity, log_softmax, posterior, softmax, unit_vectors
 from calm.fit.reliability import PUBLISHED_SCHEMES, SCHEMES, clip_reliability, score_posterior, shrink_reliability
 from calm.fit.ridge import ridge_path, solve_ridge
-from calm.fit.sparse_vote import head_hits, nearest_prototype, sparse_vote, top_heads_by_hits
+from calm.fit.sparse_vote import head_hits, nearest_prototype, settled_vote, sparse_vote, top_heads_by_hits
 from calm.fit.specialization import head_recall, head_specialization
 from calm.fit.statistics import ClassStatistics, class_counts, class_means, class_statistics, merge_statistics
 from calm.fit.support import draw_support, split_by_group
@@ -51,6 +51,7 @@ __all__ = [
     "posterior",
     "ridge_path",
     "score_posterior",
+    "settled_vote",
     "shrink_reliability",
     "soft_vote",
     "softmax",

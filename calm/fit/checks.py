@@ -11,6 +11,10 @@ import numpy as np
 _TINY, _HUGE = 1e-30, 1e30
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
 def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a number above zero, or is one that float32 cannot divide by.
 
@@ -19,14 +23,14 @@ def check_positive(name: str, value: Any) -> None:
         ...
     ValueError: temperature must be above 0 (1e-30 to 1e+30), got 0
     """
-    if not isinstance(value, Real) or not _TINY < float(value) < _HUGE:
+    if not _is_number(value) or not _TINY < value < _HUGE:
         raise ValueError(f"{name} must be above 0 ({_TINY:g} to {_HUGE:g}), got {value!r}")
 
 
 def check_not_negative(name: str, value: Any) -> None:
-    """Refuse what is not a number of zero or above."""
-    if not isinstance(value, Real) or not float(value) >= 0:
-        raise ValueError(f"{name} must be 0 or above, got {value!r}")
+    """Refuse what is not a number of zero or above, or is infinite."""
+    if not _is_number(value) or not 0 <= value < _HUGE:
+        raise ValueError(f"{name} must be 0 or above (below {_HUGE:g}), got {value!r}")
 
 
 def check_count(name: str, value: Any) -> None:
@@ -37,7 +41,7 @@ def check_count(name: str, value: Any) -> None:
 
 def check_share(name: str, value: Any) -> None:
     """Refuse what is not a number between zero and one."""
-    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
 
 

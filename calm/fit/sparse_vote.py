@@ -103,3 +103,38 @@ def sparse_vote(similarity: Array) -> Array:
     classes = beside(similarity, np.arange(similarity.shape[-1]))
     votes = nearest_prototype(similarity)[..., None] == classes
     return xp.sum(xp.astype(votes, similarity.dtype), axis=1)
+
+
+#: How much of a share of votes the order of similarities may add up to: not seen, but far above rounding in float32.
+_SHARE_OF_ORDER = 1e-3
+
+
+def settled_vote(similarity: Array) -> Array:
+    """Count votes, and settle ties by the mean similarity.
+
+    What is added to the votes of a class is its place in the order of mean similarities, scaled: differences between
+    the means themselves would be lost beside hundreds of votes in float32.
+
+    Parameters
+    ----------
+    similarity : array (n, K, C)
+        Of the voting heads only.
+
+    Returns
+    -------
+    array (n, C)
+        Less than half a vote more than :func:`sparse_vote` gives, and a thousandth of all votes at most.
+
+    Examples
+    --------
+    A vote for each class; the second head is surer:
+
+    >>> settled_vote(np.array([[[0.5, 0.4], [0.1, 0.9]]])).round(4)
+    array([[1.   , 1.001]])
+    """
+    xp = namespace(similarity)
+    _, heads, classes = similarity.shape
+    best_first = xp.argsort(-xp.mean(similarity, axis=1), axis=1)  # of equal ones, the first
+    behind = classes - 1 - xp.argsort(best_first, axis=1)
+    step = min(_SHARE_OF_ORDER * heads, 0.5) / classes
+    return sparse_vote(similarity) + step * xp.astype(behind, similarity.dtype)

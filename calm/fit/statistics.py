@@ -19,7 +19,7 @@ class ClassStatistics:
 
     counts: NDArray[np.float64]  #: (C,) clips of each class, or the sum of their weights
     means: Array  #: (C, K, D) prototypes μ, not normalised; zero for a class without clips
-    scatter: Array  #: (K, D, D) Σ (x − μ_y)(x − μ_y)ᵀ, pooled within classes
+    scatter: Array  #: (K, D, D) Σ (x − μ_y)(x − μ_y)ᵀ, pooled within classes; None if left out
 
 
 def class_counts(

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -23,10 +26,13 @@ import calm.classifiers.joint_fit
 import calm.fit.vote
 from calm import (
     CALMClassifier,
+    HeadCache,
     SAVClassifier,
+    UniformVoteClassifier,
     load,
 )
 from calm.classifiers.base import HeadClassifier
+from calm.fit import settled_vote, sparse_vote
 from tests.tasks import CLASSIFIERS, a_grid, cache_of, task
 
 
@@ -143,6 +149,25 @@ def test_no_queries_give_no_answers(classifier: HeadClassifier, tmp_path: Path) 
         assert classifier.fit(cache, y).predict(cache[:0]).shape == (0,)
 
 
+def test_nothing_is_read_only_to_learn_a_type(
+    classifier: HeadClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = task()
+    sizes, read = list[int](), HeadCache.read
+
+    def noted(*args: Any) -> NDArray[np.float32]:
+        vectors = read(*args)
+        sizes.append(vectors.size)
+        return vectors
+
+    monkeypatch.setattr(HeadCache, "read", noted)
+    with cache_of(tmp_path / "heads.h5", X, y) as cache:
+        classifier.fit(cache, y).predict(cache)
+        if hasattr(classifier, "partial_fit"):
+            classifier.partial_fit(cache, y)
+    assert sizes and min(sizes) >= 8
+
+
 def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     y[3] = ""
@@ -171,3 +196,34 @@ def test_sav_settles_ties_by_similarity() -> None:
     query = np.array([[[1.0, 0.9], [0.1, 1]]])
     assert clf.predict(query) == ["b"]
     np.testing.assert_allclose(clf.predict_proba(query), 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("clf", [SAVClassifier(top_heads=1024), UniformVoteClassifier(voting="hard")])
+@pytest.mark.parametrize("heads", [2, 20, 1024])
+def test_a_tie_goes_to_the_class_that_heads_find_more_similar(heads: int, clf: HeadClassifier, library: Any) -> None:
+    """Half of the heads vote for each of two classes; a third class gets no vote, but is the most similar of all."""
+    X = np.zeros((3, heads, 4), dtype=np.float32)
+    X[0, :, 0] = X[1, :, 1] = X[2, :, 2] = 1
+    clf = clone(clf).fit(library(X), ["a", "b", "c"])
+    query = np.zeros((4, heads, 4), dtype=np.float32)
+    query[:, :, 3] = 1  # of no class
+    query[:, : heads // 2, 0] = query[:, heads // 2 :, 1] = 1
+    query[0, : heads // 2, 0], query[1, heads // 2 :, 1] = 1.001, 1.001  # a little surer
+    query[2, : heads // 2, 0], query[3, heads // 2 :, 1] = 1.3, 1.3
+    query[:, :, 2] = 0.99
+    expected = ["a", "b", "a", "b"]
+    assert clf.predict(library(query)).tolist() == expected
+    p = np.asarray(clf.predict_proba(library(query)))
+    assert clf.classes_[p.argmax(axis=1)].tolist() == expected
+    np.testing.assert_allclose(p, [[0.5, 0.5, 0]] * 4, atol=2e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), heads=st.sampled_from([3, 20, 1025]), classes=st.integers(2, 40))
+def test_no_tie_break_outvotes_a_head(seed: int, heads: int, classes: int) -> None:
+    similarity = np.random.default_rng(seed).normal(size=(5, heads, classes)).astype(np.float32)
+    votes, settled = sparse_vote(similarity), settled_vote(similarity)
+    assert ((settled >= votes) & (settled < votes + 1)).all()
+    order = np.lexsort((similarity.mean(axis=1), votes))  # by votes, then by similarity
+    np.testing.assert_array_equal(np.argsort(settled, axis=1), order)

@@ -111,8 +111,6 @@ def test_groups_are_held_out_together_and_routed() -> None:
         np.testing.assert_allclose(pipe.predict_proba(X), grouped.predict_proba(X), atol=1e-5)
     with pytest.raises(ValueError, match="inconsistent"):
         CALMClassifier().fit(X, y, groups=recording[1:])
-    alone = CALMClassifier().fit(X, y, groups=np.zeros(180))
-    assert np.isnan(alone.held_out_accuracy_)  # nothing could be held out
     assert tune(CALMClassifier(), {"top_heads": [2, 12]}, X, y, groups=recording).held_out_accuracy_ < 0.5
 
 

@@ -79,7 +79,7 @@ def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassi
         write_all(path, X.reshape(24, 3, 2, 8))
         caches[question] = HeadCache(path)
     classifier.fit(caches["A?"], y)
-    with pytest.raises(ValueError, match=r"clips were asked 'A\?' in this classifier, 'B\?' in .*B\.h5"):
+    with pytest.raises(ValueError, match=r"they differ in text \('A\?' in this classifier, 'B\?' in .*B\.h5"):
         classifier.predict(caches["B?"])
 
 
@@ -89,23 +89,16 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
     CALMClassifier().fit(X, y).save(whole)
     for size in (4, 100, whole.stat().st_size - 1):
         part.write_bytes(whole.read_bytes()[:size])
-        with pytest.raises(ValueError, match="is not a safetensors file, or is truncated"):
+        with pytest.raises(ValueError, match="no classifier of calm: it is not a safetensors file, or is truncated"):
             load(part)
     safetensors.numpy.save_file({"a": X}, bare)
-    with pytest.raises(ValueError, match="is a safetensors file, but not a classifier saved by calm"):
+    with pytest.raises(ValueError, match="no classifier of calm: it is a safetensors file of something else"):
         load(bare)
-    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": "{}"})
-    with pytest.raises(ValueError, match="has a damaged header"):
-        load(bare)
-    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 2})})
-    with pytest.raises(ValueError, match="is damaged, or of another version of calm"):
-        load(bare)
-    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 1})})
-    with pytest.raises(ValueError, match="format version 1; this calm reads 2: fit it again"):
-        load(bare)
-    safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps({"format_version": 9})})
-    with pytest.raises(ValueError, match="format version 9.*update calm"):
-        load(bare)
+    for version, message in ((1, "1; this calm reads 2 and 3: fit it again"), (9, "9.*update calm")):
+        header = {"format": "calm classifier", "format_version": version}
+        safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps(header)})
+        with pytest.raises(ValueError, match=f"has format version {message}"):
+            load(bare)
     with pytest.raises(FileNotFoundError, match="no such file"):
         load(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError, match="is a folder"):

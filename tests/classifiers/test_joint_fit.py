@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import calm.classifiers.base
+import calm.classifiers.joint_fit
+import calm.fit.parallel
 from calm import CALMClassifier, LinearProbeClassifier
 from calm.fit import (
     Metric,
@@ -169,6 +172,15 @@ def test_the_probe_is_scikit_learns_on_concatenated_unit_heads() -> None:
     expected = theirs.predict_proba(unit_vectors(X[50:]).reshape(30, 24))
     np.testing.assert_allclose(probe.predict_proba(X[50:]), expected, atol=1e-3)
     assert LinearProbeClassifier().fit(X, y).C_ in (0.01, 0.1, 1.0, 10.0, 100.0)
+
+
+def test_the_probe_is_the_same_in_every_run_on_several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (calm.classifiers.base, calm.classifiers.joint_fit, calm.fit.parallel):
+        monkeypatch.setattr(module, "cores", lambda: 4)
+    rng, y = np.random.default_rng(0), np.arange(40) % 4
+    X = (rng.normal(size=(40, 256, 64)) + 0.3 * rng.normal(size=(4, 256, 64))[y]).astype(np.float32)
+    fits = [LinearProbeClassifier(C=1.0).fit(X, y) for _ in range(20)]
+    assert len({fit.directions_.tobytes() for fit in fits}) == 1
 
 
 def test_calibration_error_by_hand() -> None:

@@ -293,6 +293,9 @@ def test_a_temperature_that_is_not_above_zero_is_refused(temperature: float) -> 
     [
         ({"reliability": "entropy"}, "reliability must be one of separation, margin, raw_margin, probability, brier"),
         ({"shrinkage": -1.0}, "shrinkage must be 0 or above"),
+        ({"shrinkage": float("inf")}, "shrinkage must be 0 or above"),
+        ({"temperature": 10**400}, "temperature must be above 0"),
+        ({"n_heads": 2.5}, "n_heads must be at least 1 and a whole number"),
         ({"top_heads": 0}, "top_heads must be at least 1"),
         ({"top_heads": 2.5}, "top_heads must be at least 1 and a whole number"),
         ({"temperature": "warm"}, "temperature must be above 0 .*, got 'warm'"),

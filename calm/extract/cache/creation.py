@@ -19,6 +19,7 @@ from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
 from calm.extract.request import Request
+from calm.parts import part_beside
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
 _BLOCK = 2**16  # clips whose description is written at a time
@@ -64,7 +65,7 @@ def create_cache(
         If it cannot be written, or the disk is too full for all of it.
     """
     path = Path(path)
-    part = _part_of(path)
+    part = part_beside(path)
     try:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
         _move_unless_there(part, path)
@@ -99,7 +100,7 @@ def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) 
         If the disk is too full for both files.
     """
     path = old.path.resolve()  # a link stays a link
-    part = _part_of(path)
+    part = part_beside(path)
     row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True))}
     there = np.fromiter((row_of.get((c.name, text), -1) for c, text in zip(clips, texts, strict=True)), np.int64)
     try:
@@ -114,13 +115,6 @@ def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) 
     new.path = old.path
     old.close()
     return new
-
-
-def _part_of(path: Path) -> Path:
-    """Name a file to build ``path`` in, and remove what processes left there that were killed."""
-    for stale in path.parent.glob(f".{path.name}.*.part"):
-        stale.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _allocate(
