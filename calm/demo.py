@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from calm.classifiers.calm import CALMClassifier
 from calm.classifiers.registry import TITLES
-from calm.classifiers.warned import each_warning_once
 from calm.evaluation.comparison import Comparison, compare
 from calm.evaluation.episodes import draw_episode
 from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights
@@ -20,6 +19,7 @@ from calm.evaluation.scores import Evaluation, evaluate
 from calm.extract import HeadCache, Request, extract_to_cache, find_clips
 from calm.inference.zero_shot import zero_shot
 from calm.sounds import RATE, make_sounds
+from calm.warned import each_warning_once
 
 if TYPE_CHECKING:
     from calm.extract import LALM

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from calm.classifiers.calm import CALMClassifier
-from calm.classifiers.warned import each_warning_once
+from calm.warned import each_warning_once
 
 
 def tune(

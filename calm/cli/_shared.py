@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from calm.terminal import visible
+from calm.warned import each_warning_once
 
 SOME_CLIPS_FAILED = 3
 STOPPED = 130
@@ -36,7 +35,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _one_line_warnings():
+            with each_warning_once(_warn):
                 return command(*args, **kwargs)
         except BrokenPipeError:  # the reader has left, as `head` does
             raise
@@ -49,19 +48,9 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Show each warning's text once, on standard error, without the place in the code that gave it."""
-    told = set()
-
-    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        if str(message) not in told:
-            told.add(str(message))
-            say(f"warning: {message}", err=True)
-
-    with warnings.catch_warnings():  # puts back what it finds
-        warnings.showwarning = show
-        yield
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning without the place in the code that gave it."""
+    say(f"warning: {message}", err=True)
 
 
 def print_json(content: Mapping[str, Any]) -> None:

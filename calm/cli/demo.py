@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from calm.cli._shared import one_line_errors, percent, print_json, print_table
+from calm.cli._shared import one_line_errors, percent, print_json, print_table, say
 
 
 @one_line_errors
@@ -28,7 +28,7 @@ def demo(
     from calm.demo import run_demo
 
     if not json:
-        typer.echo(f"{kinds} kinds of synthesized sound, {clips} clips of each, through {model}")
+        say(f"{kinds} kinds of synthesized sound, {clips} clips of each, through {model}")
     found = run_demo(
         out, model=model, n_classes=kinds, n_per_class=clips, shots=shots, seed=seed, device=device, progress=not json
     )
@@ -45,13 +45,16 @@ def demo(
         return
     rows = [(name, percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in found.accuracy.items()]
     support_sets = next(iter(found.comparison.accuracy.values())).shape[1]
-    typer.echo(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
+    say(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
     print_table(("method", "accuracy", "95 %"), [*rows, ("chance", percent(found.chance), "")], numbers=(1, 2))
     if found.plot is None:
-        typer.echo("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
+        say("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
     else:
-        typer.echo(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
-    typer.echo(
-        "the same on your own clips, in one folder a class:\n"
-        f"  calm extract --model {model} YOUR_CLIPS\n  calm fit --shots {shots}\n  calm predict CLIP"
-    )
+        say(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
+    for line in (
+        "the same on your own clips, in one folder a class:",
+        f"  calm extract --model {model} YOUR_CLIPS",
+        f"  calm fit --shots {shots}",
+        "  calm predict CLIP",
+    ):
+        say(line)

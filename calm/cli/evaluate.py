@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
+from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
 
 _REASONS = {
     "support": "of the support set",
@@ -56,8 +56,8 @@ def evaluate(
         return
     reasons = ", ".join(f"{number} {_REASONS[name]}" for name, number in left_out.items() if number)
     beside = f"; {plural(total, 'clip')} left out: {reasons}" if total else ""
-    typer.echo(f"{classifier} on {plural(result.clips, 'clip')} of {cache}{beside}")
-    typer.echo(
+    say(f"{classifier} on {plural(result.clips, 'clip')} of {cache}{beside}")
+    say(
         f"accuracy {percent(result.accuracy)} ({result.correct} of {result.clips}), "
         f"95 % interval {interval(result.interval)}"
     )
@@ -91,4 +91,4 @@ def _check_labels(labels: list[str], classes: list[Any], classifier: Path, cache
             f"{', '.join(sorted(there))}: there is nothing to compare"
         )
     if unknown:
-        typer.echo(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)
+        say(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)

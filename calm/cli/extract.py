@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from calm.cli._options import takes_groups
-from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json
+from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json, say
 from calm.extract.media.clip import Columns
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
@@ -48,12 +48,12 @@ def extract(
 
     clips = find_clips(data, columns=columns, root=root)
     if not json:
-        typer.echo(_describe(data, clips))
+        say(_describe(data, clips))
     signal.signal(signal.SIGTERM, _stop)  # what a cluster sends first
     try:
         report = extract_to_cache(clips, out, request, progress=not json, **values_of(how))
     except KeyboardInterrupt:
-        typer.echo(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
+        say(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
         raise typer.Exit(STOPPED) from None
     if json:
         print_json(
@@ -71,15 +71,15 @@ def extract(
     else:
         print_failures(report.failures)
         already = "" if report.new == report.done else f", {report.done - report.new} of them already there"
-        typer.echo(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
+        say(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
         if report.cut:
-            typer.echo(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
+            say(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
         if report.silent:
-            typer.echo(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
+            say(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
         if report.failures:
-            typer.echo(f"{plural(report.failed, 'clip')} failed: mend what can be and run this again", err=True)
+            say(f"{plural(report.failed, 'clip')} failed: mend what can be and run this again", err=True)
         elif (shots := _shots([clip.label for clip in clips])) is not None:
-            typer.echo(f"next: calm fit{shots}" + ("" if str(out) == "heads.h5" else f" {out}"))
+            say(f"next: calm fit{shots}" + ("" if str(out) == "heads.h5" else f" {out}"))
     if report.failures:
         raise typer.Exit(SOME_CLIPS_FAILED)
 

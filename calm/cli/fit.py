@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table
+from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -61,11 +61,10 @@ def fit(
     """
     from calm import HeadCache, draw_episode, make_method
     from calm.classifiers.registry import TITLES
-    from calm.classifiers.warned import each_warning_once
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)
-    with HeadCache(cache) as opened, each_warning_once(_warn):
+    with HeadCache(cache) as opened:
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
         changed = f"{TITLES[method]}*" if parameters else TITLES[method]
@@ -96,19 +95,19 @@ def fit(
     drawn = "all that there are" if shots is None else f"{shots} of each class, seed {seed}"
     drawn += ", groups kept apart" if grouped else ""
     support = plural(len(episode.support), "clip")
-    typer.echo(f"support: {support} of {plural(len(classifier.classes_), 'class')} ({drawn})")
+    say(f"support: {support} of {plural(len(classifier.classes_), 'class')} ({drawn})")
     if results:
-        typer.echo(f"accuracy on {plural(len(episode.query), 'other clip')}:")
+        say(f"accuracy on {plural(len(episode.query), 'other clip')}:")
         rows = [(name, percent(result.accuracy), interval(result.interval)) for name, result in results.items()]
         print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
         if parameters:
-            typer.echo("* with " + ", ".join(f"{name}={value!r}" for name, value in parameters.items()))
+            say("* with " + ", ".join(f"{name}={value!r}" for name, value in parameters.items()))
     else:
-        typer.echo("no clips are left to measure accuracy on")
+        say("no clips are left to measure accuracy on")
     if len(classifier.used_heads_) < classifier.n_heads_in_ and layers is not None:
         used = f"{len(classifier.used_heads_)} of {plural(classifier.n_heads_in_, 'head')}"
-        typer.echo(f"uses {used}; predictions need layers 0 to {max(layers)} of {classifier.layers_}")
-    typer.echo(f"wrote {out}; next: calm predict CLIP" + ("" if str(out) == "calm.safetensors" else f" -c {out}"))
+        say(f"uses {used}; predictions need layers 0 to {max(layers)} of {classifier.layers_}")
+    say(f"wrote {out}; next: calm predict CLIP" + ("" if str(out) == "calm.safetensors" else f" -c {out}"))
 
 
 def _parameters(settings: list[str]) -> dict[str, Any]:
@@ -138,10 +137,6 @@ def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[s
     return {name: evaluate(truth, classifier.predict(episode.query)) for name, classifier in classifiers.items()}
 
 
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
-
-
 def _warn_of_gaps(cache: HeadCache) -> None:
     """Say what the support set could not be drawn from."""
     missing = len(cache) - len(cache.done)
@@ -149,4 +144,4 @@ def _warn_of_gaps(cache: HeadCache) -> None:
         never = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
         without = f", and no clip of {', '.join(sorted(never))} is there" if never else ""
         why = "failed or not extracted yet"
-        _warn(f"{missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}")
+        say(f"warning: {missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}", err=True)

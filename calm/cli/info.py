@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from calm.cli._shared import one_line_errors, plural, print_failures, print_json
+from calm.cli._shared import one_line_errors, plural, print_failures, print_json, say
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -83,25 +83,25 @@ def _tell_cache(cache: HeadCache) -> None:
     state += [f"{pending} pending"] if pending else []
     state += [f"{len(facts['failed'])} failed"] if facts["failed"] else []
     size = cache.path.stat().st_size / 1e6
-    typer.echo(f"{cache.path}: a head cache of {plural(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
+    say(f"{cache.path}: a head cache of {plural(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
     numbers = f" (those with attention: {cache.fingerprint.layers})" if cache.fingerprint.layers else ""
-    typer.echo(f"heads     {layers} layers{numbers} × {heads} heads × {dim} dimensions, {cache.storage}")
+    say(f"heads     {layers} layers{numbers} × {heads} heads × {dim} dimensions, {cache.storage}")
     labels = {label: n for label, n in facts["labels"].items() if label}
     if labels:
         smallest, largest = min(labels.values()), max(labels.values())
         each = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
-        typer.echo(f"labels    {plural(len(labels), 'class')} of {each} clips: {', '.join(sorted(labels))}")
+        say(f"labels    {plural(len(labels), 'class')} of {each} clips: {', '.join(sorted(labels))}")
     else:
-        typer.echo("labels    none")
+        say("labels    none")
     splits = {split: n for split, n in facts["splits"].items() if split}
     if splits:
-        typer.echo(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
+        say(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
     if facts["groups"]:
-        typer.echo(f"groups    {facts['groups']}")
+        say(f"groups    {facts['groups']}")
     _tell_extraction(cache.request, cache.fingerprint, cache.prompts.tolist(), cache.made_with.get("revision"))
     versions = {name: v for name, v in cache.made_with.items() if name not in ("revision", "checkpoint")}
     made = ", ".join(f"{name} {number}" for name, number in versions.items())
-    typer.echo(f"made with {made}")
+    say(f"made with {made}")
     print_failures(facts["failed"])
 
 
@@ -123,25 +123,23 @@ def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
 def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
     facts = _classifier_facts(classifier)
     size = file.stat().st_size / 1e6
-    typer.echo(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
-    typer.echo(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
-    typer.echo(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
+    say(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
+    say(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
+    say(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
     used = len(facts["used_heads"])
     some = f", {used} of them used" if used < facts["heads"] else ""
     layers = facts["used_layers"]
     until = f", in layers up to {max(layers)} of {classifier.layers_}" if some and layers is not None else ""
-    typer.echo(f"heads     {facts['heads']} × {facts['dim']} dimensions{some}{until}")
+    say(f"heads     {facts['heads']} × {facts['dim']} dimensions{some}{until}")
     if hasattr(classifier, "head_weights_"):
         weights = classifier.head_weights_.mean(axis=1)
         best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
-        typer.echo(f"weights   {', '.join(best)}")
+        say(f"weights   {', '.join(best)}")
     if not math.isnan(getattr(classifier, "held_out_accuracy_", math.nan)):
-        typer.echo(
-            f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, predicted without them"
-        )
+        say(f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, predicted without them")
     extraction = classifier.extraction_
     if extraction is None:
-        typer.echo("model     unknown: it was fitted on arrays")
+        say("model     unknown: it was fitted on arrays")
     else:
         asked = [] if extraction.text is None else [extraction.text]
         _tell_extraction(extraction.request, extraction.fingerprint, asked, extraction.request.revision)
@@ -150,18 +148,18 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
 def _tell_extraction(request: Request, fingerprint: Fingerprint, asked: list[str], commit: str | None) -> None:
     at = f" at {commit}" if commit else ""
     bits = f", {fingerprint.quantize}" if fingerprint.quantize else ""
-    typer.echo(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}{bits}")
-    typer.echo(f"prompt    {fingerprint.prompt!r}")
+    say(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}{bits}")
+    say(f"prompt    {fingerprint.prompt!r}")
     if len(asked) == 1:
-        typer.echo(f"asked     {asked[0]!r}")
+        say(f"asked     {asked[0]!r}")
     else:
         many = f"{len(asked)} different texts, {asked[0]!r} first" if asked else "different texts"
-        typer.echo(f"asked     {many}: clips have questions or options of their own")
+        say(f"asked     {many}: clips have questions or options of their own")
     position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
-    typer.echo(f"position  {position}")
+    say(f"position  {position}")
     cut = f"the first {fingerprint.max_seconds:g} s" if math.isfinite(fingerprint.max_seconds) else "whole clips"
     if fingerprint.modality != "visual":
-        typer.echo(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
+        say(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
     if fingerprint.modality != "audio":
         side = round(fingerprint.max_pixels**0.5)
-        typer.echo(f"pictures  {fingerprint.fps:g} a second of up to {side} × {side} pixels, {cut}")
+        say(f"pictures  {fingerprint.fps:g} a second of up to {side} × {side} pixels, {cut}")

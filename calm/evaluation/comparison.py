@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.registry import TITLES, make_method
-from calm.classifiers.warned import each_warning_once
 from calm.evaluation.episodes import draw_episode
 from calm.extract import HeadCache
+from calm.warned import each_warning_once
 
 
 @dataclass(frozen=True)

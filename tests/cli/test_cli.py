@@ -371,3 +371,18 @@ def test_asking_for_help_imports_nothing_heavy() -> None:
 def test_the_fitter_and_the_readers_do_not_import_torch() -> None:
     code = "from calm import CALMClassifier, SAVClassifier, HeadCache, HeadExtractor, load, find_clips, evaluate"
     assert not modules_after(code) & {"torch", "transformers", "matplotlib"}
+
+
+def test_labels_and_names_of_other_people_move_no_cursor(tmp_path: Path) -> None:
+    evil = "do\x1b[2Jg\nerror: not"
+    for label, pitch in ((evil, 300), ("rain", 2000)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(4):
+            soundfile.write(tmp_path / "data" / label / f"{i}.wav", tone(pitch, seed=i), 16000)
+    (tmp_path / "data" / evil / "text\u202e.wav").write_text("no audio")
+    commands = (["extract", "--model", "tiny", "data"], ["fit", "--shots", "2"], ["evaluate"], ["info"])
+    commands += (["info", "calm.safetensors"], ["predict", f"data/{evil}/0.wav"])
+    for command in commands:
+        result = calm(*command)
+        assert "\x1b[2J" not in result.output and "\u202e" not in result.output
+        assert not any(line.startswith("error: not") for line in result.output.splitlines())

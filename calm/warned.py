@@ -1,4 +1,4 @@
-"""Warnings that many fits give alike."""
+"""Warnings that many calls give alike."""
 
 from __future__ import annotations
 
