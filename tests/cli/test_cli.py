@@ -380,8 +380,8 @@ def test_labels_and_names_of_other_people_move_no_cursor(tmp_path: Path) -> None
         for i in range(4):
             soundfile.write(tmp_path / "data" / label / f"{i}.wav", tone(pitch, seed=i), 16000)
     (tmp_path / "data" / evil / "text\u202e.wav").write_text("no audio")
-    commands = (["extract", "--model", "tiny", "data"], ["fit", "--shots", "2"], ["evaluate"], ["info"])
-    commands += (["info", "calm.safetensors"], ["predict", f"data/{evil}/0.wav"])
+    commands = [["extract", "--model", "tiny", "data"], ["fit", "--shots", "2"], ["evaluate"], ["info"]]
+    commands += [["info", "calm.safetensors"], ["predict", f"data/{evil}/0.wav"]]
     for command in commands:
         result = calm(*command)
         assert "\x1b[2J" not in result.output and "\u202e" not in result.output
