@@ -4,8 +4,8 @@
     python benchmarks/head_vectors.py ../shared/esc10 kinds/ && python benchmarks/accuracy.py kinds/*.npz
     python benchmarks/accuracy.py kinds/*.npz --variants          # what was tried inside CALM
 
-Every method sees the same support sets, whose groups (folds, speakers) are never queried. The interval of a mean, and
-of CALM's mean lead over another method, is Student's over support sets at 95 %.
+Every method sees the same support sets and their groups (folds, speakers), which are never queried. The interval of a
+mean, and of CALM's mean lead over another method, is Student's over support sets at 95 %.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main() -> None:
             for seed in range(args.seeds):
                 support, query = draw_support(y, shots, groups=groups, seed=seed)
                 for number, (name, method) in enumerate(methods.items()):
-                    clf = clone(method).fit(X[support], y[support])
+                    clf = clone(method).fit(X[support], y[support], groups=groups[support])
                     p = np.asarray(clf.predict_proba(X[query]))
                     accuracy[number, at, seed] = 100 * (p.argmax(axis=1) == y[query]).mean()
                     calibration[name][at].append(errors_of_calibration(clf, X[query], y[query], p))

@@ -14,15 +14,20 @@ PATTERNS = (
 
 #: Strokes of what is struck, in patterns that have no speed: a roll, and rows that grow or fade.
 _STROKES_A_SECOND = {"steady": 14.0, "swelling": 5.0, "fading": 5.0}
+#: What sounds now and then may do so while a pattern is silent: it is drawn again then.
+_TRIES, _AUDIBLE = 20, 0.02
 _LONGEST_STROKE = 4 * RATE  #: samples; what is struck has died away by then
 
 
 def play(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
     """Let a source sound in a pattern of ``rate`` events a second, for ``n`` samples."""
-    make = SOURCES[source]
     if source in STRUCK:
         return _strike(rng, source, pattern, pitch, rate, n)
-    return make(rng, pitch, n) * _envelope(rng, pattern, rate, n)
+    for _ in range(_TRIES):
+        wave = SOURCES[source](rng, pitch, n) * _envelope(rng, pattern, rate, n)
+        if np.abs(wave).max(initial=0.0) > _AUDIBLE:
+            break
+    return wave
 
 
 def _strike(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
