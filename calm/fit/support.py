@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -82,12 +84,40 @@ def split_by_group(y: ArrayLike, groups: ArrayLike, shots: int, seed: int | np.r
     rng = np.random.default_rng(seed)
     _, class_of = np.unique(np.asarray(y), return_inverse=True)
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
-    clips = np.zeros((len(names), class_of.max() + 1), dtype=np.int64)  # of each group and class
-    np.add.at(clips, (group_of, class_of), 1)
-    missing = np.full(clips.shape[1], shots)
-    chosen = np.zeros(len(names), dtype=bool)
-    for group in rng.permutation(len(names)):
-        if (missing[clips[group] > 0] > 0).any():
-            chosen[group] = True
-            missing -= clips[group]
-    return chosen[group_of]
+    turn = np.empty(len(names), dtype=np.int64)  # when each group is looked at
+    turn[rng.permutation(len(names))] = np.arange(len(names))
+    chosen = _choose_turns(class_of, turn[group_of], shots)
+    return chosen[turn[group_of]]
+
+
+def _choose_turns(class_of: NDArray[np.int64], turn_of: NDArray[np.int64], shots: int) -> NDArray[np.bool_]:
+    """Go through groups in turn, and choose those that bring a class which is still short.
+
+    Groups that bring no such class are never looked at: the next one of each class is kept in a heap.
+
+    Parameters
+    ----------
+    class_of, turn_of : arrays of int (n,)
+        Of each clip: its class, and the turn of its group.
+    shots : int
+
+    Returns
+    -------
+    array of bool (groups,)
+        By turn.
+    """
+    by_class, by_turn = np.lexsort((turn_of, class_of)), np.argsort(turn_of, kind="stable")
+    turns = np.split(turn_of[by_class], np.cumsum(np.bincount(class_of))[:-1])  # of each class, ascending
+    ends = np.cumsum(np.bincount(turn_of))
+    missing, chosen = np.full(len(turns), shots), np.zeros(len(ends), dtype=bool)
+    coming = [(int(of_class[0]), c) for c, of_class in enumerate(turns)]
+    heapq.heapify(coming)
+    while coming:
+        turn, c = heapq.heappop(coming)
+        if missing[c] > 0 and not chosen[turn]:
+            chosen[turn] = True
+            np.subtract.at(missing, class_of[by_turn[ends[turn - 1] if turn else 0 : ends[turn]]], 1)
+        after = int(np.searchsorted(turns[c], turn, side="right"))
+        if missing[c] > 0 and after < len(turns[c]):
+            heapq.heappush(coming, (int(turns[c][after]), c))
+    return chosen

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calm.fit import draw_support
+from calm.fit import draw_support, split_by_group
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -53,3 +53,22 @@ def test_classes_with_fewer_clips_than_shots_are_named() -> None:
 def test_zero_shots_are_refused() -> None:
     with pytest.raises(ValueError, match="shots must be at least 1"):
         draw_support([0, 1], 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=60),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
+@settings(deadline=None)
+def test_groups_are_chosen_as_by_looking_at_each_in_turn(clips: list[tuple[int, int]], shots: int, seed: int) -> None:
+    y, groups = np.array(clips).T
+    names, group_of = np.unique(groups, return_inverse=True)
+    missing, chosen = dict.fromkeys(np.unique(y).tolist(), shots), set[int]()
+    for group in np.random.default_rng(seed).permutation(len(names)).tolist():
+        own = y[group_of == group].tolist()
+        if any(missing[c] > 0 for c in own):
+            chosen.add(group)
+            for c in own:
+                missing[c] -= 1
+    np.testing.assert_array_equal(split_by_group(y, groups, shots, seed), np.isin(group_of, list(chosen)))
