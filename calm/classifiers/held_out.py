@@ -73,8 +73,8 @@ def by_group_or_clip(
 
 
 _TOO_FEW_GROUPS = (
-    "the support set has too few groups to hold any out: clips are held out one by one, so what is chosen and foretold "
-    "by them is too sure of groups not heard before"
+    "the support set has too few groups to hold any out: clips are held out one by one instead, and held-out accuracy, "
+    "probabilities and rejection may be too optimistic for new groups"
 )
 
 
