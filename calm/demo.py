@@ -116,7 +116,7 @@ def run_demo(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already: remove it, or name another folder")
-    request = Request.of(model, device=device)
+    request = Request(model, device=device)
     lalm = request.load()
     sounds = write_sounds(out / "sounds", *make_sounds(n_classes, n_per_class, seed=seed))
     extract_to_cache(find_clips(sounds), out / "heads.h5", request, lalm=lalm, progress=progress)

@@ -6,7 +6,8 @@ stands for the options in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -24,10 +25,16 @@ class Option:
     about: str  #: one or two sentences
     flags: tuple[str, ...]  #: on the command line, where not made from the name
     least: float | None  #: the smallest value
+    choices: tuple[str, ...] | None  #: the only values
 
 
 def option(
-    default: Any = MISSING, *, about: str, flags: tuple[str, ...] = (), least: float | None = None, compare: bool = True
+    default: Any = MISSING,
+    *,
+    about: str,
+    flags: tuple[str, ...] = (),
+    least: float | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> Any:
     """Declare a field of a dataclass as an option.
 
@@ -40,11 +47,18 @@ def option(
     flags : tuple of str, default=()
         What it is called on the command line: ``--name-of-the-field`` unless given.
     least : float, default=None
-        The smallest value that the command line takes.
-    compare : bool, default=True
-        Whether two groups that differ here are unequal.
+        The smallest value that is taken.
+    choices : tuple of str, default=None
+        The only values that are taken.
     """
-    return field(default=default, compare=compare, metadata={"about": about, "flags": flags, "least": least})
+    told = {"about": about, "flags": flags, "least": least, "choices": choices}
+    return field(default=default, metadata=told)
+
+
+def same_option(group: type, name: str) -> Any:
+    """Declare a field as the option of another group, described there."""
+    declared = next(declared for declared in fields(group) if declared.name == name)
+    return field(default=declared.default, metadata=declared.metadata)
 
 
 def options_of(*groups: type) -> dict[str, Option]:
@@ -72,16 +86,13 @@ def _each(group: type) -> Iterator[Option]:
 
 def _option(declared: Field[Any], annotation: Any) -> Option:
     told = declared.metadata
-    return Option(declared.name, annotation, declared.default, told["about"], told["flags"], told["least"])
+    how = told["flags"], told["least"], told["choices"]
+    return Option(declared.name, annotation, declared.default, told["about"], *how)
 
 
 def is_group(annotation: Any) -> bool:
     """Tell whether an annotation is a dataclass that holds options."""
-    return (
-        isinstance(annotation, type)
-        and is_dataclass(annotation)
-        and any("about" in declared.metadata or is_dataclass(declared.type) for declared in fields(annotation))
-    )
+    return isinstance(annotation, type) and is_dataclass(annotation) and any(_each(annotation))
 
 
 def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
@@ -111,6 +122,40 @@ def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     return group(**given)
 
 
+def check_values(group: Any) -> None:
+    """Check the options of a group, each by its own declaration: its type, its smallest value, its choices.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another type, or a part of the group is none.
+    ValueError
+        If it is too small, or none of the choices.
+    """
+    hints = get_type_hints(type(group))
+    for declared in fields(group):
+        value, annotation = getattr(group, declared.name), hints[declared.name]
+        if is_group(annotation):
+            if not isinstance(value, annotation):
+                raise TypeError(f"{declared.name} must be a {annotation.__name__}, got {value!r}")
+        elif "about" in declared.metadata:
+            _check_value(_option(declared, annotation), value)
+
+
+def _check_value(one: Option, value: Any) -> None:
+    kinds = getattr(one.type, "__args__", (one.type,))
+    if value is None and type(None) in kinds:
+        return
+    taken = (*kinds, int) if float in kinds else kinds
+    if not isinstance(value, taken) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{one.name} must be {type_words(one.type)}, got {value!r}")
+    if one.choices is not None and value not in one.choices:
+        *first, last = one.choices
+        raise ValueError(f"{one.name} must be {', '.join(first)} or {last}, got {value!r}")
+    if one.least is not None and not value >= one.least:
+        raise ValueError(f"{one.name} must be at least {one.least:g}, got {value!r}")
+
+
 def values_of(group: Any) -> dict[str, Any]:
     """Return the values of all options of a group, those of the groups in it among them, by name."""
     found: dict[str, Any] = {}
@@ -123,25 +168,31 @@ def values_of(group: Any) -> dict[str, Any]:
     return found
 
 
-def documented(*groups: type, indent: int = 4) -> Callable[[Documented], Documented]:
-    """Put the descriptions of options in the place of ``{options}`` in a docstring.
+def documented(*groups: type, leave_out: Collection[str] = ()) -> Callable[[Documented], Documented]:
+    """Put the descriptions of options in the place of the line ``{options}`` of a docstring.
 
     Parameters
     ----------
     *groups : type
-    indent : int, default=4
-        Of the docstring.
+        The decorated class itself, unless given.
+    leave_out : collection of str, default=()
+        Options that are not described there.
     """
 
     def decorate(documented_thing: Documented) -> Documented:
+        described_groups: tuple[Any, ...] = groups or (documented_thing,)
         text = documented_thing.__doc__ or ""
-        documented_thing.__doc__ = text.replace("{options}", numpy_docs(*groups, indent=indent))
+        found = re.search(r"^( *)\{options\}$", text, re.MULTILINE)
+        if found is None:
+            return documented_thing  # docstrings are stripped, as python -OO does
+        described = numpy_docs(*described_groups, indent=len(found[1]), leave_out=leave_out)
+        documented_thing.__doc__ = text[: found.start()] + found[1] + described + text[found.end() :]
         return documented_thing
 
     return decorate
 
 
-def numpy_docs(*groups: type, indent: int = 0) -> str:
+def numpy_docs(*groups: type, indent: int = 0, leave_out: Collection[str] = ()) -> str:
     """Describe options as NumPy's docstrings do.
 
     Examples
@@ -155,8 +206,11 @@ def numpy_docs(*groups: type, indent: int = 0) -> str:
     """
     lines = []
     for one in options_of(*groups).values():
+        if one.name in leave_out:
+            continue
         default = "" if one.default is MISSING else f", default={one.default!r}"
-        lines += [f"{one.name} : {type_words(one.type)}{default}", f"    {one.about}"]
+        kind = type_words(one.type) if one.choices is None else "{" + ", ".join(map(repr, one.choices)) + "}"
+        lines += [f"{one.name} : {kind}{default}", f"    {one.about}"]
     return f"\n{' ' * indent}".join(lines)
 
 

@@ -24,7 +24,7 @@ clips = find_clips(args.data)
 methods = ("calm", "sav", "linear-probe")
 rows = []
 for modality in ("audio", "visual", "audio-visual"):
-    request = Request.of(args.model, modality=modality, fps=None if modality == "audio" else args.fps)
+    request = Request(args.model, modality=modality, fps=None if modality == "audio" else args.fps)
     report = extract_to_cache(clips, args.out / f"{modality}.h5", request, progress=True)
     for name, reason in report.failures.items():
         print(f"{name}: {reason}")

@@ -53,7 +53,7 @@ def test_a_cache_of_version_1_is_not_gone_on_with(old: Path) -> None:
     clips = find_clips([tone(300)])
     for path in (old / "version1.h5", old / "version1.h5"):
         with pytest.raises(ValueError, match="extract again") as refused:
-            extract_to_cache(clips, path, Request.of("tiny", device="cpu"), prune=True)
+            extract_to_cache(clips, path, Request("tiny", device="cpu"), prune=True)
         assert "\n" not in str(refused.value)
     assert (old / "version1.h5").read_bytes() == (DATA / "version1.h5").read_bytes()
 

@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from calm.options import option
+from calm.options import check_values, option
 
 #: Asked by modality, where neither the user nor the clip has a question.
 QUESTIONS = {
@@ -41,11 +41,14 @@ class Prompt:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         try:
-            fields = {field for _, field, _, _ in string.Formatter().parse(self.template) if field is not None}
+            parts = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
         except ValueError as error:
             raise ValueError(f"prompt template {self.template!r}: {error}") from error
-        unknown = fields - {"question", "options"}
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError(f"prompt template {self.template!r}: {{question}} and {{options}} take no format")
+        unknown = {str(field) for _, field, _, _ in parts} - {"question", "options"}
         if unknown:
             named = ", ".join("{" + field + "}" for field in sorted(unknown))
             raise ValueError(f"prompt template {self.template!r} holds {named}; only {{question}} and {{options}} fill")

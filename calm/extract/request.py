@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from calm.extract.models.placement import Placement
+from calm.extract.models.placement import Loading, Placement
 from calm.extract.prompt import QUESTIONS, Prompt
 from calm.extract.senses import Senses
-from calm.options import make_group, option, values_of
+from calm.options import check_values, documented, option, options_of, same_option, values_of
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
 
 
-@dataclass(frozen=True)
+@documented()
+@dataclass(frozen=True, init=False)
 class Request:
     """Which model is asked what, about what of a clip.
 
-    :meth:`of` takes the options of the prompt, the senses and the placement side by side.
+    Its parts are given whole, or by their options side by side.
+
+    Parameters
+    ----------
+    prompt : Prompt, default=Prompt()
+    senses : Senses, default=Senses()
+    placement : Placement, default=Placement()
+        Where the model runs. It is neither compared nor stored.
+    {options}
+
+    Raises
+    ------
+    TypeError
+        If there is no such option, it is of another type, or a part is given whole and by an option too.
+    ValueError
+        If an option has a value that it cannot have.
 
     Examples
     --------
-    >>> Request("qwen2.5-omni", senses=Senses("audio-visual")).prompt.question
-    'What is seen and heard in this video?'
-    >>> Request.of("qwen2.5-omni", modality="audio-visual") == Request("qwen2.5-omni", senses=Senses("audio-visual"))
+    >>> request = Request("qwen2.5-omni", modality="audio-visual", device="cpu")
+    >>> request == Request("qwen2.5-omni", senses=Senses("audio-visual"))
     True
+    >>> request.prompt.question
+    'What is seen and heard in this video?'
     """
 
     model: str = option(
@@ -41,60 +59,70 @@ class Request:
     max_seconds: float | None = option(
         None, about="Clips are cut there; at the end of the model's window unless given.", least=0.1
     )
-    revision: str | None = option(None, about="Branch, tag or commit of a hub model.")
-    dtype: str | None = option(
-        None,
-        about="Precision of the computation: float32, bfloat16 or float16. By the device unless given.",
-    )
-    quantize: str | None = option(
-        None,
-        about="int8 or nf4: weights of linear layers in 8 or 4 bits, which take less memory (extra quantize).",
-    )
+    revision: str | None = same_option(Loading, "revision")
+    dtype: str | None = same_option(Loading, "dtype")
+    quantize: str | None = same_option(Loading, "quantize")
     placement: Placement = field(default_factory=Placement, compare=False)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        prompt: Prompt | None = None,
+        senses: Senses | None = None,
+        placement: Placement | None = None,
+        **options: Any,
+    ) -> None:
+        unknown = sorted(set(options) - set(options_of(Request)))
+        if unknown:
+            raise TypeError(f"Request has no option {', '.join(unknown)}; it has {', '.join(options_of(Request))}")
+        values: dict[str, Any] = {"model": model}
+        for name, group, part in (
+            ("prompt", Prompt, prompt),
+            ("senses", Senses, senses),
+            ("placement", Placement, placement),
+        ):
+            own = {option: options[option] for option in options_of(group) if option in options}
+            if part is not None and own:
+                raise TypeError(f"give {name} whole, or {', '.join(own)}, not both")
+            values[name] = group(**own) if part is None else part
+        for declared in fields(self):
+            if declared.name not in values:
+                values[declared.name] = options.get(declared.name, declared.default)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        check_values(self)
+        self._resolve()
+
+    def _resolve(self) -> None:
+        """Fill in what follows from the rest."""
         if self.max_seconds == math.inf:  # no limit but the window's
             object.__setattr__(self, "max_seconds", None)
+        object.__setattr__(self, "_asked", self.prompt)
         if self.prompt.question is None:
-            asked = replace(self.prompt, question=QUESTIONS[self.senses.modality])
-            object.__setattr__(self, "prompt", asked)
-
-    @classmethod
-    def of(cls, model: str, **options: Any) -> Self:
-        """Make a request from options side by side, those of its parts among them.
-
-        Parameters
-        ----------
-        model : str
-        **options
-            Of :class:`Request`, :class:`calm.extract.Prompt`, :class:`calm.extract.Senses` and
-            :class:`calm.extract.Placement`.
-
-        Raises
-        ------
-        TypeError
-            If there is no such option.
-        ValueError
-            If an option has a value that it cannot have.
-        """
-        return make_group(cls, {"model": model, **options})
+            object.__setattr__(self, "prompt", replace(self.prompt, question=QUESTIONS[self.senses.modality]))
 
     def load(self) -> LALM:
         """Load the model; see :func:`calm.extract.load_lalm`."""
         from calm.extract.models.loading import load_lalm
 
-        where = values_of(self.placement)
-        return load_lalm(self.model, revision=self.revision, dtype=self.dtype, quantize=self.quantize, **where)
+        how = {option: getattr(self, option) for option in options_of(Loading)}
+        return load_lalm(self.model, **how, **values_of(self.placement))
 
     def changed(self, **options: Any) -> Self:
-        """Return this request with other values of some options, those of its parts among them."""
-        return make_group(type(self), {**values_of(self), **options})
+        """Return this request with other values of some options, those of its parts among them.
+
+        What follows from the options, such as the question that is asked of a video, follows anew.
+        """
+        known = values_of(self) | values_of(self.__dict__["_asked"])
+        if options.get("modality", known["modality"]) != known["modality"]:
+            known |= {"fps": None, "max_pixels": None}
+        return type(self)(**(known | options))
 
     @property
     def options(self) -> dict[str, Any]:
         """The options that decide on head vectors, by name: all but those of the placement."""
-        placed = values_of(self.placement)
-        return {name: value for name, value in values_of(self).items() if name not in placed}
+        return {name: value for name, value in values_of(self).items() if name not in options_of(Placement)}
 
     def to_json(self) -> str:
         """Write down the options that decide on head vectors. The placement is not written: it is the machine's."""
@@ -124,22 +152,14 @@ class Request:
             If they are not the options that :attr:`options` has, each of its type.
         """
         try:
-            return make_group(cls, msgspec.structs.asdict(msgspec.convert(options, type=_Options)))
-        except ValueError as error:  # msgspec's are such
+            return cls(**msgspec.structs.asdict(msgspec.convert(options, type=_stored_options())))
+        except (ValueError, TypeError) as error:  # msgspec's are ValueErrors
             raise ValueError(f"its request cannot be read: {error}") from error
 
 
-class _Options(msgspec.Struct, forbid_unknown_fields=True):
-    """A request as it is stored, side by side; options that came later may be missing."""
-
-    model: str
-    revision: str | None = None
-    dtype: str | None = None
-    quantize: str | None = None
-    template: str = Prompt.template
-    question: str | None = None
-    modality: str = "audio"
-    fps: float | None = None
-    max_pixels: int | None = None
-    tokens: int = 1
-    max_seconds: float | None = None
+@cache
+def _stored_options() -> type[msgspec.Struct]:
+    """Make the schema of a stored request: its options side by side, of which those that came later may be missing."""
+    declared = [one for name, one in options_of(Request).items() if name not in options_of(Placement)]
+    entries = [(one.name, one.type, msgspec.NODEFAULT if one.default is MISSING else one.default) for one in declared]
+    return msgspec.defstruct("StoredRequest", entries, forbid_unknown_fields=True)

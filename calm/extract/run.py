@@ -115,8 +115,6 @@ def extract_to_cache(
     path, how = Path(path), make_group(RunOptions, options)
     if not clips:
         raise ValueError("no clips to extract")
-    if how.storage not in ("float16", "float32"):
-        raise ValueError(f"storage must be float16 or float32, got {how.storage!r}")
     if request.senses.sees:
         need_av()  # told before a model is loaded
     texts = prompt_texts(clips, request.prompt)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calm.options import option
+from calm.extract.forward.batch_size import Batching
+from calm.options import check_values, option, same_option
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """How an extraction goes about its work."""
 
-    storage: str = option("float16", about="float16 or float32, of the cache.")
-    batch_size: int | None = option(None, about="Clips a forward pass; as many as fit unless given.", least=1)
-    workers: int | None = option(
-        None, about="Threads that decode, and compute features, ahead of the model; by the number of cores.", least=1
-    )
+    storage: str = option("float16", about="Precision of the cache.", choices=("float16", "float32"))
+    batch_size: int | None = same_option(Batching, "batch_size")
+    workers: int | None = same_option(Batching, "workers")
     strict: bool = option(False, about="Stop at the first clip that fails.")
     prune: bool = option(False, about="Drop clips from the cache that are gone from the data.")
+
+    def __post_init__(self) -> None:
+        check_values(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calm.options import option
+from calm.options import check_values, option
 
 MODALITIES = ("audio", "visual", "audio-visual")
 
@@ -36,7 +36,7 @@ class Senses:
     (True, False, 2.0)
     """
 
-    modality: str = option("audio", about="What of a clip goes into the model: audio, visual or audio-visual.")
+    modality: str = option("audio", about="What of a clip goes into the model.", choices=MODALITIES)
     fps: float | None = option(
         None, about="Frames taken of each second of a video; 2 unless given, where there are pictures."
     )
@@ -45,8 +45,7 @@ class Senses:
     )
 
     def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise ValueError(f"modality must be audio, visual or audio-visual, got {self.modality!r}")
+        check_values(self)
         if not self.sees:
             if self.fps is not None or self.max_pixels is not None:
                 raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")

@@ -115,7 +115,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         clips = find_clips(list(X))
         options = self.get_params(deep=False)
         batch_size = options.pop("batch_size")
-        request = Request.of(**options)
+        request = Request(**options)
         texts = prompt_texts(clips, request.prompt)
         lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
         asked = request.changed(revision=lalm.commit or request.revision, dtype=lalm.dtype)

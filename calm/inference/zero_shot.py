@@ -98,7 +98,7 @@ def zero_shot(
     size = BatchSize(_CLIPS if batch_size is None else batch_size)
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    request = Request.of(lalm.name, **{"template": OPTIONS_TEMPLATE, **options})
+    request = Request(lalm.name, **{"template": OPTIONS_TEMPLATE, **options})
     texts = [request.prompt.text(clip.question, names) for clip in found]
     feed = Feed(
         lalm.builder,

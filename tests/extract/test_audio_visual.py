@@ -147,7 +147,7 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     (tmp_path / "data" / "dark" / "mute.mkv").write_bytes(
         write_video(tmp_path / "mute.mkv", made(0)[0], 4).read_bytes()
     )
-    request = Request.of(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
+    request = Request(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
     clips = find_clips(tmp_path / "data")
     report = extract_to_cache(clips, tmp_path / "h.h5", request, lalm=lalm)
     assert report.failures == {"dark/mute.mkv": "no sound in it"}
@@ -161,8 +161,8 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     prediction = predict_audio(load(tmp_path / "c.safetensors"), readable, lalm=lalm)
     assert prediction.labels.tolist() == [clip.label for clip in readable]
     with pytest.raises(ValueError, match=r"differ in fps \(4\.0 in .*h\.h5, 2\.0 in this run\)"):
-        extract_to_cache(clips, tmp_path / "h.h5", Request.of(lalm.name, modality="audio-visual", max_pixels=1024))
-    seen = extract_to_cache(clips, tmp_path / "v.h5", Request.of(lalm.name, modality="visual", fps=4.0), lalm=lalm)
+        extract_to_cache(clips, tmp_path / "h.h5", Request(lalm.name, modality="audio-visual", max_pixels=1024))
+    seen = extract_to_cache(clips, tmp_path / "v.h5", Request(lalm.name, modality="visual", fps=4.0), lalm=lalm)
     assert (seen.failures, seen.done, seen.silent) == ({}, 9, 0)
 
 

@@ -36,22 +36,23 @@ def test_a_request_is_stored_and_read_back_without_its_placement(request: Reques
     assert again == request
     assert again.placement == Placement()
     assert "trust_remote_code" not in request.to_json() and "device" not in request.options
-    assert Request.of(**request.options) == request and request.changed() == request
+    assert Request(**request.options) == request and request.changed() == request
 
 
 def test_options_are_taken_side_by_side() -> None:
-    request = Request.of("m", question="Hm?", modality="visual", fps=4.0, tokens=2, device="cpu", dtype="float16")
+    request = Request("m", question="Hm?", modality="visual", fps=4.0, tokens=2, device="cpu", dtype="float16")
     senses = Senses("visual", fps=4.0)
-    expected = Request("m", Prompt(question="Hm?"), senses, 2, dtype="float16", placement=Placement("cpu"))
+    prompt, place = Prompt(question="Hm?"), Placement("cpu")
+    expected = Request("m", prompt=prompt, senses=senses, tokens=2, dtype="float16", placement=place)
     assert request == expected and request.placement == expected.placement
     with pytest.raises(TypeError, match="Request has no option colour"):
-        Request.of("m", colour="red")
+        Request("m", colour="red")
 
 
 def test_a_request_of_an_earlier_calm_is_read() -> None:
     stored = '{"model": "tiny", "revision": null, "dtype": null, "template": "{question}", "question": "Hm?"'
     stored += ', "tokens": 1, "max_seconds": null}'
-    assert Request.from_json(stored) == Request.of("tiny", question="Hm?")
+    assert Request.from_json(stored) == Request("tiny", question="Hm?")
 
 
 @pytest.mark.parametrize(
@@ -88,15 +89,15 @@ def test_what_is_no_request_is_refused_in_one_line(stored: Any) -> None:
     ids=str,
 )
 def test_a_loaded_model_that_is_not_the_one_asked_for_is_refused(
-    tiny: LALM, tmp_path: Path, changes: dict[str, str], message: str
+    tiny: LALM, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    request = Request.of(**{"model": "tiny", **changes})
+    request = Request(**{"model": "tiny", **changes})
     with pytest.raises(ValueError, match=message):
         extract_to_cache(find_clips([noise(0.5)]), tmp_path / "heads.h5", request, lalm=tiny)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
-    assert Request.of("tiny", device="cpu").load().weights_digest == tiny.weights_digest
+    assert Request("tiny", device="cpu").load().weights_digest == tiny.weights_digest
     assert fingerprint_of(tiny, Request("tiny", dtype="float32")).dtype == "float32"
     assert np.isfinite(fingerprint_of(tiny, Request("tiny")).max_seconds)

@@ -275,7 +275,7 @@ def test_another_model_is_refused_whatever_it_is_called(begun: tuple[Path, Path]
 def test_the_same_model_under_another_name_goes_on(begun: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
     tiny.model.save_pretrained(tmp_path / "copy")
     tiny.processor.save_pretrained(tmp_path / "copy")
-    report = extract_to_cache(find_clips(begun[0]), begun[1], Request.of(str(tmp_path / "copy"), device="cpu"))
+    report = extract_to_cache(find_clips(begun[0]), begun[1], Request(str(tmp_path / "copy"), device="cpu"))
     assert (report.done, report.new) == (4, 0)
 
 
@@ -345,7 +345,7 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
     folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(begun[0])
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    request = Request.of(str(folder), device="cpu")
+    request = Request(str(folder), device="cpu")
     extract_to_cache(clips, path, request)
     assert extract_to_cache(clips, path, request.changed(device="nowhere")).new == 0
     with torch.no_grad():
@@ -425,7 +425,7 @@ def test_clips_of_about_one_length_go_together_and_come_back_in_their_order(tiny
 def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_folder: Maker) -> None:
     unwritable = Path("/proc")
     with pytest.raises(OSError, match="cannot write into /proc"):
-        extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request.of("tiny", device="nowhere"))
+        extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request("tiny", device="nowhere"))
 
 
 def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:

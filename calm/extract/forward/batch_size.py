@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from calm.options import check_values, option
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How many clips go through at once, and how many threads prepare them."""
+
+    batch_size: int | None = option(
+        None,
+        about="Clips a forward pass, fewer from where memory is short. Unless given, as many as a GPU holds, up to 64, "
+        "and 8 on a CPU.",
+        least=1,
+    )
+    workers: int | None = option(
+        None,
+        about="Threads that decode, resample and compute features ahead of the model. Unless given, a third of the "
+        "cores beside a CPU's model, and one a core, up to 8, beside a GPU.",
+        least=1,
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
 
 #: A batch is doubled up to here, and only where what it took so far is less than this share of what is left.
 _MOST_CLIPS, _SHARE_OF_FREE = 64, 0.9

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from calm.extract.forward.batch_size import BatchSize
+from calm.extract.forward.batch_size import Batching, BatchSize
 from calm.extract.forward.feed import Batch, Feed
 from calm.extract.forward.passes import passes
 from calm.extract.media.clip import Clip
 from calm.extract.models.lalm import LALM
 from calm.extract.result import ClipResult
 from calm.extract.senses import SOUND_ALONE, Senses
+from calm.options import documented, make_group
 
 if TYPE_CHECKING:
     from calm.extract.forward.arriving import Arriving
 
 
+@documented(Batching)
 def head_vectors(
     lalm: LALM,
     clips: Sequence[Clip],
@@ -27,8 +29,7 @@ def head_vectors(
     max_seconds: float | None = None,
     layers: Sequence[int] | None = None,
     rows: Sequence[int] | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
+    **batching: Any,
 ) -> Iterator[list[ClipResult]]:
     """Send clips through a model, batch by batch.
 
@@ -51,12 +52,7 @@ def head_vectors(
         Only these layers, which saves the layers after them; all unless given.
     rows : sequence of int, default=None
         Only these clips, in the batches they would have been in with all others; all unless given.
-    batch_size : int, default=None
-        Clips a forward pass: fewer from where memory was short. As many as a GPU holds, up to 64, unless given; 8 on
-        a CPU.
-    workers : int, default=None
-        Threads that decode, resample and compute features ahead of the model; one a core, up to 8, for a GPU, and on a
-        CPU a third of the cores, unless given.
+    {options}
 
     Yields
     ------
@@ -78,6 +74,9 @@ def head_vectors(
     >>> result.value.shape
     (6, 8, 32)
     """
+    how = make_group(Batching, batching)
+    if len(texts) != len(clips):
+        raise ValueError(f"{len(clips)} clips, but {len(texts)} texts")
     from calm.extract.forward.arriving import Arriving
     from calm.extract.forward.prefix import SharedPrefixes
     from calm.extract.forward.recorder import record_heads
@@ -98,4 +97,4 @@ def head_vectors(
         model = lalm.model_for(inputs)
         return Arriving(record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix))
 
-    return passes(feed, BatchSize(batch_size), record, rows=rows, workers=workers)
+    return passes(feed, BatchSize(how.batch_size), record, rows=rows, workers=how.workers)

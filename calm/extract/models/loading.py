@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,37 +12,27 @@ from calm.extract.models.inputs import InputBuilder
 from calm.extract.models.lalm import LALM
 from calm.extract.models.memory import check_fits, count_weights
 from calm.extract.models.names import checkpoint_of, commit_of
-from calm.extract.models.placement import Placement, usual_dtype
+from calm.extract.models.placement import Loading, Placement, usual_dtype
 from calm.extract.models.quantize import check_quantize, is_quantized, quantization_config
 from calm.extract.models.tiny import random_tiny
-from calm.options import documented, make_group
+from calm.options import documented, make_group, options_of
 
 if TYPE_CHECKING:
     import torch
 
 
-@documented(Placement)
-def load_lalm(
-    name: str,
-    *,
-    revision: str | None = None,
-    dtype: str | None = None,
-    quantize: str | None = None,
-    **placement: Any,
-) -> LALM:
+#: One model is loaded at a time: transformers sets the default precision of the whole process meanwhile.
+_TURN = threading.RLock()
+
+
+@documented(Loading, Placement)
+def load_lalm(name: str, **options: Any) -> LALM:
     """Load a large audio-language model, frozen and in evaluation mode.
 
     Parameters
     ----------
     name : str
         An alias (``calm models`` lists them), a hub id (``"owner/name"``) or a local folder.
-    revision : str, default=None
-        Branch, tag or commit of a hub checkpoint.
-    dtype : {"float32", "bfloat16", "float16"}, default=None
-        Of the computation. float32 on a CPU, bfloat16 on a GPU that has it, and the checkpoint's own elsewhere, unless
-        given.
-    quantize : {"int8", "nf4"}, default=None
-        Load the weights of linear layers in 8 or 4 bits (extra ``quantize``): less memory, other vectors.
     {options}
 
     Returns
@@ -68,29 +59,33 @@ def load_lalm(
     >>> lalm.heads.shape, lalm.builder.sampling_rate, lalm.builder.window_seconds
     ((6, 8, 32), 16000, 5.0)
     """
+    placed = {option: options.pop(option) for option in options_of(Placement) if option in options}
+    how, place = make_group(Loading, options), make_group(Placement, placed)
+    with _TURN:
+        return _load(name, how, place)
+
+
+def _load(name: str, how: Loading, place: Placement) -> LALM:
     import torch
 
-    if dtype is not None and dtype not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype must be float32, bfloat16 or float16, got {dtype!r}")
-    place = make_group(Placement, placement)
     place.check()
-    check_quantize(quantize)
-    wanted = getattr(torch, dtype) if dtype else usual_dtype(place.target)
-    checkpoint = read_checkpoint(name, revision, place.trust_remote_code)
+    check_quantize(how.quantize)
+    wanted = getattr(torch, how.dtype) if how.dtype else usual_dtype(place.target)
+    checkpoint = read_checkpoint(name, how.revision, place.trust_remote_code)
     if name == "tiny-random":
-        model = _draw_weights(place, wanted, quantize)
+        model = _draw_weights(place, wanted, how.quantize)
     else:
         with one_line_refusals(name), _quiet() if name == "tiny" else contextlib.nullcontext():
-            model = _load_weights(checkpoint, place, wanted, quantize)
+            model = _load_weights(checkpoint, place, wanted, how.quantize)
         _mask_everywhere(model.config)
     lalm = LALM(
         name,
         model.eval().requires_grad_(False),
         checkpoint.processor,
-        revision=revision,
-        commit=commit_of(checkpoint.path, revision),
-        checkpoint=checkpoint_of(name, revision),
-        quantize=quantize,
+        revision=how.revision,
+        commit=commit_of(checkpoint.path, how.revision),
+        checkpoint=checkpoint_of(name, how.revision),
+        quantize=how.quantize,
     )
     _check_whole(lalm)
     _ = lalm.heads  # a decoder that is not understood is told now, not after the first clip
@@ -117,7 +112,8 @@ def load_input_builder(name: str, *, revision: str | None = None, trust_remote_c
     >>> load_input_builder("tiny").sampling_rate
     16000
     """
-    found = read_checkpoint(name, revision, trust_remote_code)
+    with _TURN:
+        found = read_checkpoint(name, revision, trust_remote_code)
     return InputBuilder(found.processor, found.family, found.config, name)
 
 

@@ -1,4 +1,4 @@
-"""Where a model runs, and how: what changes head vectors by rounding only, and is kept in no file."""
+"""How a model is loaded, and where it runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,35 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from calm.options import option
+from calm.options import check_values, option
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
+class Loading:
+    """Which weights are loaded, and in what precision: what changes head vectors."""
+
+    revision: str | None = option(None, about="Branch, tag or commit of a hub model.")
+    dtype: str | None = option(
+        None,
+        about="Precision of the computation; unless given, float32 on a CPU, and bfloat16 on a GPU that has it.",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    quantize: str | None = option(
+        None,
+        about="Load the weights of linear layers in 8 or 4 bits, which takes less memory (extra quantize).",
+        choices=("int8", "nf4"),
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+@dataclass(frozen=True)
 class Placement:
-    """Devices, the implementation of attention, and whether code that comes with a model may run.
+    """Where a model runs, and how: what changes head vectors by rounding only, and is kept in no file.
 
     Examples
     --------
@@ -30,6 +50,9 @@ class Placement:
         None, about="How attention is computed, as transformers names it: sdpa, eager, flash_attention_2 …"
     )
     trust_remote_code: bool = option(False, about="Run code that comes with the model.")
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
     def check(self) -> None:
         """Refuse what does not go together, or lacks a package.

@@ -125,7 +125,7 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         read_frames(path, 2.0, EVERYTHING)
     assert seconds_of(path, RATE) == 0
     with pytest.raises(ImportError, match=r"pip install 'calm-audio\[video\]'"):
-        extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request.of("no/model", modality="visual"))
+        extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request("no/model", modality="visual"))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_a_request_that_makes_no_sense_is_refused(senses: dict, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Request.of("tiny", **senses)
+        Request("tiny", **senses)
 
 
 def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Pat
 def test_a_model_without_eyes_is_shown_no_video(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([write_video(tmp_path / "clip.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))])
     with pytest.raises(ValueError, match=r"model 'tiny' is shown no videos here: qwen2\.5-omni and qwen3-omni can be"):
-        extract_to_cache(clips, tmp_path / "h.h5", Request.of("tiny", modality="visual"), lalm=tiny)
+        extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", modality="visual"), lalm=tiny)
     assert not (tmp_path / "h.h5").exists()
 
 

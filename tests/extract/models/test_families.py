@@ -213,7 +213,7 @@ def test_models_that_cannot_be_asked_are_refused_before_they_are_loaded(
 def test_heads_of_a_hybrid_are_called_by_the_decoders_own_layers(tmp_path: Path) -> None:
     importlib.import_module("tests.extract.models.families.nemo_speechlm").build(tmp_path / "model")
     clips = find_clips([noise(0.5, seed) for seed in range(4)], labels=["a", "b", "a", "b"])
-    extract_to_cache(clips, tmp_path / "h.h5", Request.of(str(tmp_path / "model"), device="cpu"))
+    extract_to_cache(clips, tmp_path / "h.h5", Request(str(tmp_path / "model"), device="cpu"))
     with HeadCache(tmp_path / "h.h5") as cache:
         assert (cache.shape[1], cache.fingerprint.layers) == (2, "2 5")
         rows = cache[cache.done]

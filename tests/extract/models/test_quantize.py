@@ -44,13 +44,13 @@ def test_the_estimate_is_near_what_they_take(quantize: str) -> None:
 @needs_bitsandbytes
 def test_bits_are_part_of_what_a_cache_is(tmp_path: Path) -> None:
     clips = find_clips([noise(0.5, seed) for seed in range(2)])
-    report = extract_to_cache(clips, tmp_path / "h.h5", Request.of("tiny", quantize="nf4", device="cpu"))
+    report = extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", quantize="nf4", device="cpu"))
     assert report.new == 2
     with HeadCache(report.path) as cache:
         assert (cache.request.quantize, cache.fingerprint.quantize) == ("nf4", "nf4")
         assert np.isfinite(cache.read(np.arange(2))).all()
     with pytest.raises(ValueError, match=r"differ in quantize \('nf4' in .*h\.h5, None in this run\)"):
-        extract_to_cache(clips, tmp_path / "h.h5", Request.of("tiny", device="cpu"))
+        extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", device="cpu"))
 
 
 def test_what_cannot_be_quantized_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
