@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from calm import HeadExtractor, extract_to_cache, load_lalm, predict_audio, zero_shot
 from calm.cli import app
-from calm.extract import Columns, Placement, Prompt, Request, RunOptions, Senses
+from calm.extract import Batching, Columns, Loading, Placement, Prompt, Request, RunOptions, Senses, head_vectors
 from calm.options import make_group, numpy_docs, option, options_of, values_of
 
 
@@ -58,8 +58,10 @@ def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> N
     ("documented", "groups"),
     [
         (HeadExtractor, (Request,)),
+        (Request, (Request,)),
+        (head_vectors, (Batching,)),
         (extract_to_cache, (RunOptions,)),
-        (load_lalm, (Placement,)),
+        (load_lalm, (Loading, Placement)),
         (predict_audio, (Placement,)),
         (zero_shot, (Prompt, Senses)),
     ],
@@ -68,6 +70,7 @@ def test_docstrings_hold_the_descriptions(documented: object, groups: tuple[type
     text = inspect.getdoc(documented) or ""
     assert all(one.about in text and f"{one.name} : " in text for one in options_of(*groups).values())
     assert "{options}\n" not in text
+    assert all(text.count(f"\n{one.name} : ") == 1 for one in options_of(*groups).values())
 
 
 def test_the_command_line_has_every_option_and_what_it_does() -> None:

@@ -273,9 +273,10 @@ def extraction_from_json(stored: StoredExtraction) -> Extraction:
     if fingerprint.get("max_seconds") is None:
         fingerprint["max_seconds"] = math.inf
     try:
-        return Extraction(Request.from_stored(stored.request), Fingerprint(**fingerprint), stored.text)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ValueError(f"its extraction is none: {error}") from error
+        made = msgspec.convert(fingerprint, Fingerprint)
+    except ValueError as error:
+        raise ValueError(f"its fingerprint cannot be read: {error}") from error
+    return Extraction(Request.from_stored(stored.request), made, stored.text)
 
 
 def _plain(value: Any) -> Any:

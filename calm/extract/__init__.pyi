@@ -8,6 +8,7 @@ from .fingerprint import Fingerprint as Fingerprint
 from .fingerprint import check_same as check_same
 from .fingerprint import fingerprint_of as fingerprint_of
 from .forward.answers import answer_log_likelihoods as answer_log_likelihoods
+from .forward.batch_size import Batching as Batching
 from .forward.gather import Gathered as Gathered
 from .forward.gather import gather as gather
 from .forward.generation import Generation as Generation
@@ -35,6 +36,7 @@ from .models.loading import load_lalm as load_lalm
 from .models.names import ALIASES as ALIASES
 from .models.names import checkpoint_of as checkpoint_of
 from .models.names import resolve_model as resolve_model
+from .models.placement import Loading as Loading
 from .models.placement import Placement as Placement
 from .progress import with_progress as with_progress
 from .prompt import DEFAULT_QUESTION as DEFAULT_QUESTION

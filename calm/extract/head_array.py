@@ -13,8 +13,8 @@ from calm.extract.fingerprint import Extraction
 class HeadArray(np.ndarray):
     """Head vectors ``(clips, layers, heads, dim)``, with how they were made.
 
-    An array like any other. Rows of it know the same; what is computed from it is a plain array, and so are other
-    views.
+    An array like any other. Clips chosen from it, and copies, know the same; what is computed from it, or laid out in
+    another way, does not.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class HeadArray(np.ndarray):
     Attributes
     ----------
     extraction : Extraction or None
-        None for a view whose elements are no longer whole clips.
+        None for arrays of another layout.
 
     Examples
     --------
@@ -52,15 +52,21 @@ class HeadArray(np.ndarray):
 
     def __getitem__(self, chosen: Any) -> Any:
         part = super().__getitem__(chosen)
-        if isinstance(part, HeadArray):
-            if part.shape[1:] == self.shape[1:] and self.ndim == part.ndim:
-                part.extraction = self.extraction
-            else:
-                return np.asarray(part)
+        if not isinstance(part, HeadArray):
+            return part
+        if isinstance(chosen, tuple) or part.ndim != self.ndim:  # other than whole clips
+            return np.asarray(part)
+        part.extraction = self.extraction
         return part
 
     def __reduce__(self) -> tuple[Any, ...]:
         return HeadArray, (np.asarray(self), self.extraction)
+
+    def __copy__(self) -> HeadArray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> HeadArray:
+        return self.copy()
 
     def copy(self, order: Any = "C") -> HeadArray:
         """Return a copy that knows the same."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calm.extract.media.content import UNKNOWN, Content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClipResult:
     """What a model gave for one clip, or the reason why it gave nothing.
 

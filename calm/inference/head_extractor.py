@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from calm.extract import Extraction, HeadArray, Request, find_clips, fingerprint_of, gather, head_vectors, prompt_texts
+from calm.extract import (
+    Batching,
+    Extraction,
+    HeadArray,
+    Request,
+    find_clips,
+    fingerprint_of,
+    gather,
+    head_vectors,
+    prompt_texts,
+)
 from calm.options import documented
 
 if TYPE_CHECKING:
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
     from calm.extract import LALM, Placement
 
 
-@documented(Request)
+@documented(Request, Batching, leave_out=("workers",))
 class HeadExtractor(TransformerMixin, BaseEstimator):
     """Turn clips into head vectors with a frozen large audio-language model; the first step of a pipeline.
 
@@ -29,8 +40,6 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     {options}
-    batch_size : int, default=None
-        Clips a forward pass; see :func:`calm.extract.head_vectors`.
 
     See Also
     --------
@@ -117,7 +126,8 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         batch_size = options.pop("batch_size")
         request = Request(**options)
         texts = prompt_texts(clips, request.prompt)
-        lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
+        with _TURN:
+            lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
         asked = request.changed(revision=lalm.commit or request.revision, dtype=lalm.dtype)
         made_so = Extraction(asked, fingerprint_of(lalm, request), texts[0] if texts else None)
         found = gather(
@@ -152,3 +162,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 @lru_cache(maxsize=1)
 def _load(model: str, revision: str | None, dtype: str | None, quantize: str | None, placement: Placement) -> LALM:
     return Request(model, revision=revision, dtype=dtype, quantize=quantize, placement=placement).load()
+
+
+#: Threads that want a model which is not there yet wait for one loading of it.
+_TURN = Lock()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier
 from calm.extract import Clip, Placement, Prompt, check_same, fingerprint_of, gather, head_vectors, with_progress
-from calm.options import documented
+from calm.options import documented, make_group, values_of
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -76,11 +77,15 @@ def predict_audio(
         If the classifier was fitted on bare arrays, or the model is not the one that its head vectors came from; the
         message names what differs.
     """
+    check_is_fitted(classifier)
     extraction = classifier.extraction_
     if extraction is None:
         raise ValueError("this classifier was fitted on arrays, so it cannot tell which model to extract with")
+    placed = make_group(Placement, placement)
+    if lalm is not None and (placement or model is not None):
+        raise TypeError("give a loaded model, or say which to load and where, not both")
     moved = {} if model is None else {"model": model, "revision": None}
-    request = extraction.request.changed(**moved, **placement)
+    request = extraction.request.changed(**moved, **values_of(placed))
     if lalm is None:
         lalm = request.load()
     else:

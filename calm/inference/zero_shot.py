@@ -14,7 +14,7 @@ from calm.extract import Clip, Prompt, Request, Senses, find_clips, gather, load
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.feed import Batch, Feed
 from calm.extract.forward.passes import passes
-from calm.options import documented
+from calm.options import documented, make_group, options_of
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +98,9 @@ def zero_shot(
     size = BatchSize(_CLIPS if batch_size is None else batch_size)
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    request = Request(lalm.name, **{"template": OPTIONS_TEMPLATE, **options})
+    senses = make_group(Senses, {name: options.pop(name) for name in options_of(Senses) if name in options})
+    prompt = make_group(Prompt, {"template": OPTIONS_TEMPLATE, **options})
+    request = Request(lalm.name, prompt=prompt, senses=senses)
     texts = [request.prompt.text(clip.question, names) for clip in found]
     feed = Feed(
         lalm.builder,

@@ -254,7 +254,7 @@ def with_nan(array: NDArray[Any]) -> NDArray[Any]:
         (learned(dim_=9), "dimensions 9"),
         (learned(support_names_=[1]), "support_names_"),
         (learned(support_names_="abc"), "support_names_"),
-        (change(extraction={"request": {}, "fingerprint": {}, "text": None}), "extraction"),
+        (change(extraction={"request": {}, "fingerprint": {}, "text": None}), "fingerprint"),
         (change(extraction=[]), "extraction"),
         (change(feature_names=["a"]), "feature_names"),
         (without("format_version"), "format_version"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -57,3 +60,21 @@ def test_a_search_over_a_pipeline_asks_other_questions() -> None:
     grid = {"headextractor__question": ["What is it?", "How high is it?"]}
     search = GridSearchCV(pipe, grid, cv=3).fit(CLIPS, LABELS)
     assert search.best_score_ == 1.0
+
+
+def test_another_layout_is_no_longer_theirs(X: HeadArray) -> None:
+    for other in (X[:, ::-1], X[..., ::-1], X[:, [1, 0]], X[0], X[:, 0]):
+        assert getattr(other, "extraction", None) is None
+    for same in (copy.copy(X), copy.deepcopy(X), X[::-1], X[[0, 0]]):
+        assert same.extraction == X.extraction
+
+
+def test_threads_that_want_the_first_vectors_load_one_model() -> None:
+    code = (
+        "import numpy as np; from concurrent.futures import ThreadPoolExecutor; from calm import HeadExtractor; "
+        "work = lambda i: HeadExtractor('tiny', device='cpu').transform([np.full(8000, 0.1 * i)]).sum(); "
+        "pool = ThreadPoolExecutor(4); found = list(pool.map(work, range(4))); "
+        "assert np.allclose(found, [work(i) for i in range(4)], rtol=1e-3); print('same')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.stdout == "same\n", told.stderr[-500:]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calm.extract import LALM, Placement, Prompt, Request, Senses, extract_to_cache, find_clips, fingerprint_of
+from calm.extract.prompt import QUESTIONS
 from tests.conftest import noise
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), min_size=1, max_size=20)
@@ -101,3 +102,41 @@ def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
     assert Request("tiny", device="cpu").load().weights_digest == tiny.weights_digest
     assert fingerprint_of(tiny, Request("tiny", dtype="float32")).dtype == "float32"
     assert np.isfinite(fingerprint_of(tiny, Request("tiny")).max_seconds)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_seconds": -1}, ValueError, "max_seconds must be at least 0.1, got -1"),
+        ({"max_seconds": "5"}, TypeError, "max_seconds must be float, got '5'"),
+        ({"tokens": 0}, ValueError, "tokens must be at least 1, got 0"),
+        ({"tokens": True}, TypeError, "tokens must be int, got True"),
+        ({"dtype": "float8"}, ValueError, "dtype must be float32, bfloat16 or float16, got 'float8'"),
+        ({"quantize": "int2"}, ValueError, "quantize must be int8 or nf4, got 'int2'"),
+        ({"prompt": "What?"}, TypeError, "prompt must be a Prompt, got 'What\\?'"),
+        ({"prompt": Prompt(), "question": "Hm?"}, TypeError, "give prompt whole, or question, not both"),
+        ({"template": "{question:>100000000}"}, ValueError, "take no format"),
+        ({"template": "{question!r}"}, ValueError, "take no format"),
+        ({"template": "{question:{x}}"}, ValueError, "take no format"),
+        ({"trust_remote_code": "yes"}, TypeError, "trust_remote_code must be bool, got 'yes'"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Request("tiny", **options)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"workers": 0}, {"storage": "int8"}, {"strict": 1}], ids=str)
+def test_a_run_that_cannot_be_leaves_no_file(tiny: LALM, tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
+        extract_to_cache(find_clips([noise(0.5)]), tmp_path / "heads.h5", Request("tiny"), lalm=tiny, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_follows_from_the_options_follows_anew_when_they_change() -> None:
+    request = Request("m").changed(modality="audio-visual")
+    assert request == Request("m", modality="audio-visual") and request.prompt.question == QUESTIONS["audio-visual"]
+    assert request.changed(modality="audio") == Request("m")
+    own = Request("m", question="Hm?", fps=3.0, modality="visual").changed(tokens=2)
+    assert own == Request("m", question="Hm?", fps=3.0, modality="visual", tokens=2)

@@ -117,3 +117,9 @@ def test_a_batch_that_memory_does_not_suffice_for_is_parted(tiny: LALM, monkeypa
     parted = zero_shot(tiny, waves, ["bell", "wind"])
     assert sizes[0] == 6 and parted.failures == {}
     np.testing.assert_allclose(parted.scores, whole.scores, atol=1e-4)
+
+
+def test_options_that_are_none_of_a_question_are_refused(tiny: LALM) -> None:
+    for options in ({"device": "cpu"}, {"tokens": 2}, {"colour": "red"}):
+        with pytest.raises(TypeError, match=f"has no option {next(iter(options))}"):
+            zero_shot(tiny, [noise(0.5)], ["dog", "rain"], **options)

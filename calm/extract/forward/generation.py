@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,19 +83,33 @@ def record_generation(
     mask = inputs["attention_mask"]
     if not bool(mask[:, -1].all()):
         raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
-    settings = lalm.model.generation_config
-    several_beams = (how.get("num_beams") or settings.num_beams or 1) > 1
-    if several_beams or any(how.get(name) is not None for name in _NOT_ONE_BY_ONE):
+    settings, further = _settings(lalm, how)
+    if (settings.num_beams or 1) > 1 or any(getattr(settings, name, None) is not None for name in _NOT_ONE_BY_ONE):
         raise ValueError("head vectors are recorded of tokens that are generated one by one: no beams, no assistant")
     with HeadRecorder(lalm.heads, mask, tokens=tokens, layers=layers, every=every) as recorder:
-        sequences = lalm.model_for(inputs).generate(**inputs, use_cache=True, disable_compile=True, **how)
+        sequences = lalm.model_for(inputs).generate(**inputs, generation_config=settings, use_cache=True, **further)
     new = sequences[:, mask.shape[1] :]
-    if recorder.read != mask.shape[1] + new.shape[1] - 1:
+    if recorder.read != mask.shape[1] + new.shape[1] - 1 or len(recorder.prompt) != len(new):
         raise RuntimeError(f"the decoder read {recorder.read} tokens, which are not the prompt's and the answer's")
-    ends = how.get("eos_token_id", settings.eos_token_id)
-    return Generation(
-        new, recorder.prompt, recorder.generated, recorder.steps, _before_end(new, ends)[:, recorder.steps]
-    )
+    answered = _before_end(new, settings.eos_token_id)[:, recorder.steps]
+    return Generation(new, recorder.prompt, recorder.generated, recorder.steps, answered)
+
+
+def _settings(lalm: LALM, how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the generation config in effect, and what ``generate`` is told besides.
+
+    It is the model's own, changed by the one that is given, if any, and by single settings.
+    """
+    further = dict(how)
+    settings = copy.deepcopy(lalm.model.generation_config)
+    given = further.pop("generation_config", None)
+    if given is not None:
+        settings.update(**{name: value for name, value in given.to_dict().items() if value is not None})
+    further = settings.update(**further)
+    if any(further.get(name) is not None for name in _NOT_ONE_BY_ONE):
+        raise ValueError("head vectors are recorded of tokens that are generated one by one: no beams, no assistant")
+    settings.return_dict_in_generate, settings.disable_compile = False, True
+    return settings, further
 
 
 def _before_end(tokens: torch.Tensor, ends: int | Sequence[int] | None) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calm.extract.fault import first_line, is_ours
+from calm.extract.fault import first_line, is_ours, is_shortage
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.feed import Batch, Feed
 from calm.extract.result import ClipResult
@@ -42,17 +42,32 @@ def passes(
         Those of one batch, or of clips that failed before they came to the model; all together in no order.
     """
     before: tuple[Batch, Any] | None = None
-    for fed in feed.batches(size, rows=rows, workers=workers):
-        for passed in [fed] if isinstance(fed, list) else _in_parts(feed, fed, size, work):
+    try:
+        for passed in _passed(feed, size, work, rows, workers):
             if before is not None:
-                yield _finished(*before)
-            before = None
+                last, before = before, None
+                yield _finished(*last)
             if isinstance(passed, list):
                 yield passed
             else:
                 before = passed
+    except Exception:
+        if before is not None:  # it went through
+            yield _finished(*before)
+        raise
     if before is not None:
         yield _finished(*before)
+
+
+def _passed(
+    feed: Feed, size: BatchSize, work: Work, rows: Sequence[int] | None, workers: int | None
+) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
+    """Send batches through; yield each with what the model gives, and clips that failed."""
+    for fed in feed.batches(size, rows=rows, workers=workers):
+        if isinstance(fed, list):
+            yield fed
+        else:
+            yield from _in_parts(feed, fed, size, work)
 
 
 def _finished(batch: Batch, found: Any) -> list[ClipResult]:
@@ -68,17 +83,16 @@ def _finished(batch: Batch, found: Any) -> list[ClipResult]:
 
 def _in_parts(feed: Feed, batch: Batch, size: BatchSize, work: Work) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
     """Send a batch through, or as many parts of it as have to be made."""
-    import torch
-
     clips, fault = len(batch.clips), ""
     try:
         found = work(batch)
-    except torch.OutOfMemoryError:
-        found, short_of_memory = None, True  # what the failed pass holds is free only when this block is left
     except Exception as error:  # models raise what they like: whose fault it is has to be found out
-        if is_ours(error) or not _takes_others(feed, work):
-            raise
-        found, short_of_memory, fault = None, False, first_line(error)
+        found, short_of_memory = None, is_shortage(error)
+        if not short_of_memory:
+            if is_ours(error) or not _takes_others(feed, work):
+                raise
+            fault = first_line(error)
+    # What the failed pass held is free now that its exception is left.
     if found is not None:
         size.passed(clips, feed.device)
         yield batch, found

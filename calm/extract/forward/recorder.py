@@ -23,8 +23,8 @@ class HeadRecorder:
     and nothing else. Works with padding on either side, in any dtype, with grouped-query attention (one vector a
     *query* head), and for prompts that come in several parts.
 
-    Hooks are there for as long as it is open. Threads take turns on one model; what another thread runs meanwhile is
-    not recorded.
+    Hooks are there for as long as it is open. What the thread that opened it runs meanwhile is recorded, and nothing
+    else: a pass over other inputs is refused. Threads take turns on one model.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class HeadRecorder:
     See Also
     --------
     record_heads : One forward pass that ends early.
-    calm.extract.generate : Answers with the head vectors of their tokens.
+    record_generation : Answers, with the head vectors of their tokens.
 
     Examples
     --------
@@ -83,12 +83,16 @@ class HeadRecorder:
         self._heads, self._wanted, self._every = heads, heads.chosen(layers), every
         self._mask, self._beginning = mask, beginning or Beginning()
         self._positions, self._share = _last_positions(mask, tokens)
+        self._forget()
+
+    def _forget(self) -> None:
         self._seen: dict[int, int] = {}  # by layer: positions that went by
         self._prompt: dict[int, torch.Tensor] = {}
         self._generated: dict[int, list[torch.Tensor]] = {layer: [] for layer in self._wanted}
         self._enough = _Enough()
 
     def __enter__(self) -> Self:
+        self._forget()  # what an earlier use recorded
         self._thread = threading.get_ident()
         self._open = contextlib.ExitStack()
         self._open.enter_context(self._heads.lock)
@@ -263,7 +267,7 @@ def _last_positions(mask: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torc
     share : float tensor (clips, tokens)
         Equal over the positions that are in the prompt, zero where the prompt is shorter than ``tokens``.
     """
-    mask = mask.bool()
+    mask, tokens = mask.bool(), min(tokens, mask.shape[1])
     last = mask.shape[1] - 1 - mask.flip(1).int().argmax(dim=1)
     positions = (last[:, None] - torch.arange(tokens, device=mask.device)).clamp(min=0)
     inside = torch.arange(tokens, device=mask.device)[None] < mask.sum(dim=1, keepdim=True)

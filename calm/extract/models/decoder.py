@@ -24,7 +24,7 @@ class DecoderHeads:
     projections: tuple[nn.Module, ...]  #: attention output projection of each decoder layer with attention, in order
     sizes: tuple[tuple[int, int], ...]  #: query heads of each of these layers, and their dimension
     layers: tuple[int, ...]  #: which of the decoder's layers these are: all, but for hybrids (Mamba and attention)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)  #: held by a recording
+    lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)  #: held while the model is recorded
 
     @property
     def shape(self) -> tuple[int, int, int]:

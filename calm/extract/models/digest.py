@@ -38,8 +38,8 @@ PROBE = "Which of 10 sounds is it?"
 def weights_digest(model: Any) -> str:
     """Digest the weights of a model, every byte of them: another checkpoint, or one head switched off, is told apart.
 
-    Each tensor is hashed by XXH3 in the order of names, so that the same weights have the same digest whatever they are
-    called and wherever they lie. Weights in another dtype are other weights.
+    Each tensor is hashed by XXH3, in the order of the tensors' names, so that the same weights have the same digest
+    whatever the model is called and wherever it lies. Weights in another dtype are other weights.
 
     Returns
     -------

@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import GenerationConfig
 
-from calm.extract import LALM, HeadRecorder, find_heads, record_generation
+from calm.extract import LALM, HeadRecorder, answer_log_likelihoods, find_heads, record_generation, record_heads
 from tests.conftest import noise
 from tests.extract.forward.test_recorder import small_decoder
 
@@ -140,3 +141,45 @@ def test_nothing_generated_has_no_vectors(tiny: LALM) -> None:
     found = record_generation(tiny, asked(tiny), do_sample=False, max_new_tokens=1)
     assert found.heads.shape == (2, 0, 6, 8, 32) and found.steps == []
     assert np.isfinite(found.prompt.numpy()).all()
+
+
+def test_settings_of_a_generation_config_hold(tiny: LALM) -> None:
+    settings = GenerationConfig(num_beams=2, max_new_tokens=4)
+    with pytest.raises(ValueError, match="no beams"):
+        record_generation(tiny, asked(tiny), generation_config=settings)
+    end = int(
+        record_generation(tiny, asked(tiny), do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW).tokens[0, 3]
+    )
+    how: dict[str, Any] = {"eos_token_id": end, "pad_token_id": 0, "max_new_tokens": NEW, "do_sample": False}
+    given = record_generation(
+        tiny, asked(tiny), generation_config=GenerationConfig(**how), return_dict_in_generate=True
+    )
+    expected = record_generation(tiny, asked(tiny), **how)
+    assert given.tokens.tolist() == expected.tokens.tolist()
+    assert given.answered.tolist() == expected.answered.tolist() and not given.answered.all()
+
+
+def test_a_recorder_begins_anew_each_time(tiny: LALM) -> None:
+    first, second = (tiny.inputs([noise(0.5, seed)], [tiny.builder.chat("Hm?")]) for seed in (0, 1))
+    recorder = HeadRecorder(tiny.heads, first["attention_mask"])
+    with torch.inference_mode():
+        for inputs in (first, second):
+            with recorder:
+                tiny.model(**inputs, use_cache=False)
+            torch.testing.assert_close(recorder.prompt, record_heads(tiny.model, tiny.heads, inputs))
+
+
+def test_what_else_runs_inside_of_an_open_recorder_does_not_wait_for_ever(tiny: LALM) -> None:
+    inputs, other = asked(tiny), tiny.inputs([noise(3.0)], [tiny.builder.chat("Who?")], padding_side="left")
+    with (
+        pytest.raises(RuntimeError, match="positions cannot be told"),
+        HeadRecorder(tiny.heads, inputs["attention_mask"], every=1),
+    ):
+        answer_log_likelihoods(tiny, other, ["dog", "rain"])
+
+
+def test_more_tokens_than_there_are_make_the_mean_over_all(tiny: LALM) -> None:
+    inputs = asked(tiny)
+    length = inputs["input_ids"].shape[1]
+    many = record_heads(tiny.model, tiny.heads, inputs, tokens=10**12)
+    torch.testing.assert_close(many, record_heads(tiny.model, tiny.heads, inputs, tokens=length))

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from calm.extract import LALM, Clip, ClipResult, Request, extract_to_cache, find_clips, gather, head_vectors
+from calm.extract.forward import passes
 from tests.conftest import noise, tone
 
 QUESTION = "What is the sound in this audio clip?"
@@ -80,3 +81,39 @@ def test_results_are_put_into_the_order_of_the_clips() -> None:
     assert found.values.tolist() == [0, 10, 2]
     assert [result.row for result in found.failures] == [2]
     assert gather([]).values is None
+
+
+def test_what_went_through_before_a_bug_is_kept(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(_: Any, batch: Any, *__: Any) -> Any:
+        if batch.rows == [1]:
+            exec(compile("raise KeyError('ours')", "prefix.py", "exec"), {"__name__": "calm.extract.forward.passes"})
+        return original(_, batch, *__)
+
+    original = passes._in_parts
+    monkeypatch.setattr(passes, "_in_parts", raises)
+    results = head_vectors(tiny, find_clips([tone(300, 0.6), tone(400, 0.5)]), [QUESTION] * 2, batch_size=1)
+    assert [result.row for result in next(results)] == [0]
+    with pytest.raises(KeyError, match="ours"):
+        next(results)
+
+
+def test_memory_that_does_not_suffice_is_told_in_words_by_some_devices(
+    tiny: LALM, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clips, forward = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6)]), type(tiny.model).forward
+
+    def limited(self: Any, **inputs: Any) -> Any:
+        if int(inputs["feature_attention_mask"].sum(-1).max()) >= 300:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return forward(self, **inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tiny.model), "forward", limited)
+        report = extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
+    assert list(report.failures.values()) == ["cpu has no memory for it"]
+    assert extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny).new == 1
+
+
+def test_as_many_texts_as_clips_are_wanted(tiny: LALM) -> None:
+    with pytest.raises(ValueError, match="2 clips, but 1 texts"):
+        head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION])
