@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calm.extract.cache.creation import create_cache, extend_cache
 from calm.extract.cache.layout import DONE, FAILED
 from calm.extract.cache.reader import HeadCache
-from calm.extract.cache.resume import anything_to_try, described_as
+from calm.extract.cache.resume import check_resumable, find_changes, is_anything_to_do, is_described_as
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_same, fingerprint_of
 from calm.extract.forward.head_vectors import head_vectors
@@ -45,7 +45,7 @@ class ExtractionReport:
     done: int  #: of these, with head vectors
     new: int  #: of these, made by this call
     failed: int  #: clips that could not be read or encoded
-    failures: dict[str, str]  #: why each of them failed, by name
+    failures: dict[str, str]  #: why each of them failed, by name; see :attr:`calm.extract.HeadCache.failures`
     cut: int  #: clips that were longer than the window
     silent: int  #: clips of digital silence
     window_seconds: float  #: where long clips were cut; infinity for no limit
@@ -132,14 +132,18 @@ def extract_to_cache(
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
         _check_same_request(writer, request, how.storage)
-        described = described_as(writer, clips, texts, how.prune)
-        to_try = anything_to_try(writer, clips, texts)
+        described = is_described_as(writer, clips, texts)
+        if not described:
+            check_resumable(writer, clips, texts, how.prune)
+        changes = find_changes(writer, clips, texts)
+        to_try = is_anything_to_do(writer, clips, texts, changes)
         same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
         if to_try or lalm is not None or not same_model:
             lalm = lalm or request.load()
             check_same(writer.fingerprint, fingerprint_of(lalm, request), str(path), "this run")
-        if not described:
-            writer = stack.enter_context(extend_cache(writer, clips, texts))
+        writer.note_times(changes.touched, changes.times)
+        if not described or len(changes.rows):
+            writer = stack.enter_context(extend_cache(writer, clips, texts, without=changes.rows))
         if to_try and lalm is not None:
             new = _fill(writer, lalm, request, clips, texts, how, progress)
         report = _report(writer, new)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import write_attributes
 from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
@@ -75,11 +76,14 @@ def create_cache(
         part.unlink(missing_ok=True)
 
 
-def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) -> CacheWriter:
+def extend_cache(
+    old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], *, without: Sequence[int] | NDArray[np.int64] = ()
+) -> CacheWriter:
     """Make a cache anew for more clips, or for the same ones described otherwise, keeping the rows it has.
 
     Rows are carried over by the clips' names and texts. The new file takes the old one's place when all of them are
-    there, so that a kill leaves the old one as it was. Both lie on the disk until then.
+    there, so that a kill leaves the old one as it was, and whoever has that open goes on reading it. Both lie on the
+    disk until then.
 
     Parameters
     ----------
@@ -88,6 +92,8 @@ def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) 
     clips : sequence of Clip
     texts : sequence of str
         What the model is asked beside each clip.
+    without : sequence of int, default=()
+        Rows of ``old`` that are not carried over, and so are pending: of clips that have changed.
 
     Returns
     -------
@@ -101,7 +107,8 @@ def extend_cache(old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) 
     """
     path = old.path.resolve()  # a link stays a link
     part = part_beside(path)
-    row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True))}
+    dropped = set(map(int, without))
+    row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True)) if row not in dropped}
     there = np.fromiter((row_of.get((c.name, text), -1) for c, text in zip(clips, texts, strict=True)), np.int64)
     try:
         _allocate(

@@ -32,7 +32,7 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
     ValueError
         If it is not a head cache, is damaged, or was written by a newer version.
     OSError
-        If the system cannot open it for another reason.
+        If it is to be written and this process has it open, or the system cannot open it for another reason.
     """
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
@@ -61,6 +61,8 @@ def _open(path: Path, mode: str, locking: bool | str) -> h5py.File:
             raise ValueError(f"{path} is a truncated HDF5 file: copy or extract it again") from error
         if not h5py.is_hdf5(path):
             raise ValueError(f"{path} is not a head cache") from error
+        if "already open for read-only" in str(error):
+            raise OSError(f"{path} is open in this process: close the HeadCache that is open on it") from error
         raise OSError(f"cannot open {path}: {system_words(error)}") from error
 
 

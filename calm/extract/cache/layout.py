@@ -2,7 +2,9 @@
 
 Every dataset is allocated at its full size, contiguous, before the first forward pass, and the file is moved into
 place only when that is done; from then on the file's metadata never changes, so a process killed at any moment cannot
-damage it. A clip's ``status`` is written after its row has reached the disk.
+damage it. A clip's ``status`` is written after its row has reached the disk. A row that is done is never written again
+(but for ``modified``, which no reader of head vectors looks at): where clips have changed, or are others, a new file
+takes the old one's place, and whoever has the old one open goes on reading that. A failed row may be tried again.
 
 =================  =======================  ==========================================================
 dataset            shape, type              what
@@ -13,7 +15,8 @@ status             (clip,) uint8            0 pending, 1 done, 2 failed
 reason             (clip,) text             why a clip failed
 seconds            (clip,) float32          length of the recording; NaN until known
 peak               (clip,) float32          largest absolute sample; NaN until known
-digest             (clip, 16) uint8         XXH3 of the clip's files or samples; zeros until known
+digest             (clip, 16) uint8         XXH3 of the files or samples that the model was given of the clip;
+                                            zeros until known
 size               (clip,) int64            bytes of its files
 modified           (clip,) int64            time of their last change, in nanoseconds
 name               (clip,) text             path below the data's root

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,8 +42,9 @@ class Coded:
 class HeadCache:
     """Read a head cache; also while another process is still writing it.
 
-    Opening reads which clips are done. All else is read when asked for: head vectors and names each time, columns of
-    few distinct texts and numbers once.
+    Opening reads which clips are done, and what is read of those stays true: where a clip has changed, another file
+    takes this one's place, and this one is read on. All else is read when asked for: head vectors and names each time,
+    columns of few distinct texts and numbers once.
 
     Parameters
     ----------
@@ -78,6 +81,7 @@ class HeadCache:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._coded: dict[str, Coded] = {}
+        self._kept: dict[str, NDArray[Any]] = {}
         self._file = self._open()
         try:
             with damage_told(self.path):
@@ -87,7 +91,8 @@ class HeadCache:
             raise
 
     def _open(self) -> h5py.File:
-        # Readers need no lock: metadata never changes, and a row counts only once its status says so.
+        # Readers need no lock: metadata never changes, a row counts only once its status says that it is done, and from
+        # then on it never changes either.
         return open_cache_file(self.path, "r", locking=False)
 
     def _read_description(self) -> None:
@@ -121,8 +126,26 @@ class HeadCache:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was read of it by then stays readable."""
-        self._file.close()
+        """Close the file.
+
+        Labels, splits, groups, texts, lengths and peaks can be read further on: they are read now, unless they were.
+        Head vectors, names, digests and reasons cannot.
+        """
+        try:
+            if self._file:
+                self._keep()
+        finally:
+            self._file.close()
+
+    def _keep(self) -> None:
+        """Read what describes clips in little room; of texts the bytes, which become str when somebody asks."""
+        # What the disk does not give any more is told to whoever asks for it; closing is no time to fail.
+        with contextlib.suppress(OSError, ValueError):
+            _ = self.seconds, self.peak
+            for column, table in TABLES.items():
+                if column not in self._coded:
+                    kept = [name for name in (column, table) if name in self._file]  # version 1 has few tables
+                    self._kept.update((name, self._column(name)) for name in kept)
 
     @property
     def names(self) -> NDArray[Any]:
@@ -190,9 +213,22 @@ class HeadCache:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why each failed clip failed, by name."""
+        """Why each failed clip failed, by name; as many as have failed.
+
+        Where several of one name have, by name and what was asked beside it; where that is one text too, by the row.
+        """
         failed = np.flatnonzero(self.status == FAILED)
-        return dict(zip(self.names_of(failed), self._texts("reason", failed), strict=True))
+        names, reasons = self.names_of(failed), self._texts("reason", failed)
+        found: dict[str, str] = {}
+        times = Counter(names)
+        for row, name, reason in zip(failed.tolist(), names, reasons, strict=True):
+            key = name if times[name] == 1 else f"{name} (asked {self._text_of(row)!r})"
+            found[f"{name} (row {row})" if key in found else key] = reason
+        return found
+
+    def _text_of(self, row: int) -> str:
+        asked = self.coded("prompt")
+        return str(asked.texts[asked.codes[row]])
 
     def names_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read the names of some clips, as str (n,)."""
@@ -208,7 +244,7 @@ class HeadCache:
         Raises
         ------
         ValueError
-            If the file is closed, or the column is damaged.
+            If the column is damaged, or could not be read when the file was closed.
         """
         if column not in self._coded:
             self._coded[column] = self._read_coded(column)
@@ -246,14 +282,17 @@ class HeadCache:
             for digest, size, modified in zip(digests, sizes.tolist(), times.tolist(), strict=True):
                 yield Content(digest.tobytes(), size, modified) if digest.any() else UNKNOWN
 
-    def _opened(self) -> h5py.File:
-        if not self._file:
+    def _stored(self, name: str) -> Any:
+        """Return a column as it lies in the file, or as it was kept when that was closed."""
+        if self._file:
+            return self._file[name]
+        if name not in self._kept:
             raise ValueError(f"{self.path} has been closed")
-        return self._file
+        return self._kept[name]
 
     def _column(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Read a column, or some rows of it."""
-        dataset = self._opened()[name]
+        dataset = self._stored(name)
         with damage_told(self.path):
             if rows is None:
                 return np.asarray(dataset[:])
@@ -265,7 +304,7 @@ class HeadCache:
     def _texts(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Read a column of text, or some rows of it, as str."""
         if rows is None:
-            rows = np.arange(self._opened()[name].shape[0])
+            rows = np.arange(len(self._stored(name)))
         texts = np.empty(len(rows), dtype=object)
         for start in range(0, len(rows), _BLOCK):
             read = self._column(name, rows[start : start + _BLOCK]).tolist()
@@ -327,7 +366,7 @@ class HeadCache:
 
     def _vectors(self, rows: NDArray[np.int64], low: int = 0, high: int | None = None) -> NDArray[np.floating]:
         """Read head vectors of some layers as they are stored, (n, layers, heads, dim)."""
-        dataset = self._opened()["heads"]
+        dataset = self._stored("heads")
         _, layers, per_layer, dim = self.shape
         high = layers if high is None else high
         stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)

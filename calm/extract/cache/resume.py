@@ -1,8 +1,12 @@
-"""Whether a cache that was begun may be gone on with, and whether anything is left to do."""
+"""Whether a cache that was begun may be gone on with, what has changed since, and whether anything is left to do.
+
+All of these ask, and none changes the cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,33 +16,47 @@ from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.media.audio import AudioError
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import has_changed
-from calm.extract.media.perceive import perceive
+from calm.extract.media.content import content_by_now
+from calm.extract.media.perceive import perceive, sources_of
 from calm.extract.media.video import VideoError
 from calm.extract.senses import Senses
 
 
-def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> bool:
-    """Tell whether a cache is of just these clips, in this order, with these descriptions.
+@dataclass(frozen=True)
+class Changes:
+    """What has become of clips' files since the clips were encoded."""
+
+    rows: NDArray[np.int64]  #: of clips whose files hold something else, ascending
+    touched: NDArray[np.int64]  #: of clips whose files hold the same and have another time, ascending
+    times: NDArray[np.int64]  #: these times, in nanoseconds
+
+
+def is_described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+    """Tell whether a cache is of just these clips, in this order, with these descriptions."""
+    same = len(clips) == len(begun) and all(
+        clip.name == name and text == text_there
+        for clip, text, name, text_there in zip(clips, texts, begun.names, begun.texts, strict=True)
+    )
+    if not same:
+        return False
+    pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
+    return all(
+        (getattr(clip, column) or "") == known
+        for there, column in pairs
+        for clip, known in zip(clips, there, strict=True)
+    )
+
+
+def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> None:
+    """Refuse clips with which going on would throw away rows.
 
     Raises
     ------
     ValueError
-        If clips have gone (unless they may be pruned), or some that are done are asked something else: going on would
-        throw rows away. The first one is named.
+        If clips have gone (unless they may be pruned), or some that are done are asked something else. The first one
+        is named.
     """
     names_there, texts_there = begun.names, begun.texts
-    same = len(clips) == len(begun) and all(
-        clip.name == name and text == text_there
-        for clip, text, name, text_there in zip(clips, texts, names_there, texts_there, strict=True)
-    )
-    if same:
-        pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
-        return all(
-            (getattr(clip, column) or "") == known
-            for there, column in pairs
-            for clip, known in zip(clips, there, strict=True)
-        )
     remedy = f"write to another file, or remove {begun.path} to begin anew"
     asked: dict[str, set[str]] = {}
     for clip, text in zip(clips, texts, strict=True):
@@ -55,34 +73,47 @@ def described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], 
             raise ValueError(
                 f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
             )
-    return False
 
 
-def anything_to_try(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
-    """Tell whether clips were added or have changed, one is pending, or one that could not be read now can be.
+def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
+    """Compare the files of encoded clips with what they held then: by size and time, and where those moved by digest.
 
-    Clips whose files hold something else than when they were encoded are pending from here on.
+    What is compared of a clip is what the model is given of it, by the senses of the cache's request.
     """
-    by_key = {(clip.name, text): clip for clip, text in zip(clips, texts, strict=True)}
-    keys = list(zip(begun.names, begun.texts, strict=True))
-    there = [by_key.get(key) for key in keys]
-    begun.reopen(_changed(begun, there))
-    todo = begun.todo
-    if by_key.keys() - set(keys) or any(begun.status[row] == PENDING and there[row] is not None for row in todo):
+    by_key, keys = _by_key(clips, texts), list(zip(begun.names, begun.texts, strict=True))
+    encoded = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
+    changed: list[int] = []
+    touched: dict[int, int] = {}
+    for row, known in zip(encoded.tolist(), begun.contents(encoded), strict=True):
+        clip = by_key.get(keys[row])
+        now = known if clip is None else content_by_now(known, *sources_of(clip, begun.request.senses))
+        if now.digest != known.digest:
+            changed.append(row)
+        elif now != known:
+            touched[row] = now.modified
+    return Changes(_numbers(changed), _numbers(touched), _numbers(touched.values()))
+
+
+def is_anything_to_do(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
+    """Tell whether clips were added or have changed, one is pending, or one that could not be read now can be."""
+    by_key, keys = _by_key(clips, texts), list(zip(begun.names, begun.texts, strict=True))
+    if len(changes.rows) or by_key.keys() - set(keys):
         return True
-    unread = [clip for clip in (there[row] for row in todo) if clip is not None]
+    left = [row for row in begun.todo.tolist() if keys[row] in by_key]
+    if any(begun.status[row] == PENDING for row in left):
+        return True
     made, senses = begun.fingerprint, begun.request.senses
     limit = made.max_seconds if np.isfinite(made.max_seconds) else None
-    return any(_readable(clip, senses, made.sampling_rate, limit) for clip in unread)
+    return any(_readable(by_key[keys[row]], senses, made.sampling_rate, limit) for row in left)
 
 
-def _changed(begun: CacheWriter, clips: Sequence[Clip | None]) -> NDArray[np.int64]:
-    """Find the encoded clips whose files hold something else by now; ``clips`` are those of the rows."""
-    encoded = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
-    known = zip(encoded.tolist(), begun.contents(encoded), strict=True)
-    pairs = ((row, content, clips[row]) for row, content in known)
-    changed = [row for row, was, clip in pairs if clip is not None and has_changed(was, clip.audio, clip.video)]
-    return np.array(changed, dtype=np.int64)
+def _by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[tuple[str, str], Clip]:
+    """Find clips by what tells rows apart: their names, and what is asked beside them."""
+    return {(clip.name, text): clip for clip, text in zip(clips, texts, strict=True)}
+
+
+def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(list(values), dtype=np.int64)
 
 
 def _readable(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float | None) -> bool:

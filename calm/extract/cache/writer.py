@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,8 @@ class CacheWriter(HeadCache):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        self._reopened: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         if self.version < FORMAT_VERSION:
-            self.close()
+            self._file.close()
             raise ValueError(
                 f"{path} has format version {self.version}, which is read but not written any more: "
                 f"extract again, to another file"
@@ -56,13 +56,27 @@ class CacheWriter(HeadCache):
         unread = (self.status == FAILED) & np.isnan(self.seconds)
         return np.flatnonzero((self.status == PENDING) | unread)
 
-    def reopen(self, rows: NDArray[np.int64]) -> None:
-        """Take clips for pending whose content has changed.
+    def note_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
+        """Note the new times of files that were touched and hold the same, so that they are not digested again.
 
-        The file says so once results are written: a run that gives up before leaves it as it was.
+        A kill on the way leaves some of them as they were, to be digested once more.
+
+        Parameters
+        ----------
+        rows : array of int (n,)
+            Ascending.
+        times : sequence of int (n,)
+            In nanoseconds.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
-        self._reopened = np.union1d(self._reopened, rows)
-        self.status[rows] = PENDING
+        if len(rows):
+            with self._writing():
+                self._put("modified", rows, times)
+                self._sync()
 
     def write(self, results: Sequence[ClipResult]) -> list[ClipResult]:
         """Store what became of some clips, and only then mark them as done or failed.
@@ -70,7 +84,7 @@ class CacheWriter(HeadCache):
         Parameters
         ----------
         results : sequence of ClipResult
-            Of different clips, with head vectors (layers, heads, dim).
+            Of different clips that are not done yet, with head vectors (layers, heads, dim).
 
         Returns
         -------
@@ -79,22 +93,35 @@ class CacheWriter(HeadCache):
 
         Raises
         ------
+        ValueError
+            If a clip is done already: its row may be read by others, and never changes.
         OSError
             If the file cannot be written; clips not marked by then stay pending.
         """
         stored = [self._storable(result) for result in results]
         ascending = sorted(stored, key=lambda result: result.row)
+        self._check_not_done(_rows(ascending))
         done = [result for result in ascending if not result.failed]
         failed = [result for result in ascending if result.failed]
-        try:
+        with self._writing():
             self._take_back(_rows(ascending))
             self._describe(ascending)
             self._put("heads", _rows(done), [result.value for result in done])
             self._put("reason", _rows(failed), [result.reason.encode() for result in failed])
             self._acknowledge({DONE: _rows(done), FAILED: _rows(failed)})
+        return stored
+
+    def _check_not_done(self, rows: NDArray[np.int64]) -> None:
+        done = rows[self.status[rows] == DONE]
+        if len(done):
+            raise ValueError(f"{self.path}: row {done[0]}, {self.names_of(done[:1])[0]!r}, is done already")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OSError(f"cannot write to {self.path}: {system_words(error)}; what is done so far is kept") from error
-        return stored
 
     def _storable(self, result: ClipResult) -> ClipResult:
         """Return a result as it can be stored."""
@@ -150,13 +177,12 @@ class CacheWriter(HeadCache):
             dataset[int(rows[run.start]) : int(rows[run.start]) + run.stop - run.start] = values[run]
 
     def _take_back(self, rows: NDArray[np.int64]) -> None:
-        """Mark clips as pending that are not, and reopened ones, before anything of theirs is overwritten."""
-        again = np.union1d(self._reopened, rows[self.status[rows] != PENDING])
+        """Mark failed clips as pending before anything of theirs is overwritten."""
+        again = rows[self.status[rows] != PENDING]
         if len(again):
             self.status[again] = PENDING
             self._put("status", again, self.status[again])
             self._sync()
-            self._reopened = np.empty(0, dtype=np.int64)
 
     def _acknowledge(self, rows: dict[int, NDArray[np.int64]]) -> None:
         """Mark clips once all that was written before is on the disk."""

@@ -17,7 +17,7 @@ from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import AudioError, seconds_of
 from calm.extract.media.clip import Clip
 from calm.extract.media.content import content_if_readable
-from calm.extract.media.perceive import perceive
+from calm.extract.media.perceive import perceive, sources_of
 from calm.extract.media.percept import Percept
 from calm.extract.media.video import VideoError, need_av
 from calm.extract.models.digest import PROBE
@@ -154,8 +154,8 @@ class Feed:
 
     def _known(self, row: int, percept: Percept | None, reason: str = "") -> ClipResult:
         if percept is None:
-            clip = self.clips[row]
-            return ClipResult(row, reason=reason, content=content_if_readable(clip.audio, clip.video))
+            sources = sources_of(self.clips[row], self.senses)
+            return ClipResult(row, reason=reason, content=content_if_readable(*sources))
         return ClipResult(row, None, reason, percept.seconds, percept.peak, percept.content)
 
     def batches(

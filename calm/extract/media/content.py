@@ -40,7 +40,7 @@ def content_of(*sources: Any) -> Content:
     Parameters
     ----------
     *sources : path, array, or (array, rate)
-        The clip's sound, and its video where that is a file of its own; None is passed over.
+        What a model is given of the clip, as :func:`calm.extract.media.perceive.sources_of` tells it.
 
     Raises
     ------
@@ -49,8 +49,6 @@ def content_of(*sources: Any) -> Content:
     """
     digest, size, modified = xxhash.xxh3_128(), 0, 0
     for source in sources:
-        if source is None:
-            continue
         if isinstance(source, str | Path):
             with open_regular(source) as file:
                 stat = os.fstat(file.fileno())
@@ -80,19 +78,33 @@ def content_if_readable(*sources: Any) -> Content:
         return UNKNOWN
 
 
-def has_changed(known: Content, *sources: Any) -> bool:
-    """Tell whether a clip's files hold something else than before: size and time first, the digest where those moved.
+def content_by_now(known: Content, *sources: Any) -> Content:
+    """Tell what a clip is made of now: what is known, where size and time are still those; the digest, where not.
 
-    A file that cannot be read, or whose content was never known, counts as unchanged.
+    Of files that cannot be read, of samples, and where nothing was known, what is known is all there is to tell.
     """
     paths = [Path(source) for source in sources if isinstance(source, str | Path)]
     if not known.digest or not paths:
-        return False
+        return known
     try:
         stats = [path.stat() for path in paths]
         size, modified = sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
-        if (size, modified) == (known.size, known.modified):
-            return False
-        return content_of(*sources).digest != known.digest
+        return known if (size, modified) == (known.size, known.modified) else content_of(*sources)
     except (OSError, ValueError):  # ValueError: of a path that none can be
-        return False
+        return known
+
+
+def state_of(*sources: Any) -> list[tuple[Path, tuple[int, ...] | None]]:
+    """Take down by what a file shows that it was replaced or written to; None where it is not there.
+
+    The time of the last change of the inode is among it: that of the content can be set back.
+    """
+    return [(path, _state_of_file(path)) for path in map(Path, (s for s in sources if isinstance(s, str | Path)))]
+
+
+def _state_of_file(path: Path) -> tuple[int, ...] | None:
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # ValueError: of a path that none can be
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

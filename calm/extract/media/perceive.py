@@ -4,26 +4,52 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from calm.extract.media.audio import read_waveform
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import content_of
+from calm.extract.media.content import content_of, state_of
 from calm.extract.media.percept import Percept
 from calm.extract.media.video import VideoError, read_frames
 from calm.extract.senses import Senses
 
+#: So many times a file is read that is written to meanwhile.
+_TRIES = 3
+
+
+def sources_of(clip: Clip, senses: Senses) -> tuple[Any, ...]:
+    """Tell which files or arrays of a clip a model is given: these are read and digested, and no others.
+
+    Returns
+    -------
+    tuple of (path, array, or (array, rate))
+        Its sound, its pictures, or both; once, where they are in one file.
+
+    Examples
+    --------
+    >>> clip = Clip("dog.wav", "dog", video="dog.mp4")
+    >>> sources_of(clip, Senses("audio")), sources_of(clip, Senses("audio-visual"))
+    (('dog.wav',), ('dog.wav', 'dog.mp4'))
+    >>> sources_of(Clip("dog.mp4", "dog"), Senses("visual"))
+    ('dog.mp4',)
+    """
+    if clip.video is None:
+        return (clip.audio,)
+    return (clip.audio,) * senses.hears + (clip.video,) * senses.sees
+
 
 def perceive(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float | None = None) -> Percept:
-    """Decode what a model is to be given of a clip.
+    """Decode what a model is to be given of a clip, and digest it: the digest is of the bytes that were decoded.
 
-    Of a clip that fails, :func:`calm.extract.media.content.content_if_readable` tells the content.
+    A file that is replaced or written to meanwhile is read again, three times at most. Of a clip that fails,
+    :func:`calm.extract.media.content.content_if_readable` tells the content.
 
     Raises
     ------
     FileNotFoundError
         If a file is not there.
     OSError
-        If it is no regular file, or may not be read.
+        If it is no regular file, may not be read, or is being written.
     ImportError
         If a file needs PyAV, and it is not there.
     AudioError, VideoError
@@ -36,14 +62,26 @@ def perceive(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float 
     >>> perceive(Clip(tone, "tone"), Senses(), 16000).seconds
     0.5
     """
+    sources = sources_of(clip, senses)
+    before = state_of(*sources)
+    for _ in range(_TRIES):
+        percept = _decoded(clip, senses, sampling_rate, max_seconds)
+        content = content_of(*sources)
+        after = state_of(*sources)
+        if after == before:  # else the digest may be of other bytes
+            return replace(percept, content=content)
+        moved = next(path for (path, now), (_, then) in zip(after, before, strict=True) if now != then)
+        before = after
+    raise OSError(f"it is being written: {moved}")
+
+
+def _decoded(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float | None) -> Percept:
     if not senses.sees:
-        percept = read_waveform(clip.audio, sampling_rate, max_seconds)
-    elif not senses.hears:
-        percept = _seen(clip, senses, max_seconds)
-    else:
-        heard, seen = read_waveform(clip.audio, sampling_rate, max_seconds), _seen(clip, senses, max_seconds)
-        percept = replace(heard, frames=seen.frames, seconds=max(heard.seconds, seen.seconds))
-    return replace(percept, content=content_of(clip.audio, clip.video))
+        return read_waveform(clip.audio, sampling_rate, max_seconds)
+    if not senses.hears:
+        return _seen(clip, senses, max_seconds)
+    heard, seen = read_waveform(clip.audio, sampling_rate, max_seconds), _seen(clip, senses, max_seconds)
+    return replace(heard, frames=seen.frames, seconds=max(heard.seconds, seen.seconds))
 
 
 def _seen(clip: Clip, senses: Senses, max_seconds: float | None) -> Percept:

@@ -120,6 +120,20 @@ def test_failures_keep_their_reasons_even_long_ones(tmp_path: Path) -> None:
         assert cache.failures["räin/b.wav"] == "ü" * 150
 
 
+def test_one_file_that_fails_under_several_questions_has_a_reason_for_each(tmp_path: Path) -> None:
+    path = tmp_path / "heads.h5"
+    clips = [Clip("a.wav", "a.wav"), Clip("b.wav", "b.wav"), Clip("a.wav", "a.wav"), Clip("a.wav", "a.wav")]
+    create_cache(path, clips, ["Who?", "Who?", "Why?", "Why?"], SHAPE, REQUEST, FINGERPRINT)
+    with CacheWriter(path) as writer:
+        writer.write([ClipResult(row, reason=f"reason {row}") for row in range(4)])
+        assert writer.failures == {
+            "a.wav (asked 'Who?')": "reason 0",
+            "b.wav": "reason 1",
+            "a.wav (asked 'Why?')": "reason 2",
+            "a.wav (row 3)": "reason 3",
+        }
+
+
 def test_float16_overflow_is_a_failure_and_the_others_are_stored(tmp_path: Path) -> None:
     large = vectors(np.array([1]))[0]
     large[0, 0, 0] = -7e4
@@ -257,33 +271,90 @@ def in_another_process(code: str, *args: object) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize("sync", [1, 2, 3])
-def test_a_kill_while_failed_or_changed_clips_are_written_again_loses_none(tmp_path: Path, sync: int) -> None:
+def test_a_kill_while_failed_clips_are_written_again_loses_none(tmp_path: Path, sync: int) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     with CacheWriter(path) as writer:
         writer.write([ClipResult(1, reason="not readable")])
     killed = in_another_process(
-        """
-        import os, signal, sys
-        import numpy as np
-        from calm.extract import CacheWriter
-        from tests.extract.cache.test_cache import encoded
-        syncs = []
-        def kill(_):
-            syncs.append(1)
-            if len(syncs) == int(sys.argv[2]):
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.fsync = kill
-        writer = CacheWriter(sys.argv[1])
-        writer.reopen(np.array([0]))
-        writer.write([encoded(1), encoded(0)])
-        """,
+        KILLED_AT_A_SYNC + "CacheWriter(sys.argv[1]).write([encoded(1), encoded(2)])",
         path,
         sync,
     )
     assert killed.returncode == -9
     with CacheWriter(path) as writer:
         assert sorted([*writer.done.tolist(), *writer.todo.tolist()]) == [0, 1, 2]
-        assert writer.done.tolist() == ([0, 1] if sync == 3 else [])
+        assert writer.done.tolist() == ([0, 1, 2] if sync == 3 else [0])
+        np.testing.assert_array_equal(writer.read([0]), vectors(np.array([0])).reshape(1, 6, 4))
+
+
+KILLED_AT_A_SYNC = """
+import os, signal, sys
+import numpy as np
+from calm.extract import CacheWriter
+from tests.extract.cache.test_cache import encoded
+syncs = []
+def kill(_):
+    syncs.append(1)
+    if len(syncs) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = kill
+"""
+
+
+def test_a_kill_while_new_times_are_noted_loses_nothing(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0, 1])
+    note = "CacheWriter(sys.argv[1]).note_times(np.array([0, 1]), [11, 12])"
+    assert in_another_process(KILLED_AT_A_SYNC + note, path, 1).returncode == -9
+    with CacheWriter(path) as writer:
+        assert writer.done.tolist() == [0, 1]
+        np.testing.assert_array_equal(writer.read([0, 1]), vectors(np.array([0, 1])).reshape(2, 6, 4))
+
+
+def test_a_row_that_is_done_is_never_written_again(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0])
+    before = path.read_bytes()
+    with CacheWriter(path) as writer, pytest.raises(ValueError, match=r"row 0, 'a\.wav', is done already"):
+        writer.write([encoded(1), ClipResult(0, reason="gone")])
+    assert path.read_bytes() == before
+
+
+def test_rows_of_clips_that_have_changed_are_left_out_of_the_new_file(tmp_path: Path) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0, 1, 2])
+    with CacheWriter(path) as old, extend_cache(old, CLIPS, ["Hm?"] * 3, without=np.array([1])) as new:
+        assert (new.done.tolist(), new.todo.tolist()) == ([0, 2], [1])
+        assert np.isnan(new.seconds[1]) and list(new.contents([1])) == [UNKNOWN]
+
+
+def test_a_cache_that_is_open_in_this_process_says_so(tmp_path: Path) -> None:
+    path = make(tmp_path / "heads.h5")
+    with HeadCache(path):
+        with pytest.raises(OSError, match="is open in this process: close the HeadCache that is open on it") as told:
+            CacheWriter(path)
+        assert str(told.value).startswith(f"{path} ") and "\n" not in str(told.value)
+    CacheWriter(path).close()
+
+
+@pytest.mark.parametrize("looked_at_before", [True, False])
+def test_what_describes_clips_in_few_words_and_numbers_can_be_read_after_closing(
+    tmp_path: Path, looked_at_before: bool
+) -> None:
+    path = fill(make(tmp_path / "heads.h5"), [0, 2])
+
+    def described(cache: HeadCache) -> list[list[object]]:
+        texts = (cache.labels, cache.splits, cache.groups, cache.texts, cache.prompts)
+        return [column.tolist() for column in (*texts, cache[cache.done].labels, cache.peak[cache.done], cache.status)]
+
+    with HeadCache(path) as cache:
+        expected = described(cache)
+    with HeadCache(path) as cache:
+        if looked_at_before:
+            described(cache)
+    assert described(cache) == expected
+    assert cache.seconds[0] == 2.5
+    for ask in (lambda: cache.names, lambda: cache.read([0]), lambda: cache.first_alike, lambda: cache[[0]].digests):
+        with pytest.raises(ValueError, match=r"heads\.h5 has been closed"):
+            ask()
+    cache.close()  # a second time
 
 
 def test_reasons_that_name_files_which_are_no_text_are_kept(tmp_path: Path) -> None:

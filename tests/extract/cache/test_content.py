@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import soundfile
 
-from calm.extract import LALM, CacheWriter, HeadCache, Request, create_cache, extract_to_cache, find_clips
+from calm.extract import (
+    LALM,
+    CacheWriter,
+    Clip,
+    HeadCache,
+    Request,
+    create_cache,
+    extract_to_cache,
+    find_clips,
+    read_waveform,
+)
 from calm.extract.cache.creation import extend_cache
-from calm.extract.cache.resume import anything_to_try
+from calm.extract.cache.resume import find_changes, is_anything_to_do
 from calm.extract.media import content
 from calm.extract.media.content import content_of
 from calm.extract.result import ClipResult
@@ -112,7 +125,114 @@ def test_a_clip_that_failed_in_the_model_is_tried_again_once_it_has_changed(tmp_
     with CacheWriter(path) as writer:
         content = content_of(tmp_path / "a.wav")
         writer.write([ClipResult(0, reason="overflow", seconds=1.0, peak=1.0, content=content)])
-        assert not anything_to_try(writer, clips, ["Hm?"])
+        changes = find_changes(writer, clips, ["Hm?"])
+        assert changes.rows.tolist() == [] and not is_anything_to_do(writer, clips, ["Hm?"], changes)
         (tmp_path / "a.wav").write_bytes(b"softer")
-        assert anything_to_try(writer, clips, ["Hm?"])
-        assert writer.todo.tolist() == [0]
+        changes = find_changes(writer, clips, ["Hm?"])
+        assert changes.rows.tolist() == [0] and is_anything_to_do(writer, clips, ["Hm?"], changes)
+        assert writer.todo.tolist() == []  # asking changes nothing
+        with extend_cache(writer, clips, ["Hm?"], without=changes.rows) as new:
+            assert new.todo.tolist() == [0]
+            assert np.isnan(new.seconds[0]) and new.failures == {}
+
+
+def test_touched_clips_are_digested_once_and_known_by_their_new_time_from_then_on(
+    class_folder: Maker, tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, path = class_folder(2), tmp_path / "heads.h5"
+    extract(data, path, tiny)
+    clips, before = find_clips(data), path.stat()
+    for clip in clips[:2]:
+        os.utime(str(clip.audio), ns=(1, 1))
+    assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
+    assert path.stat().st_ino == before.st_ino
+    with HeadCache(path) as cache:
+        assert [known.modified == 1 for known in cache.contents()] == [True, True, False, False]
+        assert [known.digest for known in cache.contents()] == [content_of(clip.audio).digest for clip in clips]
+    monkeypatch.setattr(content, "content_of", lambda *_: pytest.fail("a clip is digested"))
+    assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
+
+
+def test_what_was_touched_and_what_has_changed_are_told_apart_in_one_run(
+    class_folder: Maker, tmp_path: Path, tiny: LALM
+) -> None:
+    data, path = class_folder(2), tmp_path / "heads.h5"
+    extract(data, path, tiny)
+    os.utime(data / "high/0.wav", ns=(1, 1))
+    soundfile.write(data / "low/1.wav", tone(2345), 16000)
+    assert extract(data, path, tiny) == (1, {})
+    with HeadCache(path) as cache:
+        assert list(cache.contents()) == [content_of(clip.audio) for clip in find_clips(data)]
+
+
+def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
+    data, path = class_folder(2), tmp_path / "heads.h5"
+    extract(data, path, tiny)
+    code = """if True:
+        import sys
+        import numpy as np
+        from calm.extract import HeadCache
+        with HeadCache(sys.argv[1]) as cache:
+            before, known = np.asarray(cache), cache[:].digests
+            print("read", flush=True)
+            sys.stdin.readline()  # meanwhile a clip has changed and been extracted again
+            print((np.asarray(cache) == before).all(), cache[:].digests == known)
+    """
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdin is not None and reader.stdout is not None
+        assert reader.stdout.readline() == "read\n"
+        before = stored(path)
+        soundfile.write(data / "low/0.wav", tone(2345), 16000)
+        assert extract(data, path, tiny) == (1, {})
+        assert (stored(path) != before).any()
+        told, _ = reader.communicate("\n", timeout=60)
+    assert told == "True True\n"
+
+
+@pytest.mark.parametrize("modality", ["audio", "visual"])
+def test_only_what_the_model_is_given_counts_as_a_change(tmp_path: Path, modality: str) -> None:
+    heard, seen = tmp_path / "a.wav", tmp_path / "a.mkv"
+    heard.write_bytes(b"sound")
+    seen.write_bytes(b"pictures")
+    clips = [Clip(heard, "a.wav", video=seen)]
+    path = tmp_path / "heads.h5"
+    request = REQUEST.changed(modality=modality)
+    create_cache(path, clips, ["Hm?"], SHAPE, request, FINGERPRINT)
+    given, other = (heard, seen) if modality == "audio" else (seen, heard)
+    with CacheWriter(path) as writer:
+        writer.write([ClipResult(0, vectors_of(1)[0], "", 1.0, 1.0, content_of(given))])
+        other.write_bytes(b"something else")
+        assert find_changes(writer, clips, ["Hm?"]).rows.tolist() == []
+        other.unlink()
+        given.write_bytes(b"something else")
+        assert find_changes(writer, clips, ["Hm?"]).rows.tolist() == [0]
+
+
+def test_an_unreadable_sound_is_known_by_itself_whatever_its_video(tmp_path: Path, tiny: LALM) -> None:
+    (tmp_path / "a.wav").write_text("not audio")
+    clips = [Clip(tmp_path / "a.wav", "a.wav", video=tmp_path / "nowhere.mkv")]
+    report = extract_to_cache(clips, tmp_path / "heads.h5", TINY, lalm=tiny)
+    assert list(report.failures) == ["a.wav"]
+    with HeadCache(tmp_path / "heads.h5") as cache:
+        assert list(cache.contents()) == [content_of(tmp_path / "a.wav")]
+
+
+def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
+    class_folder: Maker, tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, path = class_folder(2), tmp_path / "heads.h5"
+    written = data / "low/0.wav"
+
+    def decode(audio: Any, *how: Any) -> Any:
+        heard = read_waveform(audio, *how)
+        if audio == written:
+            soundfile.write(written, tone(300 + np.random.default_rng().uniform(1, 99)), 16000)
+        return heard
+
+    with monkeypatch.context() as patched:
+        patched.setattr("calm.extract.media.perceive.read_waveform", decode)
+        assert extract(data, path, tiny) == (3, {"low/0.wav": f"it is being written: {written}"})
+    assert extract(data, path, tiny) == (1, {})
+    with HeadCache(path) as cache:
+        assert list(cache.contents()) == [content_of(clip.audio) for clip in find_clips(data)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from calm.extract import HeadCache
 from calm.extract.cache.selection import blocks, choose, runs
-from tests.extract.cache.files import CLIPS, SHAPE, vectors_of, write_version_2
+from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, vectors_of, write_version_2
 
 INDICES = st.integers(-7, 6)
 CHOICES = st.one_of(
@@ -78,11 +78,19 @@ def test_a_cache_and_its_rows_are_arrays_of_the_shapes_they_tell(tmp_path: Path)
             np.array(cache, copy=False)
 
 
-def test_a_closed_cache_says_so_and_keeps_what_was_read(tmp_path: Path) -> None:
-    with HeadCache(write_version_2(tmp_path / "heads.h5")) as cache:
+@pytest.mark.parametrize("version", WRITERS)
+def test_a_closed_cache_keeps_what_describes_clips_and_says_of_the_rest_that_it_is_closed(
+    tmp_path: Path, version: int
+) -> None:
+    path = WRITERS[version](tmp_path / "heads.h5")
+    with HeadCache(path) as cache:
         labels = cache.labels.tolist()
-    assert cache.labels.tolist() == labels
-    for read in (lambda: cache.names, lambda: cache.groups, lambda: cache.read([0]), lambda: cache.peak):
+    with HeadCache(path) as another:
+        pass
+    assert cache.labels.tolist() == another.labels.tolist() == labels
+    assert cache.groups.tolist() == [clip.group for clip in CLIPS] and cache.texts.tolist() == ["Hm?"] * 8
+    assert cache.peak[0] == another.peak[0] == 0.5
+    for read in (lambda: cache.names, lambda: cache.failures, lambda: cache.read([0])):
         with pytest.raises(ValueError, match="has been closed"):
             read()
 

@@ -312,7 +312,7 @@ def test_changed_bytes_fail_their_own_clip_at_most(
 def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "clip.wav").write_text("not audio")
     os.mkfifo(tmp_path / "pipe.wav")
-    assert content_if_readable(tmp_path / "clip.wav", None) == content_of(tmp_path / "clip.wav")
+    assert content_if_readable(tmp_path / "clip.wav") == content_of(tmp_path / "clip.wav")
     for sources in ((tmp_path / "nowhere.wav",), (tmp_path / "clip.wav", tmp_path / "pipe.wav"), ([[1], [1, 2]],)):
         assert content_if_readable(*sources) == UNKNOWN
 

@@ -1,0 +1,130 @@
+"""A clip's digest is of what the model is given of it, and of the very bytes that were decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from calm.extract import Clip, Senses, find_clips, perceive, read_frames, read_waveform
+from calm.extract.media.content import content_of
+from calm.extract.media.perceive import sources_of
+from tests.conftest import noise, tone
+from tests.extract.media.percepts import samples_of
+from tests.extract.media.videos import numbered_frames, write_video
+
+RATE = 16000
+HEARD, SEEN, BOTH = Senses(), Senses("visual"), Senses("audio-visual")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    """Sound and pictures in files of their own."""
+    film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4)
+    soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
+    return Clip(tmp_path / "clip.wav", "clip", video=film)
+
+
+def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
+    digests = {senses.modality: perceive(clip, senses, RATE).content for senses in (HEARD, SEEN, BOTH)}
+    assert digests == {
+        "audio": content_of(clip.audio),
+        "visual": content_of(clip.video),
+        "audio-visual": content_of(clip.audio, clip.video),
+    }
+
+
+def test_pictures_in_the_file_of_the_sound_are_digested_with_it_and_once(tmp_path: Path) -> None:
+    film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
+    for senses in (HEARD, SEEN, BOTH):
+        assert sources_of(Clip(film, "film"), senses) == (film,)
+        assert perceive(Clip(film, "film"), senses, RATE).content == content_of(film)
+
+
+def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_their_sound_is(clip: Clip) -> None:
+    Path(str(clip.video)).rename(str(clip.video) + ".away")
+    assert perceive(clip, HEARD, RATE).samples is not None
+    Path(str(clip.video) + ".away").rename(str(clip.video))
+    Path(str(clip.audio)).unlink()
+    assert perceive(clip, SEEN, RATE).frames is not None
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*clip\.wav"):
+        perceive(clip, BOTH, RATE)
+
+
+# --- files that are written while they are read ---
+
+
+def replace_whole(path: Path, pitch: float) -> None:
+    """Another file takes the name, of the same size, as rsync and editors do it."""
+    soundfile.write(path.with_suffix(".new.wav"), tone(pitch), RATE)
+    path.with_suffix(".new.wav").replace(path)
+
+
+def write_over(path: Path, pitch: float) -> None:
+    """The same file holds something else, and says that it was last written when it was before."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        replace_whole(path.with_name("other.wav"), pitch)
+        file.write(path.with_name("other.wav").read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def changing(path: Path, change: Callable[[Path, float], None], times: int) -> Callable[..., Any]:
+    """Decode a file, and change it as soon as it is decoded, the first times."""
+    left = [700.0 + 100 * i for i in range(times)]
+
+    def decode(*args: Any) -> Any:
+        heard = read_waveform(*args)
+        if left:
+            change(path, left.pop(0))
+        return heard
+
+    return decode
+
+
+@pytest.mark.parametrize("change", [replace_whole, write_over])
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, change: Callable[[Path, float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(440), RATE)
+    monkeypatch.setattr("calm.extract.media.perceive.read_waveform", changing(path, change, 1))
+    heard = perceive(Clip(path, "clip"), HEARD, RATE)
+    assert heard.content == content_of(path)
+    np.testing.assert_array_equal(samples_of(heard), samples_of(read_waveform(path, RATE)))
+
+
+def test_a_file_that_changes_whenever_it_is_read_fails_its_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone(440), RATE)
+    monkeypatch.setattr("calm.extract.media.perceive.read_waveform", changing(path, replace_whole, 1000))
+    with pytest.raises(OSError, match=r"^it is being written: .*clip\.wav$"):
+        perceive(Clip(path, "clip"), HEARD, RATE)
+
+
+def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = Path(str(clip.video))
+    left = [write_video(film.with_name("later.mkv"), numbered_frames(12), 4)]
+
+    def decode(*args: Any) -> Any:
+        seen = read_frames(*args)
+        if left:
+            left.pop().replace(film)
+        return seen
+
+    monkeypatch.setattr("calm.extract.media.perceive.read_frames", decode)
+    both = perceive(clip, BOTH, RATE)
+    assert both.seconds == 3.0
+    assert both.content == content_of(clip.audio, film)
+
+
+def test_samples_in_memory_are_digested_as_they_are() -> None:
+    (clip,) = find_clips([tone(300)])
+    assert perceive(clip, HEARD, RATE).content == content_of(clip.audio)
