@@ -5,6 +5,7 @@ from .cache.rows import HeadRows as HeadRows
 from .cache.writer import CacheWriter as CacheWriter
 from .fingerprint import Extraction as Extraction
 from .fingerprint import Fingerprint as Fingerprint
+from .fingerprint import as_loaded as as_loaded
 from .fingerprint import check_same as check_same
 from .fingerprint import fingerprint_of as fingerprint_of
 from .forward.answers import answer_log_likelihoods as answer_log_likelihoods

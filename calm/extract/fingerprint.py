@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from calm.extract.models.placement import Loading
 from calm.extract.request import Request
+from calm.options import options_of
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
@@ -48,6 +50,21 @@ class Extraction:
     request: Request
     fingerprint: Fingerprint
     text: str | None  #: what the model was asked beside every clip; None where that differed
+
+
+def as_loaded(request: Request, commit: str | None, dtype: str) -> Request:
+    """Return a request that asks for just the checkpoint and the precision that it came to.
+
+    Parameters
+    ----------
+    request : Request
+    commit : str or None
+        Of the checkpoint; None where it has none.
+    dtype : str
+        Of the computation. One that cannot be asked for is left to the model.
+    """
+    precision = dtype if dtype in (options_of(Loading)["dtype"].choices or ()) else None
+    return request.changed(revision=commit or request.revision, dtype=precision)
 
 
 def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:

@@ -16,6 +16,7 @@ from calm.extract import (
     Extraction,
     HeadArray,
     Request,
+    as_loaded,
     find_clips,
     fingerprint_of,
     gather,
@@ -128,7 +129,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         texts = prompt_texts(clips, request.prompt)
         with _TURN:
             lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
-        asked = request.changed(revision=lalm.commit or request.revision, dtype=lalm.dtype)
+        asked = as_loaded(request, lalm.commit, lalm.dtype)
         made_so = Extraction(asked, fingerprint_of(lalm, request), texts[0] if texts else None)
         found = gather(
             head_vectors(

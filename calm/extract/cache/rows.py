@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.selection import Rows, choose
-from calm.extract.fingerprint import Extraction
+from calm.extract.fingerprint import Extraction, as_loaded
 
 if TYPE_CHECKING:
     from calm.extract.cache.reader import HeadCache
@@ -89,9 +89,8 @@ class HeadRows:
         cache = self.cache
         asked = cache.coded("prompt")
         prompts = np.unique(asked.codes[self.rows])
-        commit = cache.made_with.get("revision") or cache.request.revision
         return Extraction(
-            request=cache.request.changed(revision=commit, dtype=cache.fingerprint.dtype),
+            request=as_loaded(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
             text=str(asked.texts[prompts[0]]) if len(prompts) == 1 else None,
         )
