@@ -1,7 +1,7 @@
 """Options are described once, on the field that holds them; the command line, docstrings and the docs read it there.
 
 A group of options is a frozen dataclass whose fields are made by :func:`option`. A field that is such a group itself
-stands for the options in it.
+stands for the options in it. Its ``panel`` is the heading that its options stand under where a command lists them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,18 @@ class Option:
     about: str  #: one or two sentences
     flags: tuple[str, ...]  #: on the command line, where not made from the name
     least: float | None  #: the smallest value
+    choices: tuple[str, ...] | None  #: all values that it can have, besides None where that is the default
+    panel: str | None  #: what the command line lists it under: that of its group
 
 
 def option(
-    default: Any = MISSING, *, about: str, flags: tuple[str, ...] = (), least: float | None = None, compare: bool = True
+    default: Any = MISSING,
+    *,
+    about: str,
+    flags: tuple[str, ...] = (),
+    least: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    compare: bool = True,
 ) -> Any:
     """Declare a field of a dataclass as an option.
 
@@ -41,10 +49,13 @@ def option(
         What it is called on the command line: ``--name-of-the-field`` unless given.
     least : float, default=None
         The smallest value that the command line takes.
+    choices : tuple of str, default=None
+        The only values that the command line takes.
     compare : bool, default=True
         Whether two groups that differ here are unequal.
     """
-    return field(default=default, compare=compare, metadata={"about": about, "flags": flags, "least": least})
+    told = {"about": about, "flags": flags, "least": least, "choices": choices}
+    return field(default=default, compare=compare, metadata=told)
 
 
 def options_of(*groups: type) -> dict[str, Option]:
@@ -67,12 +78,11 @@ def _each(group: type) -> Iterator[Option]:
         if is_group(hints[declared.name]):
             yield from _each(hints[declared.name])
         elif "about" in declared.metadata:
-            yield _option(declared, hints[declared.name])
+            yield _option(declared, hints[declared.name], getattr(group, "panel", None))
 
 
-def _option(declared: Field[Any], annotation: Any) -> Option:
-    told = declared.metadata
-    return Option(declared.name, annotation, declared.default, told["about"], told["flags"], told["least"])
+def _option(declared: Field[Any], annotation: Any, panel: str | None) -> Option:
+    return Option(declared.name, annotation, declared.default, panel=panel, **declared.metadata)
 
 
 def is_group(annotation: Any) -> bool:

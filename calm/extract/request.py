@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Request:
     True
     """
 
+    panel: ClassVar[str] = "Model"
+
     model: str = option(
         about="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m")
     )
@@ -39,16 +41,18 @@ class Request:
     senses: Senses = field(default_factory=Senses)
     tokens: int = option(1, about="1 records the last token of the prompt, m the mean over the last m.", least=1)
     max_seconds: float | None = option(
-        None, about="Clips are cut there; at the end of the model's window unless given.", least=0.1
+        None, about="Clips are cut there; default: at the end of the model's window.", least=0.1
     )
     revision: str | None = option(None, about="Branch, tag or commit of a hub model.")
     dtype: str | None = option(
         None,
-        about="Precision of the computation: float32, bfloat16 or float16. By the device unless given.",
+        about="Precision of the computation: float32, bfloat16 or float16; default: by the device.",
+        choices=("float32", "bfloat16", "float16"),
     )
     quantize: str | None = option(
         None,
         about="int8 or nf4: weights of linear layers in 8 or 4 bits, which take less memory (extra quantize).",
+        choices=("int8", "nf4"),
     )
     placement: Placement = field(default_factory=Placement, compare=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from calm.options import option
 
@@ -11,10 +12,16 @@ from calm.options import option
 class RunOptions:
     """How an extraction goes about its work."""
 
-    storage: str = option("float16", about="float16 or float32, of the cache.")
-    batch_size: int | None = option(None, about="Clips a forward pass; as many as fit unless given.", least=1)
+    panel: ClassVar[str] = "Run"
+
+    storage: str = option(
+        "float16", about="Precision of the cache: float16 or float32.", choices=("float16", "float32")
+    )
+    batch_size: int | None = option(None, about="Clips a forward pass; default: as many as fit.", least=1)
     workers: int | None = option(
-        None, about="Threads that decode, and compute features, ahead of the model; by the number of cores.", least=1
+        None,
+        about="Threads that decode, and compute features, ahead of the model; default: by the number of cores.",
+        least=1,
     )
     strict: bool = option(False, about="Stop at the first clip that fails.")
     prune: bool = option(False, about="Drop clips from the cache that are gone from the data.")
