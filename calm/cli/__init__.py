@@ -6,6 +6,7 @@ import inspect
 
 import typer
 
+from calm.cli._streams import prepare_streams
 from calm.cli.demo import demo
 from calm.cli.evaluate import evaluate
 from calm.cli.extract import extract
@@ -47,4 +48,5 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    prepare_streams()
     app()

@@ -49,8 +49,8 @@ def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
     for file in ("a.ogg", "empty"):
         Path(file).touch()
         fails(calm("info", file), f"{file} is neither a head cache nor a fitted classifier\n")
-    for command in (("predict", "a.ogg"), ("evaluate",)):
-        fails(calm(*command, "-c", "heads.h5"), "heads.h5 is a head cache; -c takes a fitted classifier, from calm fit")
+    for wrong in (("predict", "a.ogg"), ("evaluate",)):
+        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache; -c takes a fitted classifier, from calm fit")
     for command in ("fit", "evaluate"):
         fails(calm(command, "calm.safetensors"), "calm.safetensors is a fitted classifier, where a head cache from")
 
