@@ -79,5 +79,5 @@ def _parameter(group_name: str, option: Option) -> inspect.Parameter:
 def _type_of(option: Option) -> Any:
     if option.choices is None:
         return option.type
-    one_of: Any = Literal[option.choices]  # type: ignore[name-defined]
+    one_of: Any = Literal[option.choices]
     return one_of | None if option.default is None else one_of
