@@ -1,7 +1,7 @@
 """Options are described once, on the field that holds them; the command line, docstrings and the docs read it there.
 
 A group of options is a frozen dataclass whose fields are made by :func:`option`. A field that is such a group itself
-stands for the options in it.
+stands for the options in it. Its ``panel`` is the heading that its options stand under where a command lists them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Option:
     about: str  #: one or two sentences
     flags: tuple[str, ...]  #: on the command line, where not made from the name
     least: float | None  #: the smallest value
-    choices: tuple[str, ...] | None  #: the only values
+    choices: tuple[str, ...] | None  #: the only values, besides None where that is the default
+    panel: str | None  #: what the command line lists it under: that of its group
 
 
 def option(
@@ -81,13 +82,11 @@ def _each(group: type) -> Iterator[Option]:
         if is_group(hints[declared.name]):
             yield from _each(hints[declared.name])
         elif "about" in declared.metadata:
-            yield _option(declared, hints[declared.name])
+            yield _option(declared, hints[declared.name], getattr(group, "panel", None))
 
 
-def _option(declared: Field[Any], annotation: Any) -> Option:
-    told = declared.metadata
-    how = told["flags"], told["least"], told["choices"]
-    return Option(declared.name, annotation, declared.default, told["about"], *how)
+def _option(declared: Field[Any], annotation: Any, panel: str | None = None) -> Option:
+    return Option(declared.name, annotation, declared.default, panel=panel, **declared.metadata)
 
 
 def is_group(annotation: Any) -> bool:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import socket
+import tempfile
 import time
 import zlib
 from functools import cache
@@ -39,6 +40,30 @@ def part_beside(path: Path) -> Path:
         if _is_left_over(part, path.name):
             part.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.part")
+
+
+def check_folder(path: Path) -> None:
+    """Find out whether a file can be made, before work is done for it. Nothing is left there.
+
+    Parameters
+    ----------
+    path : Path
+        What is to be written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder is not there.
+    OSError
+        If nothing can be written into it.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(f"cannot write into {path.parent}: {error.strerror}") from error
 
 
 @cache

@@ -18,7 +18,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from calm.extract import Extraction, Fingerprint, Request
-from calm.parts import part_beside
+from calm.parts import check_folder, part_beside
 
 FORMAT = "calm classifier"
 FORMAT_VERSION = 3
@@ -74,6 +74,37 @@ class _Front(msgspec.Struct):
     metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
 
 
+def check_writable(path: str | Path) -> None:
+    """Find out whether a classifier can be written to a place, before it is fitted.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    FileExistsError
+        If something else than a classifier is there, such as a cache or a recording.
+    IsADirectoryError, FileNotFoundError
+        If it is a folder, or in none.
+    OSError
+        If nothing can be written into its folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(f"{folder}/calm.safetensors")
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    path = path.resolve() if path.is_symlink() else path
+    check_folder(path)
+    if path.exists() and not is_classifier_file(path):
+        raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
+
+
 def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write a file whole or not at all; one that was there is replaced only by a whole one.
 
@@ -86,20 +117,13 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
 
     Raises
     ------
-    FileExistsError
-        If something else than a classifier is there, such as a cache or a recording.
     OSError
-        If it cannot be written.
+        If it cannot be written; :func:`check_writable` tells most of that beforehand.
     """
     from safetensors.numpy import save
 
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file to write")
+    check_writable(path)
     path = path.resolve()  # a link stays a link
-    if path.exists() and not is_classifier_file(path):
-        raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})

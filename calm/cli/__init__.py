@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import typer
 
+from calm.cli._streams import prepare_streams
 from calm.cli.demo import demo
 from calm.cli.evaluate import evaluate
 from calm.cli.extract import extract
@@ -24,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (extract, fit, predict, evaluate, info, models, demo):
-    app.command(cls=FitCommand if command is fit else None)(command)
+    told = inspect.getdoc(command) or ""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in told.split("\n\n"))  # rich would keep the ends of lines
+    app.command(cls=FitCommand if command is fit else None, help="\n\n".join(paragraphs))(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -43,4 +48,5 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    prepare_streams()
     app()

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -18,7 +18,8 @@ R = TypeVar("R")
 def takes_groups(command: Callable[..., R]) -> Callable[..., R]:
     """Let a command take groups of options: each parameter that is annotated with one becomes the options in it.
 
-    What they are called, their types, defaults and descriptions come from :func:`calm.options.option`.
+    What they are called, their types, defaults and descriptions come from :func:`calm.options.option`, and the panel
+    that they are listed in from their group. An option that must be given is listed with the command's own.
 
     Parameters
     ----------
@@ -59,9 +60,24 @@ def _taken(values: dict[str, Any], group_name: str, group: type) -> Mapping[str,
 
 def _parameter(group_name: str, option: Option) -> inspect.Parameter:
     flags = option.flags or (f"--{option.name.replace('_', '-')}",)
-    shown = typer.Option(*flags, help=option.about, min=option.least, show_default=option.default is not None)
-    default = inspect.Parameter.empty if option.default is MISSING else option.default
-    name = f"{group_name}_{option.name}"  # options of two groups may have one name
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[option.type, shown]
+    needed = option.default is MISSING
+    shown = typer.Option(
+        *flags,
+        help=option.about,
+        min=option.least,
+        show_default=option.default is not None,
+        rich_help_panel=None if needed else option.panel,
     )
+    return inspect.Parameter(
+        f"{group_name}_{option.name}",  # options of two groups may have one name
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if needed else option.default,
+        annotation=Annotated[_type_of(option), shown],
+    )
+
+
+def _type_of(option: Option) -> Any:
+    if option.choices is None:
+        return option.type
+    one_of: Any = Literal[option.choices]
+    return one_of | None if option.default is None else one_of

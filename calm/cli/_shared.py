@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,7 +24,7 @@ R = TypeVar("R")
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, whatever is in it: to standard output, or to standard error."""
-    typer.echo(visible(line), err=err)
+    _write(visible(line), err=err)
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -53,9 +54,14 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     say(f"warning: {message}", err=True)
 
 
+def _write(line: str, *, err: bool = False) -> None:
+    # Told no file, typer writes UTF-8 where the locale is ASCII.
+    typer.echo(line, file=sys.stderr if err else sys.stdout)
+
+
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object on one line; all that is not ASCII is escaped in it, and comes back as it was."""
-    typer.echo(json.dumps(content))
+    _write(json.dumps(content))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
@@ -73,7 +79,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())  # visible already, but for the header's own bold type
+        _write(line.rstrip())  # visible already, but for the header's own bold type
 
 
 def print_failures(failures: Mapping[str, str]) -> None:

@@ -12,13 +12,17 @@ from calm.cli._shared import one_line_errors, percent, print_json, print_table, 
 
 @one_line_errors
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder that is not there yet.")] = Path("calm-demo"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder to make; it must not be there yet, or be empty.")
+    ] = Path("calm-demo"),
     model: Annotated[str, typer.Option("--model", "-m", help="An alias, a hub id or a local folder.")] = "tiny",
     shots: Annotated[int, typer.Option(min=1, help="Labelled clips of each kind.")] = 5,
     kinds: Annotated[int, typer.Option(min=2, help="Kinds of sound.")] = 8,
     clips: Annotated[int, typer.Option(min=2, help="Clips of each kind.")] = 25,
-    seed: Annotated[int, typer.Option(help="Draws other kinds.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; the first accelerator.")] = None,
+    seed: Annotated[int, typer.Option(help="Another number draws other kinds.")] = 0,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
 ) -> None:
     """Make sounds, extract their head vectors, and show CALM beside other methods and zero-shot prompting.

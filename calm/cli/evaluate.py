@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from calm.cli._files import CACHE, CLASSIFIER, load_classifier, open_cache
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
 
 _REASONS = {
@@ -21,8 +22,8 @@ _REASONS = {
 
 @one_line_errors
 def evaluate(
-    cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = Path("heads.h5"),
-    classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = Path("calm.safetensors"),
+    cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = CACHE,
+    classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = CLASSIFIER,
     everything: Annotated[
         bool, typer.Option("--all", help="Evaluate on every labelled clip, the support set and its groups too.")
     ] = False,
@@ -33,12 +34,11 @@ def evaluate(
     Support clips, and clips that share a group with one, are left out. Where clips have a test split, only its clips
     are taken.
     """
-    from calm import HeadCache, load
     from calm.evaluation.episodes import labelled_rows, rows_apart
     from calm.evaluation.scores import evaluate as compare
 
-    fitted = load(classifier)
-    with HeadCache(cache) as opened:
+    fitted = load_classifier(classifier)
+    with open_cache(cache) as opened:
         if everything:
             rows = labelled_rows(opened)
             left_out = {"unlabelled": len(opened.done) - len(rows)}

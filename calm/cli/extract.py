@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from calm.cli._files import CACHE
 from calm.cli._options import takes_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json, say
 from calm.extract.media.clip import Columns
@@ -17,7 +19,7 @@ from calm.extract.run_options import RunOptions
 from calm.options import values_of
 
 if TYPE_CHECKING:
-    from calm.extract import Clip
+    from calm.extract import Clip, ExtractionReport
 
 
 @one_line_errors
@@ -33,10 +35,15 @@ def extract(
     request: Request,
     how: RunOptions,
     columns: Columns,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The head cache; gone on with if it is there.")] = Path(
-        "heads.h5"
-    ),
-    root: Annotated[Path | None, typer.Option(help="Where a manifest's paths start; its own folder.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The head cache to write, or to go on with if it is there.")
+    ] = CACHE,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a manifest's paths start; default: the manifest's own folder.", rich_help_panel=Columns.panel
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
 ) -> None:
     """Extract the head vectors of every clip into a cache.
@@ -56,32 +63,16 @@ def extract(
         say(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
         raise typer.Exit(STOPPED) from None
     if json:
-        print_json(
-            {
-                "cache": str(out),
-                "clips": report.clips,
-                "done": report.done,
-                "new": report.new,
-                "failed": report.failed,
-                "failures": report.failures,
-                "cut": report.cut,
-                "silent": report.silent,
-            }
-        )
+        facts = asdict(report) | {"cache": str(out)}
+        print_json({name: facts[name] for name in _TOLD})
     else:
-        print_failures(report.failures)
-        already = "" if report.new == report.done else f", {report.done - report.new} of them already there"
-        say(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
-        if report.cut:
-            say(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
-        if report.silent:
-            say(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
-        if report.failures:
-            say(f"{plural(report.failed, 'clip')} failed: mend what can be and run this again", err=True)
-        elif (shots := _shots([clip.label for clip in clips])) is not None:
-            say(f"next: calm fit{shots}" + ("" if str(out) == "heads.h5" else f" {out}"))
+        _tell(report, out, clips)
     if report.failures:
         raise typer.Exit(SOME_CLIPS_FAILED)
+
+
+#: What machines are told of a report.
+_TOLD = ("cache", "clips", "done", "new", "failed", "unread", "failures", "cut", "silent")
 
 
 def _describe(data: Path, clips: list[Clip]) -> str:
@@ -92,6 +83,34 @@ def _describe(data: Path, clips: list[Clip]) -> str:
     splits = Counter(clip.split for clip in clips if clip.split is not None)
     parts += [f"{split} {n}" for split, n in splits.items()]
     return f"{data}: {', '.join(parts)}"
+
+
+def _tell(report: ExtractionReport, out: Path, clips: list[Clip]) -> None:
+    print_failures(report.failures)
+    already = "" if report.new == report.done else f", {report.done - report.new} of them already there"
+    say(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
+    if report.cut:
+        say(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
+    if report.silent:
+        say(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
+    if report.failures:
+        _advise(report.unread, report.failed - report.unread)
+    elif (shots := _shots([clip.label for clip in clips])) is not None:
+        say(f"next: calm fit{shots}" + ("" if out == CACHE else f" {out}"))
+
+
+def _advise(unread: int, later: int) -> None:
+    """Say what is to be done about clips that could not be read, and about those that failed later."""
+    if unread:
+        them = "it" if unread == 1 else "them"
+        say(f"{plural(unread, 'clip')} could not be read: mend {them} and run this again", err=True)
+    if later:
+        was, they_are, their = ("was", "it is", "its") if later == 1 else ("were", "they are", "their")
+        say(
+            f"{plural(later, 'clip')} {was} read and failed later: {they_are} not tried again unless {their} file or "
+            "question changes",
+            err=True,
+        )
 
 
 def _shots(labels: list[str | None]) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as json_format
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from calm.cli._files import CACHE, CLASSIFIER, open_cache
 from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -36,21 +38,28 @@ class FitCommand(TyperCommand):
 
 @one_line_errors
 def fit(
-    cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = Path("heads.h5"),
+    cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = CACHE,
     shots: Annotated[
-        int | None, typer.Option("--shots", "-k", min=1, help="Support clips per class; all that there are.")
+        int | None, typer.Option("--shots", "-k", min=1, help="Support clips per class; default: all that there are.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the support set.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The fitted classifier.")] = Path("calm.safetensors"),
+    seed: Annotated[int, typer.Option(min=0, help="Another number draws another support set.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The classifier to write, or to replace.")] = CLASSIFIER,
     method: Annotated[str, typer.Option(help="One of {methods}.")] = "calm",
     top_heads: Annotated[
-        int | None, typer.Option(min=1, help="Use only so many heads: a small file, and fewer layers to run.")
+        int | None,
+        typer.Option(min=1, help="Use only so many heads: a small file, and fewer layers to run; default: all heads."),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter of the method, as NAME=VALUE; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="A parameter of the method, as NAME=VALUE, in place of its default; may be repeated."
+        ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option(help="Show it beside the published setting, SAV and a linear probe, on the other clips.")
+        bool,
+        typer.Option(
+            help="Whether to fit the published setting, SAV and a linear probe too, and show all on the other clips."
+        ),
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
 ) -> None:
@@ -59,55 +68,76 @@ def fit(
     Where clips have a train and a test split, support comes from train. Where they have groups, no group stands on both
     sides.
     """
-    from calm import HeadCache, draw_episode, make_method
-    from calm.classifiers.registry import TITLES
+    from calm import draw_episode, make_method
+    from calm.classifiers.file import check_writable
 
     parameters = _parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
     classifier = make_method(method, **parameters)
-    with HeadCache(cache) as opened:
+    with open_cache(cache) as opened:
+        check_writable(out)
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
-        changed = f"{TITLES[method]}*" if parameters else TITLES[method]
-        fitted = {changed: classifier}
-        if compare and len(episode.query):
-            for name in _COMPARED:
-                if TITLES[name] not in fitted:
-                    fitted[TITLES[name]] = make_method(name).fit(episode.support, episode.support.labels)
-        results = _compare(fitted, episode)
+        results = _compare(_beside(classifier, method, bool(parameters), episode if compare else None), episode)
         _warn_of_gaps(opened)
         grouped = bool((opened.groups != "").any())
     classifier.save(out)
-    layers = _layers(classifier)
+    done = _Fitted(classifier, parameters, out, len(episode.support), len(episode.query), results)
     if json:
-        print_json(
-            {
-                "classifier": str(out),
-                "classes": classifier.classes_.tolist(),
-                "support": len(episode.support),
-                "query": len(episode.query),
-                "accuracy": {name: result.accuracy for name, result in results.items()},
-                "interval": {name: result.interval for name, result in results.items()},
-                "heads": len(classifier.used_heads_),
-                "layers": layers,
-            }
-        )
+        print_json(done.facts)
         return
     drawn = "all that there are" if shots is None else f"{shots} of each class, seed {seed}"
-    drawn += ", groups kept apart" if grouped else ""
-    support = plural(len(episode.support), "clip")
-    say(f"support: {support} of {plural(len(classifier.classes_), 'class')} ({drawn})")
-    if results:
-        say(f"accuracy on {plural(len(episode.query), 'other clip')}:")
-        rows = [(name, percent(result.accuracy), interval(result.interval)) for name, result in results.items()]
-        print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
-        if parameters:
-            say("* with " + ", ".join(f"{name}={value!r}" for name, value in parameters.items()))
-    else:
-        say("no clips are left to measure accuracy on")
-    if len(classifier.used_heads_) < classifier.n_heads_in_ and layers is not None:
-        used = f"{len(classifier.used_heads_)} of {plural(classifier.n_heads_in_, 'head')}"
-        say(f"uses {used}; predictions need layers 0 to {max(layers)} of {classifier.layers_}")
-    say(f"wrote {out}; next: calm predict CLIP" + ("" if str(out) == "calm.safetensors" else f" -c {out}"))
+    done.tell(drawn + (", groups kept apart" if grouped else ""))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What was fitted, and how well it does."""
+
+    classifier: HeadClassifier
+    parameters: dict[str, Any]  #: those that were given
+    out: Path
+    support: int
+    query: int
+    results: dict[str, Evaluation]  #: by the title of a method
+
+    @property
+    def layers(self) -> list[int] | None:
+        """The layers that predictions need; None if not known."""
+        return None if self.classifier.used_layers_ is None else self.classifier.used_layers_.tolist()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "classifier": str(self.out),
+            "classes": self.classifier.classes_.tolist(),
+            "support": self.support,
+            "query": self.query,
+            "accuracy": {name: result.accuracy for name, result in self.results.items()},
+            "interval": {name: result.interval for name, result in self.results.items()},
+            "heads": len(self.classifier.used_heads_),
+            "layers": self.layers,
+        }
+
+    def tell(self, drawn: str) -> None:
+        """Tell people, and how the support set was drawn."""
+        classes = plural(len(self.classifier.classes_), "class")
+        say(f"support: {plural(self.support, 'clip')} of {classes} ({drawn})")
+        if self.results:
+            say(f"accuracy on {plural(self.query, 'other clip')}:")
+            rows = [
+                (name, percent(result.accuracy), interval(result.interval)) for name, result in self.results.items()
+            ]
+            print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
+            if self.parameters:
+                say("* with " + ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()))
+        else:
+            say("no clips are left to measure accuracy on")
+        used, heads = len(self.classifier.used_heads_), self.classifier.n_heads_in_
+        if used < heads and self.layers is not None:
+            until = f"layers 0 to {max(self.layers)} of {self.classifier.layers_}"
+            say(f"uses {used} of {plural(heads, 'head')}; predictions need {until}")
+        say(f"wrote {self.out}; next: calm predict CLIP" + ("" if self.out == CLASSIFIER else f" -c {self.out}"))
 
 
 def _parameters(settings: list[str]) -> dict[str, Any]:
@@ -124,8 +154,19 @@ def _parameters(settings: list[str]) -> dict[str, Any]:
     return parameters
 
 
-def _layers(classifier: HeadClassifier) -> list[int] | None:
-    return None if classifier.used_layers_ is None else classifier.used_layers_.tolist()
+def _beside(
+    classifier: HeadClassifier, method: str, changed: bool, episode: Episode | None
+) -> dict[str, HeadClassifier]:
+    """Put a fitted classifier beside others of the same support set, by title; by itself where there is no episode."""
+    from calm import make_method
+    from calm.classifiers.registry import TITLES
+
+    fitted = {f"{TITLES[method]}*" if changed else TITLES[method]: classifier}
+    if episode is not None and len(episode.query):
+        for name in _COMPARED:
+            if TITLES[name] not in fitted:
+                fitted[TITLES[name]] = make_method(name).fit(episode.support, episode.support.labels)
+    return fitted
 
 
 def _compare(classifiers: dict[str, HeadClassifier], episode: Episode) -> dict[str, Evaluation]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from calm.cli._files import CACHE, is_hdf5, load_classifier, may_be_safetensors, open_cache
 from calm.cli._shared import one_line_errors, plural, print_failures, print_json, say
 
 if TYPE_CHECKING:
@@ -20,27 +21,23 @@ if TYPE_CHECKING:
 
 @one_line_errors
 def info(
-    file: Annotated[Path, typer.Argument(help="A head cache or a fitted classifier.")] = Path("heads.h5"),
+    file: Annotated[Path, typer.Argument(help="A head cache or a fitted classifier.")] = CACHE,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
 ) -> None:
     """Say what is in a head cache or a fitted classifier.
 
     A cache can be looked at while it is being written.
     """
-    import h5py
-
-    from calm import HeadCache, load
-
-    if file.is_file() and h5py.is_hdf5(file):
-        with HeadCache(file) as cache:
-            print_json(_cache_facts(cache)) if json else _tell_cache(cache)
-    elif file.is_dir():
+    if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder, neither a head cache nor a fitted classifier")
-    elif file.suffix == ".h5":
-        HeadCache(file).close()  # raises, saying why it is none
-    else:
-        classifier = load(file)
+    if file == CACHE or is_hdf5(file):
+        with open_cache(file) as cache:
+            print_json(_cache_facts(cache)) if json else _tell_cache(cache)
+    elif not file.is_file() or may_be_safetensors(file):
+        classifier = load_classifier(file)
         print_json(_classifier_facts(classifier)) if json else _tell_classifier(file, classifier)
+    else:
+        raise ValueError(f"{file} is neither a head cache nor a fitted classifier")
 
 
 def _cache_facts(cache: HeadCache) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def _cache_facts(cache: HeadCache) -> dict[str, Any]:
         "splits": _counts(cache.coded("split")),
         "prompts": len(prompts),
         "asked": prompts[0] if prompts else None,
-        "request": asdict(cache.request),
+        "request": cache.request.options,
         "fingerprint": _fingerprint_facts(cache.fingerprint),
         "made_with": cache.made_with,
     }
@@ -116,6 +113,7 @@ def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
         "used_layers": None if classifier.used_layers_ is None else classifier.used_layers_.tolist(),
         "dim": classifier.dim_,
         "model": None if extraction is None else extraction.request.model,
+        "request": None if extraction is None else extraction.request.options,
         "fingerprint": None if extraction is None else _fingerprint_facts(extraction.fingerprint),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from calm.options import check_values, option
 
@@ -35,9 +36,11 @@ class Prompt:
     'Which animal? Choose from: cat, dog.'
     """
 
+    panel: ClassVar[str] = "Prompt"
+
     template: str = option("{question}", about="The text beside the sound, with {question} and {options}.")
     question: str | None = option(
-        None, about="Asked of clips that have no question of their own; what is heard, or seen, unless given."
+        None, about="Asked of clips that have no question of their own; default: what is heard, or seen."
     )
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
@@ -50,6 +50,8 @@ class Request:
     'What is seen and heard in this video?'
     """
 
+    panel: ClassVar[str] = "Model"
+
     model: str = option(
         about="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m")
     )
@@ -57,7 +59,7 @@ class Request:
     senses: Senses = field(default_factory=Senses)
     tokens: int = option(1, about="1 records the last token of the prompt, m the mean over the last m.", least=1)
     max_seconds: float | None = option(
-        None, about="Clips are cut there; at the end of the model's window unless given.", least=0.1
+        None, about="Clips are cut there; default: at the end of the model's window.", least=0.1
     )
     revision: str | None = same_option(Loading, "revision")
     dtype: str | None = same_option(Loading, "dtype")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import platform
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +30,7 @@ from calm.extract.prompt import Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import documented, make_group
+from calm.parts import check_folder
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -45,6 +45,7 @@ class ExtractionReport:
     done: int  #: of these, with head vectors
     new: int  #: of these, made by this call
     failed: int  #: clips that could not be read or encoded
+    unread: int  #: of these, those that could not be read: the next run tries them again
     failures: dict[str, str]  #: why each of them failed, by name; see :attr:`calm.extract.HeadCache.failures`
     cut: int  #: clips that were longer than the window
     silent: int  #: clips of digital silence
@@ -122,7 +123,7 @@ def extract_to_cache(
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{path} is a link to a file that is not there")
     if not path.exists():
-        _check_writable(path)
+        check_folder(path)  # told before a model is loaded
         lalm = lalm or request.load()
         fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
         create_cache(
@@ -219,7 +220,7 @@ def _fill(
     return stored
 
 
-def _report(cache: HeadCache, new: int) -> ExtractionReport:
+def _report(cache: CacheWriter, new: int) -> ExtractionReport:
     done: NDArray[np.bool_] = cache.status == DONE
     window = cache.fingerprint.max_seconds
     return ExtractionReport(
@@ -228,22 +229,12 @@ def _report(cache: HeadCache, new: int) -> ExtractionReport:
         done=int(done.sum()),
         new=new,
         failed=int((cache.status == FAILED).sum()),
+        unread=int((cache.status[cache.todo] == FAILED).sum()),
         failures=cache.failures,
         cut=int((cache.seconds[done] > window + _FILLED_UP).sum()),
         silent=int((cache.peak[done] == 0).sum()),
         window_seconds=window,
     )
-
-
-def _check_writable(path: Path) -> None:
-    """Find out that a file cannot be made before a model is loaded for it."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise type(error)(f"cannot write into {path.parent}: {error.strerror}") from error
 
 
 def _made_with(lalm: LALM) -> dict[str, str]:

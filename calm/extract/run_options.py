@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from calm.extract.forward.batch_size import Batching
 from calm.options import check_values, option, same_option
@@ -11,6 +12,8 @@ from calm.options import check_values, option, same_option
 @dataclass(frozen=True)
 class RunOptions:
     """How an extraction goes about its work."""
+
+    panel: ClassVar[str] = "Run"
 
     storage: str = option("float16", about="Precision of the cache.", choices=("float16", "float32"))
     batch_size: int | None = same_option(Batching, "batch_size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from calm.options import check_values, option
 
@@ -36,12 +37,14 @@ class Senses:
     (True, False, 2.0)
     """
 
+    panel: ClassVar[str] = "Clips"
+
     modality: str = option("audio", about="What of a clip goes into the model.", choices=MODALITIES)
     fps: float | None = option(
-        None, about="Frames taken of each second of a video; 2 unless given, where there are pictures."
+        None, about="Frames taken of each second of a video; default: 2, where there are pictures."
     )
     max_pixels: int | None = option(
-        None, about="Height × width of a frame; larger ones are made smaller. 448 × 448 unless given."
+        None, about="Height × width of a frame; larger ones are made smaller; default: 448 × 448."
     )
 
     def __post_init__(self) -> None:

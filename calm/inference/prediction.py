@@ -103,23 +103,28 @@ def predict_audio(
         layers=None if layers is None else layers.tolist(),
         batch_size=batch_size,
     )
-    tells_typicality = len(getattr(classifier, "typical_scores_", ())) > 0
+    with_typicality = tells_typicality(classifier)
 
     def judge(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities, and typicality in a last column where it can be told."""
         whole = _in_all_layers(vectors, layers, lalm.heads.shape[0])
         told = [classifier.predict_proba(whole)]
-        return np.column_stack([*told, classifier.typicality(whole)] if tells_typicality else told)
+        return np.column_stack([*told, classifier.typicality(whole)] if with_typicality else told)
 
     found = gather(with_progress(batches, lalm, len(clips), shown=progress), judge)
-    judged = np.empty((0, len(labels) + tells_typicality)) if found.values is None else found.values
+    judged = np.empty((0, len(labels) + with_typicality)) if found.values is None else found.values
     return AudioPrediction(
         clips=tuple(clips[row] for row in found.rows),
         classes=classifier.classes_,
         probabilities=judged[:, : len(labels)],
-        typicality=judged[:, -1] if tells_typicality else None,
+        typicality=judged[:, -1] if with_typicality else None,
         failures={clips[result.row].name: result.reason for result in found.failures},
     )
+
+
+def tells_typicality(classifier: HeadClassifier) -> bool:
+    """Tell whether a fitted classifier can say how typical clips are: only CALM, and only where it held clips out."""
+    return len(getattr(classifier, "typical_scores_", ())) > 0
 
 
 def _in_all_layers(

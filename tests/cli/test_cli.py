@@ -104,7 +104,8 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     result = extract(data)
     assert result.exit_code == 3
     assert "failed: low/bad.wav: not readable as audio" in result.stderr
-    assert "1 clip failed: mend what can be and run this again" in result.stderr
+    assert "1 clip could not be read: mend it and run this again\n" in result.stderr
+    assert "failed later" not in result.stderr
     assert "head vectors of 4 of 5 clips" in result.stdout
     assert "(4 done, 1 failed)" in calm("info").stdout
     fitted = calm("fit")  # the good ones serve

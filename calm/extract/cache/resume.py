@@ -65,7 +65,7 @@ def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str
     if gone and not prune:
         raise ValueError(
             f"{begun.path} holds {len(gone)} of its {len(begun)} clips that are not among these {len(clips)}, "
-            f"{gone[0]} first: {remedy}, or prune it"
+            f"{gone[0]} first: {remedy}, or prune it (prune=True, --prune)"
         )
     for name, text, status in zip(names_there, texts_there, begun.status, strict=True):
         if status == DONE and text not in asked.get(name, {text}):

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from calm.extract.media.audio import Audio
 from calm.extract.media.video import VIDEO_SUFFIXES, VideoSource
@@ -42,6 +43,8 @@ class Clip:
 @dataclass(frozen=True)
 class Columns:
     """Names of a manifest's columns; those left out are looked for under their usual names."""
+
+    panel: ClassVar[str] = "Manifest"
 
     audio: str | None = option(None, about="Manifest column of audio files.", flags=("--audio-column",))
     label: str | None = option(None, about="Manifest column of labels.", flags=("--label-column",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from calm.options import check_values, option
 
@@ -42,7 +42,9 @@ class Placement:
     device(type='cpu')
     """
 
-    device: str | None = option(None, about="cpu, cuda, cuda:1, mps …; the first accelerator unless given.")
+    panel: ClassVar[str] = "Model"
+
+    device: str | None = option(None, about="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
     device_map: str | None = option(
         None, about="auto: spread the model over several devices (extra device-map). Goes without a device."
     )

@@ -1,0 +1,137 @@
+"""What the commands say of files that are missing, or of another kind, and of where they are to write."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import calm.classifiers.file as classifier_file
+from tests.cli.test_cli import calm, extract, fails, in_an_empty_folder  # noqa: F401
+from tests.conftest import tone
+
+Maker = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "first"),
+    [
+        (("fit",), "heads.h5", "calm extract"),
+        (("info",), "heads.h5", "calm extract"),
+        (("evaluate",), "calm.safetensors", "calm fit"),
+        (("predict", "clip.wav"), "calm.safetensors", "calm fit"),
+    ],
+)
+def test_an_empty_folder_is_told_what_to_run_first(command: tuple[str, ...], missing: str, first: str) -> None:
+    fails(calm(*command), f"no such file: {missing} \\(run {first} first\\)\n")
+
+
+def test_a_name_of_ones_own_is_no_default(class_folder: Maker) -> None:
+    assert calm("fit", "mine.h5").stderr == "error: no such file: mine.h5\n"
+    assert calm("predict", "a.wav", "-c", "my.safetensors").stderr == "error: no such file: my.safetensors\n"
+
+
+def test_evaluating_with_a_classifier_and_no_cache_asks_for_an_extraction(class_folder: Maker) -> None:
+    extract(class_folder(2))
+    calm("fit")
+    Path("heads.h5").unlink()
+    fails(calm("evaluate"), "no such file: heads.h5 \\(run calm extract first\\)")
+
+
+def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
+    extract(class_folder(2))
+    calm("fit")
+    soundfile.write("a.ogg", tone(300), 16000)
+    for file in ("a.ogg", "empty"):
+        Path(file).touch()
+        fails(calm("info", file), f"{file} is neither a head cache nor a fitted classifier\n")
+    for wrong in (("predict", "a.ogg"), ("evaluate",)):
+        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache; -c takes a fitted classifier, from calm fit")
+    for command in ("fit", "evaluate"):
+        fails(calm(command, "calm.safetensors"), "calm.safetensors is a fitted classifier, where a head cache from")
+
+
+def test_info_tells_a_request_option_by_option(class_folder: Maker) -> None:
+    extract(class_folder(2), "--question", "Which pitch?")
+    calm("fit")
+    asked = json.loads(calm("info", "--json").stdout)["request"]
+    assert asked["question"] == "Which pitch?" and asked["modality"] == "audio" and asked["tokens"] == 1
+    assert not {"prompt", "senses", "placement", "device"} & asked.keys()
+    fitted = json.loads(calm("info", "calm.safetensors", "--json").stdout)
+    assert fitted["request"] == asked | {"dtype": "float32"} and fitted["fingerprint"]["dtype"] == "float32"
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("the work was begun")
+
+
+def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
+    class_folder: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from calm import CALMClassifier
+
+    extract(class_folder(3))
+    monkeypatch.setattr(CALMClassifier, "fit", never)
+    fails(calm("fit", "-o", "heads.h5"), "heads.h5 is there already and is no fitted classifier: it is not replaced")
+    fails(calm("fit", "-o", "nowhere/a.safetensors"), "no such folder to write a.safetensors into: nowhere")
+    fails(calm("fit", "-o", "data"), "data is a folder: name a file to write")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="cannot write into .*shut: Permission denied"):
+        classifier_file.check_writable(tmp_path / "shut/calm.safetensors")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that even root cannot write to")
+def test_a_folder_of_the_system_that_takes_no_files_is_told() -> None:
+    with pytest.raises(OSError, match="cannot write into /proc/self"):
+        classifier_file.check_writable(Path("/proc/self/calm.safetensors"))
+
+
+def test_checking_a_target_leaves_nothing_behind(tmp_path: Path) -> None:
+    classifier_file.check_writable(tmp_path / "calm.safetensors")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_classifier_that_cannot_reject_is_told_before_the_model_runs(
+    class_folder: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(class_folder(3))
+    calm("fit", "--method", "sav", "--no-compare")
+    from calm.extract import Request
+
+    monkeypatch.setattr(Request, "load", never)
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+
+
+def test_clips_that_have_gone_are_said_to_need_prune(class_folder: Maker) -> None:
+    data = class_folder(2)
+    extract(data)
+    (data / "low/0.wav").unlink()
+    fails(extract(data), "heads.h5 holds 1 of its 4 clips .*, or prune it \\(prune=True, --prune\\)")
+    assert extract(data, "--prune").exit_code == 0
+
+
+def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None:
+    data = class_folder(2)
+    (data / "low/bad.wav").write_text("no audio")
+    rows = [{"audio": f"low/{name}.wav", "label": "low"} for name in ("0", "1", "bad")]
+    rows += [{"audio": f"high/{i}.wav", "label": "high"} for i in range(2)]
+    rows[1]["question"] = (
+        "<|AUDIO|> and <|AUDIO|>?"  # the model's own token for a clip: read, and then it cannot be asked
+    )
+    (data / "list.json").write_text(json.dumps(rows))
+    first = extract(data / "list.json")
+    assert first.exit_code == 3
+    assert "1 clip could not be read: mend it and run this again\n" in first.stderr
+    assert (
+        "1 clip was read and failed later: it is not tried again unless its file or question changes\n" in first.stderr
+    )
+    told = json.loads(extract(data / "list.json", "--json").stdout)
+    assert (told["failed"], told["unread"], told["new"]) == (2, 1, 0)
