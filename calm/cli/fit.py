@@ -149,7 +149,7 @@ def _parameters(settings: list[str]) -> dict[str, Any]:
             raise ValueError(f"--set takes NAME=VALUE, got {setting!r}")
         try:
             parameters[name.strip()] = json_format.loads(value)
-        except json_format.JSONDecodeError:
+        except (json_format.JSONDecodeError, RecursionError):
             parameters[name.strip()] = value
     return parameters
 

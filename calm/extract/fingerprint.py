@@ -38,6 +38,10 @@ class Fingerprint:
     quantize: str = ""  #: weights of linear layers in fewer bits; empty for those of the checkpoint
     layers: str = ""  #: numbers of the decoder's layers with attention, where others have none; empty for all
 
+    def __post_init__(self) -> None:
+        if not self.max_seconds > 0 or self.tokens < 1 or self.sampling_rate < 1:
+            raise ValueError("a fingerprint's seconds, tokens and rate are above 0")
+
     def number_of(self, layer: int) -> int:
         """Return which layer of the decoder a layer of head vectors is; not the same for hybrids."""
         return int(self.layers.split()[layer]) if self.layers else layer

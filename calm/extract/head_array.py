@@ -13,8 +13,8 @@ from calm.extract.fingerprint import Extraction
 class HeadArray(np.ndarray):
     """Head vectors ``(clips, layers, heads, dim)``, with how they were made.
 
-    An array like any other. Clips chosen from it, and copies, know the same; what is computed from it, or laid out in
-    another way, does not.
+    An array that cannot be written to, and otherwise like any other. Clips chosen from it know the same; what is
+    computed from it, laid out in another way, or copied to be changed, does not.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ class HeadArray(np.ndarray):
         """View vectors as what they are."""
         array = np.asarray(vectors).view(cls)
         array.extraction = extraction
+        array.flags.writeable = False  # other numbers would not be what the extraction made
         return array
 
     def __array_finalize__(self, source: NDArray[Any] | None) -> None:
@@ -63,11 +64,7 @@ class HeadArray(np.ndarray):
         return HeadArray, (np.asarray(self), self.extraction)
 
     def __copy__(self) -> HeadArray:
-        return self.copy()
+        return HeadArray(np.array(self), self.extraction)
 
     def __deepcopy__(self, memo: dict[int, Any] | None) -> HeadArray:
-        return self.copy()
-
-    def copy(self, order: Any = "C") -> HeadArray:
-        """Return a copy that knows the same."""
-        return HeadArray(np.asarray(self).copy(order=order), self.extraction)
+        return HeadArray(np.array(self), self.extraction)

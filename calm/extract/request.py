@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -17,6 +16,12 @@ from calm.options import check_values, documented, option, options_of, same_opti
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
+
+
+#: No prompt has more tokens.
+MOST_TOKENS = 10**6
+#: In seconds; a limit beyond it is none.
+_FOR_EVER = 1e8
 
 
 @documented()
@@ -98,7 +103,9 @@ class Request:
 
     def _resolve(self) -> None:
         """Fill in what follows from the rest."""
-        if self.max_seconds == math.inf:  # no limit but the window's
+        if self.tokens > MOST_TOKENS:
+            raise ValueError(f"tokens must be at most {MOST_TOKENS}, got {self.tokens}")
+        if self.max_seconds is not None and not self.max_seconds <= _FOR_EVER:  # no limit but the window's
             object.__setattr__(self, "max_seconds", None)
         object.__setattr__(self, "_asked", self.prompt)
         if self.prompt.question is None:

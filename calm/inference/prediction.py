@@ -91,6 +91,13 @@ def predict_audio(
     else:
         request = request.changed(model=lalm.name, revision=None, dtype=None, quantize=lalm.quantize)
     check_same(extraction.fingerprint, fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
+    layers_there, heads_there, dim_there = lalm.heads.shape
+    fitted_on = (classifier.layers_ or layers_there, classifier.n_heads_in_, classifier.dim_)
+    if fitted_on != (layers_there, layers_there * heads_there, dim_there):
+        raise ValueError(
+            f"this classifier is damaged: it was fitted on {fitted_on[0]} layers with {fitted_on[1]} heads of "
+            f"{fitted_on[2]} in all, and the model has {layers_there} with {layers_there * heads_there} of {dim_there}"
+        )
     labels = [str(label) for label in classifier.classes_]
     layers = classifier.used_layers_
     batches = head_vectors(

@@ -110,6 +110,7 @@ def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
         ({"max_seconds": -1}, ValueError, "max_seconds must be at least 0.1, got -1"),
         ({"max_seconds": "5"}, TypeError, "max_seconds must be float, got '5'"),
         ({"tokens": 0}, ValueError, "tokens must be at least 1, got 0"),
+        ({"tokens": 10**20}, ValueError, "tokens must be at most 1000000"),
         ({"tokens": True}, TypeError, "tokens must be int, got True"),
         ({"dtype": "float8"}, ValueError, "dtype must be float32, bfloat16 or float16, got 'float8'"),
         ({"quantize": "int2"}, ValueError, "quantize must be int8 or nf4, got 'int2'"),
@@ -138,5 +139,6 @@ def test_what_follows_from_the_options_follows_anew_when_they_change() -> None:
     request = Request("m").changed(modality="audio-visual")
     assert request == Request("m", modality="audio-visual") and request.prompt.question == QUESTIONS["audio-visual"]
     assert request.changed(modality="audio") == Request("m")
+    assert Request("m", max_seconds=1e308) == Request("m")
     own = Request("m", question="Hm?", fps=3.0, modality="visual").changed(tokens=2)
     assert own == Request("m", question="Hm?", fps=3.0, modality="visual", tokens=2)

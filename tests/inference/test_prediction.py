@@ -124,3 +124,12 @@ def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
         hook.remove()
     assert max(ran, default=-1) < clf.used_layers_.max()
     np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)
+
+
+def test_a_classifier_of_other_layers_than_the_models_is_refused(class_folder: Any, tiny: LALM) -> None:
+    clips = find_clips(class_folder(3))
+    X = HeadExtractor("tiny", device="cpu").transform([clip.audio for clip in clips])
+    classifier = CALMClassifier().fit(X, [str(clip.label) for clip in clips])
+    classifier.layers_ = 1
+    with pytest.raises(ValueError, match="is damaged: it was fitted on 1 layers"):
+        predict_audio(classifier, clips, lalm=tiny)

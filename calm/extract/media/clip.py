@@ -64,10 +64,10 @@ class Columns:
 
 
 def name_of(path: Path) -> str:
-    """Write a path with slashes; bytes of a name that are no text become �, and so does NUL."""
+    """Write a path with slashes; bytes of a name that are no text are escaped, so that names stay different."""
     text = path.as_posix()
     try:
-        text = os.fsencode(text).decode("utf-8", "replace")
+        text = os.fsencode(text).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # of a manifest: no file can be called so
         text = as_text(text)
     return text.replace("\0", "�")

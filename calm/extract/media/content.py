@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -13,6 +13,8 @@ import xxhash
 from calm.extract.media.file import open_regular
 
 _BLOCK = 2**20
+#: Of a file more than twice as large, so much of its beginning and of its end is digested: a file may claim any size.
+_LARGE = 2**27
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ def content_of(*sources: Any) -> Content:
         if isinstance(source, str | Path):
             with open_regular(source) as file:
                 stat = os.fstat(file.fileno())
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+                _digest_file(file, stat.st_size, digest)
             size, modified = size + stat.st_size, max(modified, stat.st_mtime_ns)
         else:
             samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
@@ -62,6 +63,18 @@ def content_of(*sources: Any) -> Content:
             digest.update(array.tobytes())
             size += array.nbytes
     return Content(digest.digest(), size, modified)
+
+
+def _digest_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
+    """Digest a file's bytes; of one that is very large, its size, its beginning and its end."""
+    spans = [(0, size)] if size <= 2 * _LARGE else [(0, _LARGE), (size - _LARGE, size)]
+    if len(spans) > 1:
+        digest.update(size.to_bytes(8, "little"))
+    for begin, end in spans:
+        file.seek(begin)
+        while begin < end and (block := file.read(min(_BLOCK, end - begin))):
+            digest.update(block)
+            begin += len(block)
 
 
 def content_if_readable(*sources: Any) -> Content:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from calm.extract.media.audio import Audio
 from calm.extract.media.clip import CLIP_SUFFIXES, Clip, Columns, name_of
+from calm.extract.media.content import content_if_readable
 from calm.extract.media.file import check_regular
 from calm.extract.media.manifest import MANIFEST_SUFFIXES, clips_in_manifest
 from calm.extract.media.video import VIDEO_SUFFIXES
@@ -103,9 +101,8 @@ def _name_in_memory(audio: Audio, index: int) -> str:
     """Name an array by its place and its samples, so that other samples are another clip."""
     if isinstance(audio, str | Path):
         return name_of(Path(audio))
-    samples, rate = audio if isinstance(audio, tuple) else (audio, None)
-    digest = hashlib.sha256(np.ascontiguousarray(samples).tobytes() + str(rate).encode()).hexdigest()
-    return f"clip {index} ({digest[:8]})"
+    digest = content_if_readable(audio).digest
+    return f"clip {index} ({digest.hex()[:8]})" if digest else f"clip {index}"
 
 
 def _clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,22 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
     for i, row in enumerate(rows, 1):
         if None in row:
             raise ValueError(f"{manifest}, entry {i} has more cells than the header has columns")
-        if any("\0" in text for pair in row.items() for text in pair if isinstance(text, str)):
+        if any("\0" in text for text in _texts_in(row)):
             raise ValueError(f"{manifest}, entry {i} holds a NUL character: is it text in UTF-8?")
     return rows
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Find all texts in a value that JSON can hold, however deep it is."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
 
 
 def _in_words(error: Exception) -> str:

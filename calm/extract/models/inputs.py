@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 PaddingSide = Literal["left", "right"]
 
 
+#: In characters. All labels of AudioSet are a third of that.
+_LONGEST_TEXT = 2**15
+
+
 class InputError(ValueError):
     """A clip, or its question, that a model's processor cannot take; the message says why."""
 
@@ -134,11 +138,13 @@ class InputBuilder:
         Raises
         ------
         InputError
-            If the text holds what stands for a sound or pictures.
+            If the text holds what stands for a sound or pictures, or is too long.
         ValueError
             If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
             see one.
         """
+        if len(text) > _LONGEST_TEXT:
+            raise InputError(f"the text to ask has {len(text)} characters, more than {_LONGEST_TEXT}")
         for mark in self._mark_texts:
             if mark in text:
                 raise InputError(f"the text to ask holds {mark!r}, which stands for the clip itself")
@@ -240,11 +246,21 @@ class InputBuilder:
         """
         percept = Percept.of(clip, self.sampling_rate)
         try:
-            return self._row(percept, prompt, senses, silence)
+            row = self._row(percept, prompt, senses, silence)
         except Exception as error:  # processors raise what they like: whose fault it is has to be found out
             if is_ours(error) or not self._takes_others(senses, silence):
                 raise
             raise InputError(f"its sound or its question is refused by the processor: {first_line(error)}") from error
+        tokens, context = row["input_ids"].shape[1], self.context
+        if context is not None and tokens > context:
+            raise InputError(f"its prompt has {tokens} tokens, and the model's context is {context}")
+        return row
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens a prompt may have, as far as the model's config tells."""
+        length = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
+        return length if isinstance(length, int) and length > 0 else None
 
     def control(self, senses: Senses = SOUND_ALONE) -> Percept:
         """Return a clip that any model must be able to take: a second of faint noise, and grey pictures."""

@@ -216,7 +216,7 @@ def test_absolute_paths_are_named_by_their_place_below_the_root(tmp_path: Path) 
 def test_file_names_that_are_no_text_can_be_told(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/dog/b\xe4r.wav")).touch()
-    assert find_clips(tmp_path)[0].name == "dog/b�r.wav"
+    assert find_clips(tmp_path)[0].name == "dog/b\\xe4r.wav"
 
 
 # --- prompts ---
@@ -238,3 +238,14 @@ def test_a_template_that_cannot_be_filled_is_quoted_back(template: str) -> None:
     with pytest.raises(ValueError, match="prompt template") as error:
         Prompt(template)
     assert repr(template) in str(error.value)
+
+
+def test_names_that_are_no_text_stay_different(tmp_path: Path) -> None:
+    for name in (b"x\xff.wav", b"x\xfe.wav"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    assert len({clip.name for clip in find_clips(tmp_path)}) == 2
+
+
+def test_what_is_no_sound_has_a_name_all_the_same() -> None:
+    odd: list[Any] = [[[1.0], [1.0, 2.0]], (np.zeros(3), 16000, "more"), np.zeros(3)]
+    assert [clip.name.split(" (")[0] for clip in find_clips(odd)] == ["clip 0", "clip 1", "clip 2"]

@@ -78,7 +78,7 @@ def test_halves_of_characters_become_signs_and_file_names_that_are_no_text_are_f
     ]
     (tmp_path / "list.json").write_text(json.dumps(rows))
     bear, none = find_clips(tmp_path / "list.json")
-    assert (bear.name, bear.label, bear.options, bear.group) == ("b�r.wav", "d�g", ("d�g", "cat"), "7")
+    assert (bear.name, bear.label, bear.options, bear.group) == ("b\\xe4r.wav", "d�g", ("d�g", "cat"), "7")
     assert Path(str(bear.audio)).exists() and none.name == "�.wav"
 
 
@@ -122,3 +122,10 @@ def test_any_bytes_are_clips_or_a_line_that_says_why_not(tmp_path: Path, content
     (tmp_path / f"list.{suffix}").write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=f"list.{suffix}"):
         find_clips(tmp_path / f"list.{suffix}")
+
+
+def test_a_nul_in_an_option_names_its_entry(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "m.json").write_text('[{"audio": "a.wav", "options": ["a\\u0000b"]}]')
+    with pytest.raises(ValueError, match=r"m\.json, entry 1 holds a NUL character"):
+        find_clips(tmp_path / "m.json")

@@ -128,3 +128,16 @@ def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeyp
 def test_samples_in_memory_are_digested_as_they_are() -> None:
     (clip,) = find_clips([tone(300)])
     assert perceive(clip, HEARD, RATE).content == content_of(clip.audio)
+
+
+def test_a_file_that_claims_any_size_is_digested_in_a_moment(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse.wav"
+    sparse.write_bytes(b"RIFF")
+    os.truncate(sparse, 2**40)
+    known = content_of(sparse)
+    with sparse.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    assert content_of(sparse).digest != known.digest
+    os.truncate(sparse, 2**40 - 1)
+    assert content_of(sparse).digest != known.digest

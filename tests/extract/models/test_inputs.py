@@ -67,3 +67,10 @@ def test_a_bug_of_ours_is_no_clips_fault(tiny: LALM, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(InputBuilder, "_special_tokens", raises)
     with pytest.raises(IndexError, match="ours"):
         tiny.builder.prepare([noise(1.0)], [tiny.builder.chat("Hm?")])
+
+
+def test_a_question_that_is_too_long_fails_before_the_model_runs(tiny: LALM) -> None:
+    with pytest.raises(InputError, match="the text to ask has 70000 characters, more than 32768"):
+        tiny.builder.chat("word " * 14000)
+    with pytest.raises(InputError, match=r"its prompt has \d+ tokens, and the model's context is 2048"):
+        tiny.builder.prepare([noise(1.0)], [tiny.builder.chat("word " * 6000)])
