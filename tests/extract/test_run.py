@@ -458,3 +458,12 @@ def test_a_file_that_holds_something_else_by_now_is_extracted_again(
     assert (report.done, report.new) == (6, 1)
     changed = np.abs(heads(path).astype(float) - before).max(axis=(1, 2, 3)) > 0
     assert np.flatnonzero(changed).tolist() == [4]
+
+
+def test_rows_of_one_name_and_question_keep_their_own_vectors(tmp_path: Path, tiny: LALM) -> None:
+    clips = [Clip(tone(pitch), "same.wav") for pitch in (300, 900, 2500)]
+    run(clips[:2], tmp_path / "heads.h5", tiny, storage="float32")
+    before = heads(tmp_path / "heads.h5")
+    assert run(clips, tmp_path / "heads.h5", tiny, storage="float32").new == 1
+    np.testing.assert_array_equal(heads(tmp_path / "heads.h5")[:2], before)
+    assert run(clips, tmp_path / "heads.h5", tiny, storage="float32").new == 0

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import write_attributes
+from calm.extract.cache.keys import keys_of
 from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
@@ -108,8 +109,8 @@ def extend_cache(
     path = old.path.resolve()  # a link stays a link
     part = part_beside(path)
     dropped = set(map(int, without))
-    row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True)) if row not in dropped}
-    there = np.fromiter((row_of.get((c.name, text), -1) for c, text in zip(clips, texts, strict=True)), np.int64)
+    row_of = {key: row for row, key in enumerate(keys_of(old.names, old.texts)) if row not in dropped}
+    there = np.fromiter((row_of.get(key, -1) for key in keys_of((clip.name for clip in clips), texts)), np.int64)
     try:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.cache.keys import Key, keys_of
 from calm.extract.cache.layout import DONE, PENDING
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.writer import CacheWriter
@@ -80,7 +81,7 @@ def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
 
     What is compared of a clip is what the model is given of it, by the senses of the cache's request.
     """
-    by_key, keys = _by_key(clips, texts), list(zip(begun.names, begun.texts, strict=True))
+    by_key, keys = _by_key(clips, texts), keys_of(begun.names, begun.texts)
     encoded = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
     changed: list[int] = []
     touched: dict[int, int] = {}
@@ -96,7 +97,7 @@ def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
 
 def is_anything_to_do(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
     """Tell whether clips were added or have changed, one is pending, or one that could not be read now can be."""
-    by_key, keys = _by_key(clips, texts), list(zip(begun.names, begun.texts, strict=True))
+    by_key, keys = _by_key(clips, texts), keys_of(begun.names, begun.texts)
     if len(changes.rows) or by_key.keys() - set(keys):
         return True
     left = [row for row in begun.todo.tolist() if keys[row] in by_key]
@@ -107,9 +108,9 @@ def is_anything_to_do(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence
     return any(_readable(by_key[keys[row]], senses, made.sampling_rate, limit) for row in left)
 
 
-def _by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[tuple[str, str], Clip]:
-    """Find clips by what tells rows apart: their names, and what is asked beside them."""
-    return {(clip.name, text): clip for clip, text in zip(clips, texts, strict=True)}
+def _by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[Key, Clip]:
+    """Find clips by what tells rows apart."""
+    return dict(zip(keys_of((clip.name for clip in clips), texts), clips, strict=True))
 
 
 def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
