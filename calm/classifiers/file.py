@@ -127,17 +127,14 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})
-    part = part_beside(path)
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with part_beside(path) as part:
+            part.file.write(content)
+            part.file.flush()
+            os.fsync(part.file.fileno())
+            part.replace(path)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def is_classifier_file(path: Path) -> bool:

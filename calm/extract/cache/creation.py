@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
@@ -20,7 +20,7 @@ from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
 from calm.extract.request import Request
-from calm.parts import part_beside
+from calm.parts import Part, part_beside
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
 _BLOCK = 2**16  # clips whose description is written at a time
@@ -66,14 +66,13 @@ def create_cache(
         If it cannot be written, or the disk is too full for all of it.
     """
     path = Path(path)
-    part = part_beside(path)
-    try:
+    with part_beside(path) as part:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
-        _move_unless_there(part, path)
-    except FileNotFoundError:  # another process took our part for a stale one
-        raise BlockingIOError(f"{path} is being made by another process") from None
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            part.check()
+            _move_unless_there(part.path, path)
+        except FileNotFoundError:  # another process took our part for a stale one
+            raise BlockingIOError(f"{path} is being made by another process") from None
 
 
 def extend_cache(
@@ -106,26 +105,28 @@ def extend_cache(
         If the disk is too full for both files.
     """
     path = old.path.resolve()  # a link stays a link
-    part = part_beside(path)
     dropped = set(map(int, without))
     row_of = {key: row for row, key in enumerate(zip(old.names, old.texts, strict=True)) if row not in dropped}
     there = np.fromiter((row_of.get((c.name, text), -1) for c, text in zip(clips, texts, strict=True)), np.int64)
-    try:
+    with part_beside(path) as part:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
-        new = CacheWriter(part)
-        new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
-        part.replace(path)  # the lock goes with the file
-    finally:
-        part.unlink(missing_ok=True)
+        new = CacheWriter(part.path)
+        try:
+            part.check()
+            new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
+            part.replace(path)  # the lock goes with the file
+        except BaseException:
+            new.close()
+            raise
     new.path = old.path
     old.close()
     return new
 
 
 def _allocate(
-    part: Path,
+    part: Part,
     path: Path,
     clips: Sequence[Clip],
     texts: Sequence[str],
@@ -137,14 +138,15 @@ def _allocate(
 ) -> None:
     datasets = _plan(clips, texts, heads_shape, storage)
     # HDF5 does not survive a disk that fills up while it closes a file, so room is found before it writes.
-    part.touch()
-    _reserve(part, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
-    with h5py.File(part, "w") as file:
+    _reserve(part.file, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
+    part.file.truncate(0)  # HDF5 begins in an empty one
+    with h5py.File(part.file, "w") as file:  # what is open already, and not what its path may lead to by now
         for name, dataset in datasets.items():
             _preallocate(file, name, dataset)
             dataset.write_into(file[name])
         write_attributes(file, request, fingerprint, made_with)
-    _reserve(part, path, part.stat().st_size)
+    part.file.flush()
+    _reserve(part.file, path, os.fstat(part.file.fileno()).st_size)
 
 
 @dataclass(frozen=True)
@@ -216,17 +218,16 @@ def _preallocate(file: h5py.File, name: str, dataset: _Dataset) -> None:
     h5py.h5d.create(file.id, name.encode(), kind, space, creation)
 
 
-def _reserve(part: Path, path: Path, size: int) -> None:
+def _reserve(file: BinaryIO, path: Path, size: int) -> None:
     """Take blocks of the disk for a file now, so that a full disk is told before the first forward pass."""
-    with part.open("r+b") as file:
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                raise OSError(f"no room for {path}, which takes {size / 1e6:.1f} MB: {error.strerror}") from error
-            # A file system that cannot reserve; a full disk is then told by the write that meets it.
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OSError(f"no room for {path}, which takes {size / 1e6:.1f} MB: {error.strerror}") from error
+        # A file system that cannot reserve; a full disk is then told by the write that meets it.
 
 
 def _move_unless_there(part: Path, path: Path) -> None:
