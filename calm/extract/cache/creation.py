@@ -19,6 +19,7 @@ from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
+from calm.extract.media.file import check_regular
 from calm.extract.request import Request
 from calm.parts import Part, part_beside
 
@@ -63,9 +64,11 @@ def create_cache(
     ValueError
         If a text of a clip holds a zero character.
     OSError
-        If it cannot be written, or the disk is too full for all of it.
+        If it cannot be written, is something else than a file, or the disk is too full for all of it.
     """
     path = Path(path)
+    if path.exists():
+        check_regular(path, path.stat().st_mode)
     with part_beside(path) as part:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
         try:

@@ -476,3 +476,23 @@ def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
     with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
         check_same(FINGERPRINT, other, "A", "B")
     check_same(FINGERPRINT, replace(FINGERPRINT), "A", "B")
+
+
+def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "heads.h5")
+    (link := tmp_path / "link.h5").symlink_to(pipe)
+    code = """
+        import sys
+        from pathlib import Path
+        from calm.extract import CacheWriter, HeadCache
+        from tests.extract.cache.test_cache import make
+        for opener in (HeadCache, CacheWriter, make):
+            try:
+                opener(Path(sys.argv[1]))
+            except OSError as error:
+                print(error)
+        """
+    for path in (pipe, link):
+        told = in_another_process(code, path).stdout.splitlines()
+        assert told == [f"{path} is a named pipe, not a file"] * 3
+    assert {p.name for p in tmp_path.iterdir()} == {"heads.h5", "link.h5"}
