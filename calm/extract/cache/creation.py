@@ -123,8 +123,7 @@ def extend_cache(
         except BaseException:
             new.close()
             raise
-    new.path = old.path
-    old.close()
+    new.take_place_of(old)
     return new
 
 
