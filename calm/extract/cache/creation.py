@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import write_attributes
-from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
+from calm.extract.cache.layout import DIGEST_BYTES, LONGEST, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
@@ -62,7 +62,7 @@ def create_cache(
     FileExistsError
         If the file exists.
     ValueError
-        If a text of a clip holds a zero character.
+        If a text of a clip holds a zero character, or is longer than ``layout.LONGEST`` allows.
     OSError
         If it cannot be written, is something else than a file, or the disk is too full for all of it.
     """
@@ -185,25 +185,30 @@ def _plan(
         "digest": _Dataset((n, DIGEST_BYTES), np.dtype(np.uint8)),
         "size": _Dataset((n,), np.dtype(np.int64)),
         "modified": _Dataset((n,), np.dtype(np.int64)),
-        "name": _texts(clips, lambda clip: clip.name),
+        "name": _texts("name", clips, lambda clip: clip.name, lambda clip: clip),
     }
     for column, table in TABLES.items():
         place: dict[str, int] = {}
         values = texts if column == "prompt" else (getattr(clip, column) or "" for clip in clips)
         codes = np.fromiter((place.setdefault(value, len(place)) for value in values), np.int32, n)
         datasets[column] = _Dataset((n,), codes.dtype, codes.__getitem__)
-        datasets[table] = _texts(list(place), str)
+        firsts = zip(place, np.unique(codes, return_index=True)[1].tolist(), strict=True)
+        datasets[table] = _texts(column, list(firsts), lambda first: first[0], lambda first: clips[first[1]])
     return datasets
 
 
-def _texts(items: Sequence[T], text_of: Callable[[T], str]) -> _Dataset:
-    """Plan a column of texts, as wide as the longest, encoded block by block."""
+def _texts(column: str, items: Sequence[T], text_of: Callable[[T], str], clip_of: Callable[[T], Clip]) -> _Dataset:
+    """Plan a column of texts or a table of them, as wide as the longest, encoded block by block."""
 
     def encoded(item: T) -> bytes:
         text = text_of(item)
+        content, longest = text.encode(), LONGEST[column]
+        if len(content) > longest:
+            whose = f"the {column} of {clip_of(item).name[:60]!r}"
+            raise ValueError(f"{whose} takes {len(content)} bytes, and a cache holds at most {longest}: shorten it")
         if "\0" in text:  # text is filled up with zeros
             raise ValueError(f"{text!r} holds a zero, which no text of a cache may")
-        return text.encode()
+        return content
 
     width = max((len(encoded(item)) for item in items), default=0)
     dtype = h5py.string_dtype("utf-8", max(1, width))

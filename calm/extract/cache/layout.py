@@ -56,6 +56,9 @@ TEXT = "text"
 #: Columns of few distinct texts, and their tables.
 TABLES = {"label": "labels", "split": "splits", "group": "groups", "prompt": "prompts"}
 
+#: How many bytes a text may take: each is stored as wide as the longest of its column or table.
+LONGEST = {"name": 4096, "label": 1024, "split": 1024, "group": 1024, "prompt": 65_536}
+
 
 class DamageError(ValueError):
     """What is wrong inside a cache, to be told with the file's path."""

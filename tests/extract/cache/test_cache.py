@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, check_same, create_cache, extend_cache
+from calm.extract.cache.layout import LONGEST
 from calm.extract.media.content import UNKNOWN, Content
 from calm.extract.result import ClipResult
 
@@ -496,3 +497,19 @@ def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> N
         told = in_another_process(code, path).stdout.splitlines()
         assert told == [f"{path} is a named pipe, not a file"] * 3
     assert {p.name for p in tmp_path.iterdir()} == {"heads.h5", "link.h5"}
+
+
+@pytest.mark.parametrize("column", ["name", "label", "split", "group", "prompt"])
+def test_one_long_text_is_refused_and_does_not_widen_all_others(tmp_path: Path, column: str) -> None:
+    def make_with(path: Path, length: int) -> None:
+        long = "ä" * (length // 2)  # two bytes each
+        asked = ["Hm?", long if column == "prompt" else "Hm?"]
+        second = Clip("", "b.wav") if column == "prompt" else replace(Clip("", "b.wav"), **{column: long})
+        create_cache(path, [Clip("", "a.wav"), second], asked, SHAPE, REQUEST, FINGERPRINT)
+
+    make_with(tmp_path / "longest.h5", LONGEST[column])
+    with pytest.raises(
+        ValueError, match=rf"^the {column} of .{{0,70}} takes \d+ bytes, .* {LONGEST[column]}: shorten it$"
+    ):
+        make_with(tmp_path / "longer.h5", LONGEST[column] + 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["longest.h5"]
