@@ -502,10 +502,10 @@ def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("column", ["name", "label", "split", "group", "prompt"])
 def test_one_long_text_is_refused_and_does_not_widen_all_others(tmp_path: Path, column: str) -> None:
     def make_with(path: Path, length: int) -> None:
-        long = "ä" * (length // 2)  # two bytes each
-        asked = ["Hm?", long if column == "prompt" else "Hm?"]
-        second = Clip("", "b.wav") if column == "prompt" else replace(Clip("", "b.wav"), **{column: long})
-        create_cache(path, [Clip("", "a.wav"), second], asked, SHAPE, REQUEST, FINGERPRINT)
+        texts = dict.fromkeys(LONGEST, "short") | {column: "ä" * (length // 2)}  # two bytes each
+        asked = texts.pop("prompt")
+        long = Clip("", texts["name"], texts["label"], texts["split"], texts["group"])
+        create_cache(path, [Clip("", "a.wav"), long], ["Hm?", asked], SHAPE, REQUEST, FINGERPRINT)
 
     make_with(tmp_path / "longest.h5", LONGEST[column])
     with pytest.raises(
