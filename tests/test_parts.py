@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from calm import CALMClassifier, load
 from calm.parts import part_beside
+from tests.extract.cache.files import write_version_2
 from tests.tasks import task
 
 _SAVE = """
@@ -59,16 +62,16 @@ def test_parts_of_other_machines_are_left_for_a_day(tmp_path: Path) -> None:
     for part in (young, old, bare):
         part.touch()
     os.utime(old, (1, 1))
-    part_beside(path)
+    with part_beside(path) as made:
+        assert {p.name for p in tmp_path.iterdir()} == {young.name, made.path.name}
     assert [p.name for p in tmp_path.iterdir()] == [young.name]
 
 
 def test_a_number_that_was_given_to_another_process_saves_no_part(tmp_path: Path) -> None:
-    mine = part_beside(tmp_path / "heads.h5")
-    mine.touch()
-    os.utime(mine, (1, 1))  # long before this process began
-    part_beside(tmp_path / "heads.h5")
-    assert not mine.exists()
+    with part_beside(tmp_path / "heads.h5") as mine:
+        os.utime(mine.path, (1, 1))  # long before this process began
+        with part_beside(tmp_path / "heads.h5"):
+            assert not mine.path.exists()
 
 
 @pytest.mark.parametrize("name", ["heads.h5", "a[b]*?.h5", "x" * 200 + ".h5"])
@@ -76,10 +79,57 @@ def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path
     others = [tmp_path / f".{name}.bak.12.part", tmp_path / f".other{name[:9]}.12.part", tmp_path / f"{name}.12.part"]
     for other in others:
         other.touch()
-    part = part_beside(tmp_path / name)
-    part.touch()
-    assert part.parent == tmp_path and part.name.startswith(".") and part.suffix == ".part"
+    with part_beside(tmp_path / name) as part:
+        assert part.path.parent == tmp_path and part.path.name.startswith(".") and part.path.suffix == ".part"
     assert all(other.exists() for other in others)
+
+
+def planted_at(path: Path, victim: Path) -> list[Path]:
+    """Put a link to somebody's file wherever a part was to be expected, of this process and of a dead one."""
+    with part_beside(path) as part:
+        of_this_process = re.sub(r"(\.[0-9a-f]{8})?\.part$", ".part", part.path.name)
+    links = [path.parent / name for name in (of_this_process, f".{path.name}.4711.part")]
+    for link in links:
+        link.symlink_to(victim)
+    return links
+
+
+@pytest.mark.parametrize("make", [write_version_2, lambda path: CALMClassifier().fit(*task()).save(path)])
+def test_a_link_that_lies_in_the_way_leads_nobody_to_the_file_behind_it(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    (victim := tmp_path / "victim").write_bytes(b"precious")
+    links = planted_at(tmp_path / "made", victim)
+    make(tmp_path / "made")
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / "made").stat().st_size > 8 and not (tmp_path / "made").is_symlink()
+    assert all(link.is_symlink() for link in links)
+
+
+def test_two_parts_of_one_file_are_two_files(tmp_path: Path) -> None:
+    with part_beside(tmp_path / "made") as one, part_beside(tmp_path / "made") as another:
+        assert one.path != another.path
+        another.file.write(b"whole")
+        another.replace(tmp_path / "made")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"whole"]
+
+
+def test_what_has_taken_a_parts_place_is_neither_renamed_nor_removed(tmp_path: Path) -> None:
+    (victim := tmp_path / "victim").write_bytes(b"precious")
+    with part_beside(tmp_path / "made") as part:
+        part.path.unlink()
+        part.path.symlink_to(victim)
+        with pytest.raises(OSError, match="another file has taken the place of"):
+            part.replace(tmp_path / "made")
+    assert part.path.is_symlink() and victim.read_bytes() == b"precious" and not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("who", ["123", "node-17.123", "4" * 60])
+def test_a_folder_that_is_called_like_a_part_blocks_nothing(tmp_path: Path, who: str) -> None:
+    (folder := tmp_path / f".made.{who}.part").mkdir()
+    os.utime(folder, (1, 1))
+    write_version_2(tmp_path / "made")
+    assert folder.is_dir() and (tmp_path / "made").is_file()
 
 
 def test_saving_is_as_whole_as_before(tmp_path: Path) -> None:

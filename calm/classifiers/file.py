@@ -88,7 +88,7 @@ def check_writable(path: str | Path) -> None:
     IsADirectoryError, FileNotFoundError
         If it is a folder, or in none.
     OSError
-        If nothing can be written into its folder.
+        If nothing can be written into its folder, or it is a link that leads round in a circle.
 
     Examples
     --------
@@ -99,10 +99,20 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file to write")
-    path = path.resolve() if path.is_symlink() else path
+    path = _behind_links(path)
     check_folder(path)
     if path.exists() and not is_classifier_file(path):
         raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
+
+
+def _behind_links(path: Path) -> Path:
+    """Find what is to be written, so that a link stays a link."""
+    if not path.is_symlink():
+        return path
+    there = Path(os.path.realpath(path))
+    if there.is_symlink():  # what stays of a circle
+        raise OSError(f"{path} is a link that leads to no file, but round in a circle: name a file to write")
+    return there
 
 
 def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -123,21 +133,18 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
     from safetensors.numpy import save
 
     check_writable(path)
-    path = path.resolve()  # a link stays a link
+    path = _behind_links(path)
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})
-    part = part_beside(path)
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with part_beside(path) as part:
+            part.file.write(content)
+            part.file.flush()
+            os.fsync(part.file.fileno())
+            part.replace(path)
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def is_classifier_file(path: Path) -> bool:

@@ -18,6 +18,9 @@ QUESTIONS = {
 
 DEFAULT_QUESTION = QUESTIONS["audio"]
 
+#: In characters, of the text that is asked beside a clip: all labels of AudioSet are a third of that.
+LONGEST_TEXT = 2**15
+
 
 @dataclass(frozen=True)
 class Prompt:

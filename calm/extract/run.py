@@ -26,7 +26,7 @@ from calm.extract.media.video import need_av
 from calm.extract.models.lalm import LALM
 from calm.extract.models.names import checkpoint_of
 from calm.extract.progress import with_progress
-from calm.extract.prompt import Prompt
+from calm.extract.prompt import LONGEST_TEXT, Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import documented, make_group
@@ -186,7 +186,12 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
         If options are needed and there are neither options nor labels.
     """
     labels = tuple(sorted({clip.label for clip in clips if clip.label is not None}))
-    filled = functools.cache(prompt.text)  # one text in memory, however many clips are asked it
+
+    @functools.cache  # one text in memory, however many clips are asked it
+    def filled(question: str | None, options: tuple[str, ...]) -> str:
+        # Of one that is too long, so much that it is still refused when it is asked.
+        return prompt.text(question, options)[: LONGEST_TEXT + 1]
+
     return [filled(clip.question, clip.options or labels) for clip in clips]
 
 

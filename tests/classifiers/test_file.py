@@ -19,6 +19,7 @@ from calm import (
     load,
 )
 from calm.classifiers.base import HeadClassifier
+from calm.classifiers.file import check_writable
 from calm.extract import Clip, Fingerprint, Request, create_cache
 from tests.tasks import a_grid, cache_of, task, write_all
 
@@ -132,3 +133,13 @@ def test_saving_writes_the_whole_file_or_none(classifier: HeadClassifier, tmp_pa
         classifier.save(tmp_path)
     classifier.save(tmp_path / "clf.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["clf.safetensors"]
+
+
+def test_a_link_to_itself_is_refused_in_one_line(tmp_path: Path) -> None:
+    (loop := tmp_path / "loop").symlink_to(loop)
+    (one := tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(one)
+    for path in (loop, one):
+        for write in (check_writable, CALMClassifier().fit(*task()).save):
+            with pytest.raises(OSError, match=f"{path.name} is a link that leads to no file.* name a file to write"):
+                write(path)

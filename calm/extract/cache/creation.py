@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import write_attributes
 from calm.extract.cache.keys import keys_of
-from calm.extract.cache.layout import DIGEST_BYTES, REASON_BYTES, TABLES
+from calm.extract.cache.layout import DIGEST_BYTES, LONGEST, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
+from calm.extract.media.file import check_regular
 from calm.extract.request import Request
-from calm.parts import part_beside
+from calm.parts import Part, part_beside
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
 _BLOCK = 2**16  # clips whose description is written at a time
@@ -62,19 +63,20 @@ def create_cache(
     FileExistsError
         If the file exists.
     ValueError
-        If a text of a clip holds a zero character.
+        If a text of a clip holds a zero character, or is longer than ``layout.LONGEST`` allows.
     OSError
-        If it cannot be written, or the disk is too full for all of it.
+        If it cannot be written, is something else than a file, or the disk is too full for all of it.
     """
     path = Path(path)
-    part = part_beside(path)
-    try:
+    if path.exists():
+        check_regular(path, path.stat().st_mode)
+    with part_beside(path) as part:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
-        _move_unless_there(part, path)
-    except FileNotFoundError:  # another process took our part for a stale one
-        raise BlockingIOError(f"{path} is being made by another process") from None
-    finally:
-        part.unlink(missing_ok=True)
+        try:
+            part.check()
+            _move_unless_there(part.path, path)
+        except FileNotFoundError:  # another process took our part for a stale one
+            raise BlockingIOError(f"{path} is being made by another process") from None
 
 
 def extend_cache(
@@ -107,26 +109,27 @@ def extend_cache(
         If the disk is too full for both files.
     """
     path = old.path.resolve()  # a link stays a link
-    part = part_beside(path)
     dropped = set(map(int, without))
     row_of = {key: row for row, key in enumerate(keys_of(old.names, old.texts)) if row not in dropped}
     there = np.fromiter((row_of.get(key, -1) for key in keys_of((clip.name for clip in clips), texts)), np.int64)
-    try:
+    with part_beside(path) as part:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
-        new = CacheWriter(part)
-        new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
-        part.replace(path)  # the lock goes with the file
-    finally:
-        part.unlink(missing_ok=True)
-    new.path = old.path
-    old.close()
+        new = CacheWriter(part.path)
+        try:
+            part.check()
+            new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
+            part.replace(path)  # the lock goes with the file
+        except BaseException:
+            new.close()
+            raise
+    new.take_place_of(old)
     return new
 
 
 def _allocate(
-    part: Path,
+    part: Part,
     path: Path,
     clips: Sequence[Clip],
     texts: Sequence[str],
@@ -138,14 +141,15 @@ def _allocate(
 ) -> None:
     datasets = _plan(clips, texts, heads_shape, storage)
     # HDF5 does not survive a disk that fills up while it closes a file, so room is found before it writes.
-    part.touch()
-    _reserve(part, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
-    with h5py.File(part, "w") as file:
+    _reserve(part.file, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
+    part.file.truncate(0)  # HDF5 begins in an empty one
+    with h5py.File(part.file, "w") as file:  # what is open already, and not what its path may lead to by now
         for name, dataset in datasets.items():
             _preallocate(file, name, dataset)
             dataset.write_into(file[name])
         write_attributes(file, request, fingerprint, made_with)
-    _reserve(part, path, part.stat().st_size)
+    part.file.flush()
+    _reserve(part.file, path, os.fstat(part.file.fileno()).st_size)
 
 
 @dataclass(frozen=True)
@@ -182,25 +186,30 @@ def _plan(
         "digest": _Dataset((n, DIGEST_BYTES), np.dtype(np.uint8)),
         "size": _Dataset((n,), np.dtype(np.int64)),
         "modified": _Dataset((n,), np.dtype(np.int64)),
-        "name": _texts(clips, lambda clip: clip.name),
+        "name": _texts("name", clips, lambda clip: clip.name, lambda clip: clip),
     }
     for column, table in TABLES.items():
         place: dict[str, int] = {}
         values = texts if column == "prompt" else (getattr(clip, column) or "" for clip in clips)
         codes = np.fromiter((place.setdefault(value, len(place)) for value in values), np.int32, n)
         datasets[column] = _Dataset((n,), codes.dtype, codes.__getitem__)
-        datasets[table] = _texts(list(place), str)
+        firsts = zip(place, np.unique(codes, return_index=True)[1].tolist(), strict=True)
+        datasets[table] = _texts(column, list(firsts), lambda first: first[0], lambda first: clips[first[1]])
     return datasets
 
 
-def _texts(items: Sequence[T], text_of: Callable[[T], str]) -> _Dataset:
-    """Plan a column of texts, as wide as the longest, encoded block by block."""
+def _texts(column: str, items: Sequence[T], text_of: Callable[[T], str], clip_of: Callable[[T], Clip]) -> _Dataset:
+    """Plan a column of texts or a table of them, as wide as the longest, encoded block by block."""
 
     def encoded(item: T) -> bytes:
         text = text_of(item)
+        content, longest = text.encode(), LONGEST[column]
+        if len(content) > longest:
+            whose = f"the {column} of {clip_of(item).name[:60]!r}"
+            raise ValueError(f"{whose} takes {len(content)} bytes, and a cache holds at most {longest}: shorten it")
         if "\0" in text:  # text is filled up with zeros
             raise ValueError(f"{text!r} holds a zero, which no text of a cache may")
-        return text.encode()
+        return content
 
     width = max((len(encoded(item)) for item in items), default=0)
     dtype = h5py.string_dtype("utf-8", max(1, width))
@@ -217,17 +226,16 @@ def _preallocate(file: h5py.File, name: str, dataset: _Dataset) -> None:
     h5py.h5d.create(file.id, name.encode(), kind, space, creation)
 
 
-def _reserve(part: Path, path: Path, size: int) -> None:
+def _reserve(file: BinaryIO, path: Path, size: int) -> None:
     """Take blocks of the disk for a file now, so that a full disk is told before the first forward pass."""
-    with part.open("r+b") as file:
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                raise OSError(f"no room for {path}, which takes {size / 1e6:.1f} MB: {error.strerror}") from error
-            # A file system that cannot reserve; a full disk is then told by the write that meets it.
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OSError(f"no room for {path}, which takes {size / 1e6:.1f} MB: {error.strerror}") from error
+        # A file system that cannot reserve; a full disk is then told by the write that meets it.
 
 
 def _move_unless_there(part: Path, path: Path) -> None:

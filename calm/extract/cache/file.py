@@ -12,6 +12,7 @@ import h5py
 from calm.extract.cache.attributes import is_head_cache, version_of
 from calm.extract.cache.layout import FORMAT_VERSION
 from calm.extract.cache.structure import check_structure
+from calm.extract.media.file import check_regular
 
 
 def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
@@ -32,12 +33,14 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
     ValueError
         If it is not a head cache, is damaged, or was written by a newer version.
     OSError
-        If it is to be written and this process has it open, or the system cannot open it for another reason.
+        If it is no regular file, if it is to be written and this process has it open, or if the system cannot open it
+        for another reason.
     """
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a head cache")
+    check_regular(path, path.stat().st_mode)  # HDF5 would wait at a named pipe
     if mode != "r":  # HDF5 may allocate as soon as a dataset is opened to be written
         open_cache_file(path, "r", locking=False).close()
     file = _open(path, mode, locking)

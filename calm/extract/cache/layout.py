@@ -40,6 +40,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from calm.extract.prompt import LONGEST_TEXT
+
 FORMAT = "calm head cache"
 FORMAT_VERSION = 2
 
@@ -55,6 +57,9 @@ TEXT = "text"
 
 #: Columns of few distinct texts, and their tables.
 TABLES = {"label": "labels", "split": "splits", "group": "groups", "prompt": "prompts"}
+
+#: How many bytes a text may take: each is stored as wide as the longest of its column or table.
+LONGEST = {"name": 4096, "label": 1024, "split": 1024, "group": 1024, "prompt": 4 * (LONGEST_TEXT + 1)}
 
 
 class DamageError(ValueError):

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, version_of
@@ -39,12 +40,27 @@ class Coded:
         return self.texts[self.codes]
 
 
+def _open_again(kind: type[HeadCache], path: Path, identity: str) -> HeadCache:
+    """Open a cache that was pickled, of which rows may have been too."""
+    cache = kind(path)
+    try:
+        if cache.identity != identity:
+            raise ValueError(f"{path} is not of the clips that it was of when it was pickled: open it anew")
+    except BaseException:
+        cache.close()
+        raise
+    return cache
+
+
 class HeadCache:
     """Read a head cache; also while another process is still writing it.
 
     Opening reads which clips are done, and what is read of those stays true: where a clip has changed, another file
     takes this one's place, and this one is read on. All else is read when asked for: head vectors and names each time,
     columns of few distinct texts and numbers once.
+
+    Pickled, while it is open, it is its path and what tells its clips: whoever unpickles it opens the file, and gets a
+    ValueError if that is of other clips by then, or of the same in another order.
 
     Parameters
     ----------
@@ -80,6 +96,7 @@ class HeadCache:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._absolute = self.path.absolute()  # wherever this process goes
         self._coded: dict[str, Coded] = {}
         self._kept: dict[str, NDArray[Any]] = {}
         self._file = self._open()
@@ -115,7 +132,7 @@ class HeadCache:
         return f"HeadCache({str(self.path)!r}: {clips} clips × {layers} layers × {heads} heads × {dim})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path,)  # another process opens the file for itself
+        return _open_again, (type(self), self._absolute, self.identity)  # another process opens the file for itself
 
     def __enter__(self) -> Self:
         return self
@@ -205,6 +222,20 @@ class HeadCache:
             new = np.r_[True, (np.diff(halves[order], axis=0) != 0).any(axis=1)]
             first[order] = order[new][np.cumsum(new) - 1]
         return first
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest that tells the clips of this cache, in their order, what they were asked, and by what model.
+
+        It stays as rows are filled, and in a copy; whatever moves rows or makes them of something else changes it.
+        """
+        told = xxhash.xxh3_128(f"{self.shape} {self.fingerprint}".encode())
+        for start in range(0, len(self), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(self)))
+            for column in ("name", "prompt"):
+                told.update(self._column(column, rows).tobytes())
+        told.update(self._column("prompts").tobytes())
+        return told.hexdigest()
 
     @property
     def done(self) -> NDArray[np.int64]:

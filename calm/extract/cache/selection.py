@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 #: Rows, ascending or not: a range where they are evenly spaced, which takes no room.
 Rows = range | NDArray[np.int64]
 
+_TAKEN = "index, list of indices, mask or slice"
+
 
 def choose(rows: Rows, chosen: Any) -> Rows:
-    """Choose among rows, by index, list of indices, mask or slice.
+    """Choose among rows, by index, list of indices, mask or slice; alone, or before an Ellipsis as of an array.
 
     Raises
     ------
@@ -26,6 +28,8 @@ def choose(rows: Rows, chosen: Any) -> Rows:
     >>> choose(range(10), slice(2, None, 3)), choose(range(10), -1), choose(range(10), [True] * 4 + [False] * 6)
     (range(2, 10, 3), array([9]), array([0, 1, 2, 3]))
     """
+    if isinstance(chosen, tuple):
+        chosen = _first_of(chosen)
     if isinstance(chosen, slice):
         return rows[chosen]
     if isinstance(chosen, range):
@@ -38,13 +42,21 @@ def choose(rows: Rows, chosen: Any) -> Rows:
             raise IndexError(f"a mask of shape {places.shape} does not choose among {len(rows)} clips")
         places = np.flatnonzero(places)
     elif places.dtype.kind not in "iu" or places.ndim > 1:
-        raise IndexError(f"clips are chosen by index, list of indices, mask or slice, not by {chosen!r}")
-    places = np.atleast_1d(places).astype(np.int64)
+        raise IndexError(f"clips are chosen by {_TAKEN}, not by {chosen!r}")
+    places = np.atleast_1d(places)
     outside = (places < -len(rows)) | (places >= len(rows))
     if outside.any():
         raise IndexError(f"there is no clip {places[outside][0]} among {len(rows)}")
+    places = places.astype(np.int64)
     places = np.where(places < 0, places + len(rows), places)
     return rows.start + rows.step * places if isinstance(rows, range) else rows[places]
+
+
+def _first_of(chosen: tuple[Any, ...]) -> Any:
+    """Return what chooses clips in ``[clips, ...]``, as scikit-learn indexes arrays."""
+    if len(chosen) not in (1, 2) or chosen[0] is Ellipsis or any(other is not Ellipsis for other in chosen[1:]):
+        raise IndexError(f"clips are chosen by {_TAKEN}, alone or before an Ellipsis, not by {chosen!r}")
+    return chosen[0]
 
 
 def runs(*rows: NDArray[np.integer]) -> Iterator[slice]:

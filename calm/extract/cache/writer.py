@@ -169,6 +169,11 @@ class CacheWriter(HeadCache):
             self._put("heads", here[done][part], source._vectors(there[done][part]))
         self._acknowledge({DONE: here[done], FAILED: here[failed]})
 
+    def take_place_of(self, old: CacheWriter) -> None:
+        """Be called as another cache whose place this file has taken, and close that."""
+        self.path, self._absolute = old.path, old._absolute
+        old.close()
+
     def _put(self, column: str, rows: NDArray[np.int64], values: Any) -> None:
         """Write rows of a column, ascending; neighbours at once."""
         dataset = self._file[column]

@@ -18,6 +18,7 @@ from calm.extract.models.digest import PROBE, processor_digest
 from calm.extract.models.families import Family
 from calm.extract.models.silence import trim
 from calm.extract.models.stacking import stack_inputs
+from calm.extract.prompt import LONGEST_TEXT
 from calm.extract.senses import MOST_FRAMES, SOUND_ALONE, Senses
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PaddingSide = Literal["left", "right"]
-
-
-#: In characters. All labels of AudioSet are a third of that.
-_LONGEST_TEXT = 2**15
 
 
 class InputError(ValueError):
@@ -143,8 +140,8 @@ class InputBuilder:
             If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
             see one.
         """
-        if len(text) > _LONGEST_TEXT:
-            raise InputError(f"the text to ask has {len(text)} characters, more than {_LONGEST_TEXT}")
+        if len(text) > LONGEST_TEXT:
+            raise InputError(f"the text to ask has more than {LONGEST_TEXT} characters")
         for mark in self._mark_texts:
             if mark in text:
                 raise InputError(f"the text to ask holds {mark!r}, which stands for the clip itself")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, check_same, create_cache, extend_cache
+from calm.extract.cache.layout import LONGEST
 from calm.extract.media.content import UNKNOWN, Content
 from calm.extract.result import ClipResult
 
@@ -476,3 +477,39 @@ def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
     with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
         check_same(FINGERPRINT, other, "A", "B")
     check_same(FINGERPRINT, replace(FINGERPRINT), "A", "B")
+
+
+def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "heads.h5")
+    (link := tmp_path / "link.h5").symlink_to(pipe)
+    code = """
+        import sys
+        from pathlib import Path
+        from calm.extract import CacheWriter, HeadCache
+        from tests.extract.cache.test_cache import make
+        for opener in (HeadCache, CacheWriter, make):
+            try:
+                opener(Path(sys.argv[1]))
+            except OSError as error:
+                print(error)
+        """
+    for path in (pipe, link):
+        told = in_another_process(code, path).stdout.splitlines()
+        assert told == [f"{path} is a named pipe, not a file"] * 3
+    assert {p.name for p in tmp_path.iterdir()} == {"heads.h5", "link.h5"}
+
+
+@pytest.mark.parametrize("column", ["name", "label", "split", "group", "prompt"])
+def test_one_long_text_is_refused_and_does_not_widen_all_others(tmp_path: Path, column: str) -> None:
+    def make_with(path: Path, length: int) -> None:
+        texts = dict.fromkeys(LONGEST, "short") | {column: "ä" * (length // 2)}  # two bytes each
+        asked = texts.pop("prompt")
+        long = Clip("", texts["name"], texts["label"], texts["split"], texts["group"])
+        create_cache(path, [Clip("", "a.wav"), long], ["Hm?", asked], SHAPE, REQUEST, FINGERPRINT)
+
+    make_with(tmp_path / "longest.h5", LONGEST[column])
+    with pytest.raises(
+        ValueError, match=rf"^the {column} of .{{0,70}} takes \d+ bytes, .* {LONGEST[column]}: shorten it$"
+    ):
+        make_with(tmp_path / "longer.h5", LONGEST[column] + 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["longest.h5"]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
-from calm.extract import HeadCache
+from calm.extract import Clip, HeadCache
 from calm.extract.cache.selection import blocks, choose, runs
 from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, vectors_of, write_version_2
 
@@ -101,3 +102,40 @@ def test_choosing_a_few_of_very_many_clips_takes_little_room() -> None:
     assert (chosen[0], chosen[1]) == (5, 10**9 - 1)
     assert tracemalloc.get_traced_memory()[1] < 10**5
     tracemalloc.stop()
+
+
+@settings(deadline=None)
+@given(first=CHOICES)
+def test_rows_are_chosen_with_an_ellipsis_or_alone_in_a_tuple(first: Any) -> None:
+    alone = np.asarray(choose(range(7), first)).tolist()
+    assert np.asarray(choose(range(7), (first, ...))).tolist() == alone
+    assert np.asarray(choose(range(7), (first,))).tolist() == alone
+
+
+@pytest.mark.parametrize("chosen", [(), (1, 2), (1, ..., 2), (..., 1), (slice(None), 0), ((1, 2), (3, 4))])
+def test_other_tuples_say_what_is_taken(chosen: Any) -> None:
+    with pytest.raises(IndexError, match=r"by index, list of indices, mask or slice, alone or before an Ellipsis"):
+        choose(range(7), chosen)
+
+
+@pytest.mark.parametrize("beyond", [2**63, 2**64 - 1])
+def test_an_index_beyond_all_numbers_does_not_wrap(beyond: int) -> None:
+    for chosen in (np.uint64(beyond), np.array([0, beyond], dtype=np.uint64)):
+        with pytest.raises(IndexError, match=f"no clip {beyond} among 7"):
+            choose(range(7), chosen)
+    assert np.asarray(choose(range(7), np.array([6, 0], dtype=np.uint64))).tolist() == [6, 0]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_grid_search_takes_a_cache_and_its_rows(tmp_path: Path, n_jobs: int) -> None:
+    from sklearn.model_selection import GridSearchCV
+
+    from calm import CALMClassifier
+
+    clips = [Clip("", str(i), "ab"[i % 2]) for i in range(12)]
+    with HeadCache(write_version_2(tmp_path / "heads.h5", clips, done=12)) as cache:
+        search = GridSearchCV(CALMClassifier(), {"top_heads": [1, 2]}, cv=2, n_jobs=n_jobs, error_score="raise")
+        for X in (cache, cache[2:]):
+            labels = cache[:].labels[-len(X) :]
+            there = clone(search).fit(np.asarray(X), labels).cv_results_["mean_test_score"]
+            np.testing.assert_array_equal(clone(search).fit(X, labels).cv_results_["mean_test_score"], there)

@@ -70,7 +70,7 @@ def test_a_bug_of_ours_is_no_clips_fault(tiny: LALM, monkeypatch: pytest.MonkeyP
 
 
 def test_a_question_that_is_too_long_fails_before_the_model_runs(tiny: LALM) -> None:
-    with pytest.raises(InputError, match="the text to ask has 70000 characters, more than 32768"):
+    with pytest.raises(InputError, match="the text to ask has more than 32768 characters"):
         tiny.builder.chat("word " * 14000)
     with pytest.raises(InputError, match=r"its prompt has \d+ tokens, and the model's context is 2048"):
         tiny.builder.prepare([noise(1.0)], [tiny.builder.chat("word " * 6000)])
