@@ -253,7 +253,7 @@ class InputBuilder:
             raise InputError(f"its prompt has {tokens} tokens, and the model's context is {context}")
         return row
 
-    @property
+    @cached_property
     def context(self) -> int | None:
         """How many tokens a prompt may have, as far as the model's config tells."""
         length = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
