@@ -141,19 +141,19 @@ def test_long_and_silent_clips_are_warned_of(class_folder: Maker) -> None:
 
 @pytest.mark.parametrize(("sign", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "a cluster's")])
 def test_a_stopped_extraction_says_how_to_go_on(class_folder: Maker, sign: signal.Signals, name: str) -> None:
-    data = class_folder(150)
+    data = class_folder(400)
     process = calm_in_a_process("extract", "--model", "tiny", "--device", "cpu", "--batch-size", "2", data)
     while not (Path("heads.h5").exists() and len(HeadCache("heads.h5").done)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(sign)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    kept = re.search(r"stopped: (\d+) of 300 clips are in heads\.h5; the same command goes on from there", errors)
+    assert process.returncode == 130, errors
+    kept = re.search(r"stopped: (\d+) of 800 clips are in heads\.h5; the same command goes on from there", errors)
     assert kept is not None, errors
     assert "Traceback" not in errors
     with HeadCache("heads.h5") as cache:
-        assert 0 < len(cache.done) == int(kept.group(1)) < 300
+        assert 0 < len(cache.done) == int(kept.group(1)) < 800
     assert extract(data).exit_code == 0
 
 
