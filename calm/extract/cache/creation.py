@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import write_attributes
+from calm.extract.cache.file import closed_on_error
 from calm.extract.cache.keys import keys_of
 from calm.extract.cache.layout import DIGEST_BYTES, LONGEST, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
@@ -116,14 +117,10 @@ def extend_cache(
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
-        new = CacheWriter(part.path)
-        try:
+        with closed_on_error(CacheWriter(part.path)) as new:
             part.check()
             new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
             part.replace(path)  # the lock goes with the file
-        except BaseException:
-            new.close()
-            raise
     new.take_place_of(old)
     return new
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 
@@ -13,6 +14,8 @@ from calm.extract.cache.attributes import is_head_cache, version_of
 from calm.extract.cache.layout import FORMAT_VERSION
 from calm.extract.cache.structure import check_structure
 from calm.extract.media.file import check_regular
+
+File = TypeVar("File", bound=Any)
 
 
 def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
@@ -43,13 +46,23 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
     check_regular(path, path.stat().st_mode)  # HDF5 would wait at a named pipe
     if mode != "r":  # HDF5 may allocate as soon as a dataset is opened to be written
         open_cache_file(path, "r", locking=False).close()
-    file = _open(path, mode, locking)
-    try:
+    with closed_on_error(_open(path, mode, locking)) as file:
         _check(file, path)
-    except BaseException:
-        file.close()
-        raise
     return file
+
+
+@contextlib.contextmanager
+def closed_on_error(file: File) -> Iterator[File]:
+    """Close a file if what is done with it first does not end well, and leave it open otherwise.
+
+    Parameters
+    ----------
+    file : h5py.File, HeadCache, or anything else with a ``close()``
+    """
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(file.close)
+        yield file
+        on_error.pop_all()
 
 
 def _open(path: Path, mode: str, locking: bool | str) -> h5py.File:

@@ -17,7 +17,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, version_of
-from calm.extract.cache.file import damage_told, open_cache_file
+from calm.extract.cache.file import closed_on_error, damage_told, open_cache_file
 from calm.extract.cache.layout import DONE, FAILED, TABLES, DamageError
 from calm.extract.cache.rows import HeadRows
 from calm.extract.cache.selection import blocks, choose, runs
@@ -42,13 +42,9 @@ class Coded:
 
 def _open_again(kind: type[HeadCache], path: Path, identity: str) -> HeadCache:
     """Open a cache that was pickled, of which rows may have been too."""
-    cache = kind(path)
-    try:
+    with closed_on_error(kind(path)) as cache:
         if cache.identity != identity:
             raise ValueError(f"{path} is not of the clips that it was of when it was pickled: open it anew")
-    except BaseException:
-        cache.close()
-        raise
     return cache
 
 
@@ -100,12 +96,8 @@ class HeadCache:
         self._coded: dict[str, Coded] = {}
         self._kept: dict[str, NDArray[Any]] = {}
         self._file = self._open()
-        try:
-            with damage_told(self.path):
-                self._read_description()
-        except BaseException:
-            self._file.close()
-            raise
+        with closed_on_error(self._file), damage_told(self.path):
+            self._read_description()
 
     def _open(self) -> h5py.File:
         # Readers need no lock: metadata never changes, a row counts only once its status says that it is done, and from

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.cache.file import open_cache_file, system_words
+from calm.extract.cache.file import closed_on_error, open_cache_file, system_words
 from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, FORMAT_VERSION, PENDING, REASON_BYTES
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.selection import runs
@@ -37,12 +37,12 @@ class CacheWriter(HeadCache):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        if self.version < FORMAT_VERSION:
-            self._file.close()
-            raise ValueError(
-                f"{path} has format version {self.version}, which is read but not written any more: "
-                f"extract again, to another file"
-            )
+        with closed_on_error(self._file):
+            if self.version < FORMAT_VERSION:
+                raise ValueError(
+                    f"{path} has format version {self.version}, which is read but not written any more: "
+                    f"extract again, to another file"
+                )
 
     def _open(self) -> h5py.File:
         return open_cache_file(self.path, "r+", locking="best-effort")

@@ -84,8 +84,6 @@ def record_generation(
     if not bool(mask[:, -1].all()):
         raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
     settings, further = _settings(lalm, how)
-    if (settings.num_beams or 1) > 1 or any(getattr(settings, name, None) is not None for name in _NOT_ONE_BY_ONE):
-        raise ValueError("head vectors are recorded of tokens that are generated one by one: no beams, no assistant")
     with HeadRecorder(lalm.heads, mask, tokens=tokens, layers=layers, every=every) as recorder:
         sequences = lalm.model_for(inputs).generate(**inputs, generation_config=settings, use_cache=True, **further)
     new = sequences[:, mask.shape[1] :]
@@ -99,14 +97,20 @@ def _settings(lalm: LALM, how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the generation config in effect, and what ``generate`` is told besides.
 
     It is the model's own, changed by the one that is given, if any, and by single settings.
+
+    Raises
+    ------
+    ValueError
+        If tokens would not be generated one by one.
     """
     further = dict(how)
     settings = copy.deepcopy(lalm.model.generation_config)
     given = further.pop("generation_config", None)
     if given is not None:
         settings.update(**{name: value for name, value in given.to_dict().items() if value is not None})
-    further = settings.update(**further)
-    if any(further.get(name) is not None for name in _NOT_ONE_BY_ONE):
+    further = settings.update(**further)  # what is no setting, such as an assistant model, is left
+    one_by_one = all(further.get(name, getattr(settings, name, None)) is None for name in _NOT_ONE_BY_ONE)
+    if (settings.num_beams or 1) > 1 or not one_by_one:
         raise ValueError("head vectors are recorded of tokens that are generated one by one: no beams, no assistant")
     settings.return_dict_in_generate, settings.disable_compile = False, True
     return settings, further
@@ -116,5 +120,6 @@ def _before_end(tokens: torch.Tensor, ends: int | Sequence[int] | None) -> torch
     """Tell which tokens belong to an answer: all up to the first that ends it, which is included."""
     if ends is None:
         return torch.ones_like(tokens, dtype=torch.bool)
-    ended = torch.isin(tokens, torch.as_tensor(ends, device=tokens.device)).int().cumsum(dim=1)
-    return (ended == 0) | ((ended == 1) & (ended.diff(dim=1, prepend=torch.zeros_like(ended[:, :1])) == 1))
+    is_end = torch.isin(tokens, torch.as_tensor(ends, device=tokens.device)).int()
+    ends_before = is_end.cumsum(dim=1) - is_end
+    return ends_before == 0

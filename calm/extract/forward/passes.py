@@ -51,8 +51,8 @@ def passes(
                 yield passed
             else:
                 before = passed
-    except Exception:
-        if before is not None:  # it went through
+    except Exception:  # raised again, whatever it is: the batch before went through, and is not to be lost
+        if before is not None:
             yield _finished(*before)
         raise
     if before is not None:
