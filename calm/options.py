@@ -7,7 +7,7 @@ stands for the options in it. Its ``panel`` is the heading that its options stan
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -25,6 +25,7 @@ class Option:
     about: str  #: one or two sentences
     flags: tuple[str, ...]  #: on the command line, where not made from the name
     least: float | None  #: the smallest value
+    most: float | None  #: the largest value
     choices: tuple[str, ...] | None  #: the only values, besides None where that is the default
     panel: str | None  #: what the command line lists it under: that of its group
 
@@ -35,6 +36,7 @@ def option(
     about: str,
     flags: tuple[str, ...] = (),
     least: float | None = None,
+    most: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
     """Declare a field of a dataclass as an option.
@@ -47,12 +49,12 @@ def option(
         What it does, in a sentence or two. Without markup.
     flags : tuple of str, default=()
         What it is called on the command line: ``--name-of-the-field`` unless given.
-    least : float, default=None
-        The smallest value that is taken.
+    least, most : float, default=None
+        The smallest and the largest value that are taken.
     choices : tuple of str, default=None
         The only values that are taken.
     """
-    told = {"about": about, "flags": flags, "least": least, "choices": choices}
+    told = {"about": about, "flags": flags, "least": least, "most": most, "choices": choices}
     return field(default=default, metadata=told)
 
 
@@ -108,9 +110,7 @@ def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     >>> make_group(Request, {"model": "tiny", "question": "Which bird sings?"}).prompt
     Prompt(template='{question}', question='Which bird sings?')
     """
-    unknown = sorted(set(values) - set(options_of(group)))
-    if unknown:
-        raise TypeError(f"{group.__name__} has no option {', '.join(unknown)}; it has {', '.join(options_of(group))}")
+    check_names(group, values)
     hints, given = get_type_hints(group), {}
     for declared in fields(group):  # type: ignore[arg-type]
         own = hints[declared.name]
@@ -121,15 +121,29 @@ def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     return group(**given)
 
 
+def check_names(group: type, names: Iterable[str]) -> None:
+    """Refuse names that are of no option of a group, or of a group in it.
+
+    Raises
+    ------
+    TypeError
+        Naming them, and all that there are.
+    """
+    known = options_of(group)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise TypeError(f"{group.__name__} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+
+
 def check_values(group: Any) -> None:
-    """Check the options of a group, each by its own declaration: its type, its smallest value, its choices.
+    """Check the options of a group, each by its own declaration: its type, its limits, its choices.
 
     Raises
     ------
     TypeError
         If a value is of another type, or a part of the group is none.
     ValueError
-        If it is too small, or none of the choices.
+        If it is too small or too large, or none of the choices.
     """
     hints = get_type_hints(type(group))
     for declared in fields(group):
@@ -152,7 +166,9 @@ def _check_value(one: Option, value: Any) -> None:
         *first, last = one.choices
         raise ValueError(f"{one.name} must be {', '.join(first)} or {last}, got {value!r}")
     if one.least is not None and not value >= one.least:
-        raise ValueError(f"{one.name} must be at least {one.least:g}, got {value!r}")
+        raise ValueError(f"{one.name} must be at least {one.least}, got {value!r}")
+    if one.most is not None and not value <= one.most:
+        raise ValueError(f"{one.name} must be at most {one.most}, got {value!r}")
 
 
 def values_of(group: Any) -> dict[str, Any]:
@@ -176,17 +192,23 @@ def documented(*groups: type, leave_out: Collection[str] = ()) -> Callable[[Docu
         The decorated class itself, unless given.
     leave_out : collection of str, default=()
         Options that are not described there.
+
+    Raises
+    ------
+    ValueError
+        If there is no such line.
     """
 
-    def decorate(documented_thing: Documented) -> Documented:
-        described_groups: tuple[Any, ...] = groups or (documented_thing,)
-        text = documented_thing.__doc__ or ""
-        found = re.search(r"^( *)\{options\}$", text, re.MULTILINE)
+    def decorate(thing: Documented) -> Documented:
+        if thing.__doc__ is None:  # python -OO strips docstrings
+            return thing
+        described_groups: tuple[Any, ...] = groups or (thing,)
+        found = re.search(r"^( *)\{options\}$", thing.__doc__, re.MULTILINE)
         if found is None:
-            return documented_thing  # docstrings are stripped, as python -OO does
+            raise ValueError(f"the docstring of {thing.__name__} has no line {{options}}")
         described = numpy_docs(*described_groups, indent=len(found[1]), leave_out=leave_out)
-        documented_thing.__doc__ = text[: found.start()] + found[1] + described + text[found.end() :]
-        return documented_thing
+        thing.__doc__ = thing.__doc__[: found.start()] + found[1] + described + thing.__doc__[found.end() :]
+        return thing
 
     return decorate
 

@@ -11,12 +11,15 @@ from typer.testing import CliRunner
 from calm import HeadExtractor, extract_to_cache, load_lalm, predict_audio, zero_shot
 from calm.cli import app
 from calm.extract import Batching, Columns, Loading, Placement, Prompt, Request, RunOptions, Senses, head_vectors
-from calm.options import make_group, numpy_docs, option, options_of, values_of
+from calm.options import check_values, documented, make_group, numpy_docs, option, options_of, values_of
 
 
 @dataclass(frozen=True)
 class Inner:
-    size: int | None = option(None, about="How large.", least=1)
+    size: int | None = option(None, about="How large.", least=1, most=9)
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,20 @@ def test_options_of_a_group_are_those_of_its_parts_too() -> None:
         "    loud : bool, default=False",
         "        Say more.",
     ]
+
+
+@pytest.mark.parametrize(("size", "message"), [(0, "size must be at least 1, got 0"), (10, "at most 9, got 10")])
+def test_a_value_outside_its_limits_is_refused(size: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Inner(size)
+
+
+def test_a_docstring_without_a_place_for_options_is_a_mistake() -> None:
+    def measure() -> None:
+        """Measure."""
+
+    with pytest.raises(ValueError, match="the docstring of measure has no line {options}"):
+        documented(Inner)(measure)
 
 
 def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> None:

@@ -65,6 +65,7 @@ def _parameter(group_name: str, option: Option) -> inspect.Parameter:
         *flags,
         help=option.about,
         min=option.least,
+        max=option.most,
         show_default=option.default is not None,
         rich_help_panel=None if needed else option.panel,
     )

@@ -12,14 +12,14 @@ import msgspec
 from calm.extract.models.placement import Loading, Placement
 from calm.extract.prompt import QUESTIONS, Prompt
 from calm.extract.senses import Senses
-from calm.options import check_values, documented, option, options_of, same_option, values_of
+from calm.options import check_names, check_values, documented, option, options_of, same_option, values_of
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
 
 
 #: No prompt has more tokens.
-MOST_TOKENS = 10**6
+_MOST_TOKENS = 10**6
 #: In seconds; a limit beyond it is none.
 _FOR_EVER = 1e8
 
@@ -62,7 +62,9 @@ class Request:
     )
     prompt: Prompt = field(default_factory=Prompt)
     senses: Senses = field(default_factory=Senses)
-    tokens: int = option(1, about="1 records the last token of the prompt, m the mean over the last m.", least=1)
+    tokens: int = option(
+        1, about="1 records the last token of the prompt, m the mean over the last m.", least=1, most=_MOST_TOKENS
+    )
     max_seconds: float | None = option(
         None, about="Clips are cut there; default: at the end of the model's window.", least=0.1
     )
@@ -80,9 +82,7 @@ class Request:
         placement: Placement | None = None,
         **options: Any,
     ) -> None:
-        unknown = sorted(set(options) - set(options_of(Request)))
-        if unknown:
-            raise TypeError(f"Request has no option {', '.join(unknown)}; it has {', '.join(options_of(Request))}")
+        check_names(Request, options)
         values: dict[str, Any] = {"model": model}
         for name, group, part in (
             ("prompt", Prompt, prompt),
@@ -103,11 +103,8 @@ class Request:
 
     def _resolve(self) -> None:
         """Fill in what follows from the rest."""
-        if self.tokens > MOST_TOKENS:
-            raise ValueError(f"tokens must be at most {MOST_TOKENS}, got {self.tokens}")
         if self.max_seconds is not None and not self.max_seconds <= _FOR_EVER:  # no limit but the window's
             object.__setattr__(self, "max_seconds", None)
-        object.__setattr__(self, "_asked", self.prompt)
         if self.prompt.question is None:
             object.__setattr__(self, "prompt", replace(self.prompt, question=QUESTIONS[self.senses.modality]))
 
@@ -121,11 +118,13 @@ class Request:
     def changed(self, **options: Any) -> Self:
         """Return this request with other values of some options, those of its parts among them.
 
-        What follows from the options, such as the question that is asked of a video, follows anew.
+        With another modality, the usual question becomes that of the modality, and frames are taken as usual.
         """
-        known = values_of(self) | values_of(self.__dict__["_asked"])
+        known = values_of(self)
         if options.get("modality", known["modality"]) != known["modality"]:
             known |= {"fps": None, "max_pixels": None}
+            if known["question"] == QUESTIONS[known["modality"]]:
+                known["question"] = None
         return type(self)(**(known | options))
 
     @property

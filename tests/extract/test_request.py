@@ -139,6 +139,8 @@ def test_what_follows_from_the_options_follows_anew_when_they_change() -> None:
     request = Request("m").changed(modality="audio-visual")
     assert request == Request("m", modality="audio-visual") and request.prompt.question == QUESTIONS["audio-visual"]
     assert request.changed(modality="audio") == Request("m")
+    stored = Request.from_json(request.to_json())
+    assert stored.changed(modality="audio") == Request("m")
     assert Request("m", max_seconds=1e308) == Request("m")
     own = Request("m", question="Hm?", fps=3.0, modality="visual").changed(tokens=2)
     assert own == Request("m", question="Hm?", fps=3.0, modality="visual", tokens=2)
