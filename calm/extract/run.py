@@ -119,41 +119,74 @@ def extract_to_cache(
     if request.senses.sees:
         need_av()  # told before a model is loaded
     texts = prompt_texts(clips, request.prompt)
-    checkpoint = lalm.checkpoint if lalm is not None else checkpoint_of(request.model, request.revision)
-    if path.is_symlink() and not path.exists():
-        raise FileNotFoundError(f"{path} is a link to a file that is not there")
     if not path.exists():
-        check_folder(path)  # told before a model is loaded
-        lalm = lalm or request.load()
-        fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
-        create_cache(
-            path, clips, texts, lalm.heads.shape, request, fingerprint, storage=how.storage, made_with=made_with
-        )  # fmt: skip
-    new = 0
+        lalm = _begin(path, clips, texts, request, lalm, how)
     with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(CacheWriter(path))  # locked first: what is found out here then stays true
-        _check_same_request(writer, request, how.storage)
-        described = is_described_as(writer, clips, texts)
-        if not described:
-            check_resumable(writer, clips, texts, how.prune)
-        changes = find_changes(writer, clips, texts)
-        to_try = is_anything_to_do(writer, clips, texts, changes)
-        same_model = writer.request == request and checkpoint == writer.made_with.get("checkpoint") != ""
-        if to_try or lalm is not None or not same_model:
-            lalm = lalm or request.load()
-            check_same(writer.fingerprint, fingerprint_of(lalm, request), str(path), "this run")
-        writer.note_times(changes.touched, changes.times)
-        if not described or len(changes.rows):
-            writer = stack.enter_context(extend_cache(writer, clips, texts, without=changes.rows))
-        if to_try and lalm is not None:
-            new = _fill(writer, lalm, request, clips, texts, how, progress)
-        report = _report(writer, new)
+        cache = stack.enter_context(CacheWriter(path))  # locked first: what is found out from here on stays true
+        cache, lalm = _go_on(cache, stack, clips, texts, request, lalm, how)
+        new = 0 if lalm is None else _fill(cache, lalm, request, clips, texts, how, progress)
+        report = _report(cache, new)
     if not path.exists():
         raise FileNotFoundError(f"{path} was removed while it was being written")
     if how.strict and report.failures:
         name, reason = next(iter(report.failures.items()))
         raise ValueError(f"{name}: {reason}")
     return report
+
+
+def _begin(
+    path: Path, clips: Sequence[Clip], texts: Sequence[str], request: Request, lalm: LALM | None, how: RunOptions
+) -> LALM:
+    """Make a cache in which all clips are pending; return the model, which had to be loaded for it."""
+    if path.is_symlink():
+        raise FileNotFoundError(f"{path} is a link to a file that is not there")
+    check_folder(path)  # told before a model is loaded
+    lalm = lalm or request.load()
+    fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
+    create_cache(
+        path, clips, texts, lalm.heads.shape, request, fingerprint, storage=how.storage, made_with=made_with
+    )  # fmt: skip
+    return lalm
+
+
+def _go_on(
+    begun: CacheWriter,
+    stack: contextlib.ExitStack,
+    clips: Sequence[Clip],
+    texts: Sequence[str],
+    request: Request,
+    lalm: LALM | None,
+    how: RunOptions,
+) -> tuple[CacheWriter, LALM | None]:
+    """Bring a cache in line with a list of clips: those that changed, or were added, are pending then.
+
+    Returns
+    -------
+    cache : CacheWriter
+        The same, or the one that has taken its place; closed by ``stack``.
+    lalm : LALM or None
+        The model, if anything is left to do.
+    """
+    _check_same_request(begun, request, how.storage)
+    described = is_described_as(begun, clips, texts)
+    if not described:
+        check_resumable(begun, clips, texts, how.prune)
+    changes = find_changes(begun, clips, texts)
+    to_do = is_anything_to_do(begun, clips, texts, changes)
+    if to_do or lalm is not None or not _is_known_to_be_of(begun, request):
+        lalm = lalm or request.load()
+        check_same(begun.fingerprint, fingerprint_of(lalm, request), str(begun.path), "this run")
+    begun.note_times(changes.touched, changes.times)
+    cache = begun
+    if not described or len(changes.rows):
+        cache = stack.enter_context(extend_cache(begun, clips, texts, without=changes.rows))
+    return cache, lalm if to_do else None
+
+
+def _is_known_to_be_of(begun: HeadCache, request: Request) -> bool:
+    """Tell whether a request is for the very checkpoint that a cache was made with, as far as shows without loading."""
+    checkpoint = checkpoint_of(request.model, request.revision)
+    return checkpoint != "" and (request, checkpoint) == (begun.request, begun.made_with.get("checkpoint"))
 
 
 def _check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
