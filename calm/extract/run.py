@@ -46,7 +46,7 @@ class ExtractionReport:
     new: int  #: of these, made by this call
     failed: int  #: clips that could not be read or encoded
     unread: int  #: of these, those that could not be read: the next run tries them again
-    failures: dict[str, str]  #: why each of them failed, by name; see :attr:`calm.extract.HeadCache.failures`
+    failures: dict[str, str]  #: why each of them failed, by name; where names are not enough, by question too
     cut: int  #: clips that were longer than the window
     silent: int  #: clips of digital silence
     window_seconds: float  #: where long clips were cut; infinity for no limit

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier
 from calm.extract import Clip, Placement, Prompt, check_same, fingerprint_of, gather, head_vectors, with_progress
+from calm.extract.failures import failures_of
 from calm.options import documented, make_group, values_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class AudioPrediction:
     #: How typical of the known classes each clip is, (n,); see :meth:`calm.CALMClassifier.typicality`. None where the
     #: classifier cannot tell.
     typicality: NDArray[np.float64] | None
-    failures: dict[str, str]  #: why the other clips could not be read, by name
+    failures: dict[str, str]  #: why the other clips failed, by name
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -100,10 +101,11 @@ def predict_audio(
         )
     labels = [str(label) for label in classifier.classes_]
     layers = classifier.used_layers_
+    texts = [_text(clip, extraction.text, request.prompt, labels) for clip in clips]
     batches = head_vectors(
         lalm,
         clips,
-        [_text(clip, extraction.text, request.prompt, labels) for clip in clips],
+        texts,
         senses=request.senses,
         tokens=request.tokens,
         max_seconds=request.max_seconds,
@@ -125,7 +127,7 @@ def predict_audio(
         classes=classifier.classes_,
         probabilities=judged[:, : len(labels)],
         typicality=judged[:, -1] if with_typicality else None,
-        failures={clips[result.row].name: result.reason for result in found.failures},
+        failures=failures_of(found.failures, clips, texts),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import Clip, Prompt, Request, Senses, find_clips, gather, load_lalm, with_progress
+from calm.extract.failures import failures_of
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.feed import Batch, Feed
 from calm.extract.forward.passes import passes
@@ -35,7 +36,7 @@ class ZeroShot:
     clips: tuple[Clip, ...]  #: those that could be read, n of them
     classes: NDArray[np.str_]  #: (C,), in the order they were given
     scores: NDArray[np.float64]  #: mean log likelihood of the tokens of each class's name, (n, C)
-    failures: dict[str, str]  #: why the other clips could not be read, by name
+    failures: dict[str, str]  #: why the other clips failed, by name
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -121,7 +122,7 @@ def zero_shot(
         clips=tuple(found[row] for row in answers.rows),
         classes=np.array(names),
         scores=np.empty((0, len(names))) if answers.values is None else answers.values.astype(np.float64),
-        failures={found[result.row].name: result.reason for result in answers.failures},
+        failures=failures_of(answers.failures, found, texts),
     )
 
 

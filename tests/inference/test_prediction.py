@@ -67,6 +67,8 @@ def test_audio_is_predicted_as_its_cached_vectors_are(class_folder: Any, tmp_pat
     np.testing.assert_allclose(prediction.probabilities, expected, atol=1e-4)
     assert prediction.labels.tolist() == ["high"] * 5 + ["low"] * 5
     assert prediction.failures == {"nowhere.wav": "no such file: nowhere.wav"}
+    twice = predict_audio(clf, [Clip("nowhere.wav", "nowhere.wav")] * 2, lalm=tiny)
+    assert len(twice.failures) == 2
 
 
 def test_audio_is_not_predicted_with_another_model(class_folder: Any, tmp_path: Path, tiny: LALM) -> None:

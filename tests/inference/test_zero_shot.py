@@ -65,6 +65,7 @@ def test_clips_are_labelled_in_batches_as_alone_and_bad_ones_are_named(tiny: LAL
     one_by_one = zero_shot(tiny, paths, ["low", "very high"], batch_size=1)
     assert [clip.name for clip in together.clips] == [str(paths[i]) for i in (0, 2, 3)]
     assert list(together.failures) == [str(paths[1])]
+    assert len(zero_shot(tiny, [paths[1], paths[1]], ["low", "very high"]).failures) == 2
     np.testing.assert_allclose(together.scores, one_by_one.scores, atol=2e-4)
     assert set(together.labels) <= {"low", "very high"} and together.labels.shape == (3,)
     other = zero_shot(tiny, paths, ["low", "very high"], question="Which?", template="{question}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from calm.extract.cache.file import closed_on_error, damage_told, open_cache_fil
 from calm.extract.cache.layout import DONE, FAILED, TABLES, DamageError
 from calm.extract.cache.rows import HeadRows
 from calm.extract.cache.selection import blocks, choose, runs
+from calm.extract.failures import failures_by_name
 from calm.extract.media.content import UNKNOWN, Content
 
 #: Clips whose texts are read at a time.
@@ -236,22 +236,11 @@ class HeadCache:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why each failed clip failed, by name; as many as have failed.
-
-        Where several of one name have, by name and what was asked beside it; where that is one text too, by the row.
-        """
+        """Why each failed clip failed, as :func:`calm.extract.failures.failures_by_name` tells it."""
         failed = np.flatnonzero(self.status == FAILED)
-        names, reasons = self.names_of(failed), self._texts("reason", failed)
-        found: dict[str, str] = {}
-        times = Counter(names)
-        for row, name, reason in zip(failed.tolist(), names, reasons, strict=True):
-            key = name if times[name] == 1 else f"{name} (asked {self._text_of(row)!r})"
-            found[f"{name} (row {row})" if key in found else key] = reason
-        return found
-
-    def _text_of(self, row: int) -> str:
         asked = self.coded("prompt")
-        return str(asked.texts[asked.codes[row]])
+        texts, reasons = asked.texts[asked.codes[failed]], self._texts("reason", failed)
+        return failures_by_name(zip(failed.tolist(), self.names_of(failed), texts, reasons, strict=True))
 
     def names_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read the names of some clips, as str (n,)."""
