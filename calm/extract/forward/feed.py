@@ -52,7 +52,7 @@ class Batch:
         return [clip.row for clip in self.clips]
 
 
-#: Of a batch: one that is ready, or clips that cannot be read, each with its reason.
+#: What comes out of a feed: a batch that is ready, or clips that cannot go into one, each with its reason.
 Fed = Batch | list[ClipResult]
 
 
@@ -109,25 +109,29 @@ class Feed:
 
         Clips that cannot be read, or that the processor cannot take, are set aside with the reason.
         """
-        percepts: dict[int, Percept] = {}
-        made: dict[int, Mapping[str, torch.Tensor]] = {}
+        clips, percepts, made = [], [], []  # as long as one another
         failed: list[ClipResult] = []
         for row in sorted(rows):
+            percept = None
             try:
-                percepts[row] = perceive(self.clips[row], self.senses, self.builder.sampling_rate, self.limit)
-                made[row] = self._inputs_of(percepts[row], self.texts[row])
+                percept = perceive(self.clips[row], self.senses, self.builder.sampling_rate, self.limit)
+                inputs = self._inputs_of(percept, self.texts[row])
             except (AudioError, VideoError, InputError, OSError) as error:
-                failed.append(self._known(row, percepts.pop(row, None), reason=str(error)))
-        parts = self.builder.together(list(percepts.values())) if percepts else []
-        numbers = list(percepts)
-        batches: list[Fed] = [self._batch([numbers[i] for i in part], percepts, made) for part in parts]
+                failed.append(self._known(row, percept, reason=str(error)))
+            else:
+                clips.append(self._known(row, percept))
+                percepts.append(percept)
+                made.append(inputs)
+        batches: list[Fed] = [
+            Batch(tuple(clips[i] for i in part), self._stacked([made[i] for i in part]))
+            for part in self.builder.together(percepts)
+        ]
         return [*batches, failed] if failed else batches
 
     def control(self) -> Batch:
         """Make a batch of a clip that any model must be able to take, to tell a clip's fault from the model's."""
         percept = self.builder.control(self.senses)
-        inputs = self.builder.stack([self._inputs_of(percept, PROBE)], **self._how)
-        return Batch((ClipResult(-1),), self._placed(inputs))
+        return Batch((ClipResult(-1),), self._stacked([self._inputs_of(percept, PROBE)]))
 
     def _rendered(self, text: str) -> str:
         try:
@@ -138,18 +142,9 @@ class Feed:
     def _inputs_of(self, percept: Percept, text: str) -> Mapping[str, torch.Tensor]:
         return self.builder.row(percept, self._chat(text), senses=self.senses, silence=self.silence)
 
-    def _batch(
-        self, rows: list[int], percepts: Mapping[int, Percept], made: Mapping[int, Mapping[str, torch.Tensor]]
-    ) -> Batch:
-        inputs = self.builder.stack([made[row] for row in rows], **self._how)
-        return Batch(tuple(self._known(row, percepts[row]) for row in rows), self._placed(inputs))
-
-    @property
-    def _how(self) -> dict[str, Any]:
-        return {"padding_side": self.padding_side, "silence": self.silence}
-
-    def _placed(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Put inputs into memory from which a GPU copies while it computes."""
+    def _stacked(self, rows: list[Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
+        """Put inputs of clips together; beside a GPU, in memory from which it copies while it computes."""
+        inputs = self.builder.stack(rows, padding_side=self.padding_side, silence=self.silence)
         return {name: tensor.pin_memory() for name, tensor in inputs.items()} if self.device.type == "cuda" else inputs
 
     def _known(self, row: int, percept: Percept | None, reason: str = "") -> ClipResult:
