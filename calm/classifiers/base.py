@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -26,7 +25,6 @@ from calm.classifiers.file import (
     write_classifier_file,
 )
 from calm.classifiers.inputs import (
-    SLAB_NUMBERS,
     ArrayHeads,
     ChosenHeads,
     HeadVectors,
@@ -36,7 +34,6 @@ from calm.classifiers.inputs import (
     is_foreign,
     join_layers,
     query_spans,
-    slabs,
     split_heads,
     stored_heads,
 )
@@ -48,8 +45,8 @@ from calm.classifiers.schema import (
     values_from_json,
     values_to_json,
 )
+from calm.classifiers.support_set import SupportSet
 from calm.extract import Extraction, check_same
-from calm.fit import class_counts
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_count
 from calm.fit.parallel import each
@@ -58,66 +55,6 @@ from calm.machine import cores
 
 #: Arrays are computed with in their own precision; float16 and integers in float32.
 _DTYPES = (np.float32, np.float64)
-
-
-@dataclass(frozen=True)
-class SupportSet:
-    """Labelled clips to learn from."""
-
-    heads: HeadVectors
-    y: NDArray[np.int64]  #: (n,) class numbers
-    weights: NDArray[np.float64] | None  #: (n,) above zero; None if all are 1
-    n_classes: int
-    #: (n,) number of the group that a clip belongs to; None if no two clips belong together
-    groups: NDArray[np.int64] | None = None
-
-    @property
-    def counts(self) -> NDArray[np.float64]:
-        """Clips of each class, or the sum of their weights, ``(C,)``."""
-        return class_counts(self.y, self.n_classes, self.weights)
-
-    def each_slab(
-        self, work: Callable[[slice, Array], Any], *, numbers: int = SLAB_NUMBERS, threads: int | None = None
-    ) -> None:
-        """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``.
-
-        As many cores as there are work side by side, unless told otherwise or on an accelerator.
-        """
-        threads = (cores() if threads is None else threads) if is_numpy(self.heads.like) else 1
-        parts = slabs(self.heads, numbers, threads)
-        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
-
-    def sum_over_slabs(self, nothing: Callable[[], Array], add: Callable[[Array, Array], None]) -> Array:
-        """Add up over all heads: from ``nothing``, ``add`` adds to a sum what an ``(n, heads, dim)`` brings.
-
-        Every core sums up a share of its own, and the shares are added in order, so that every run rounds alike.
-        """
-        threads = cores() if is_numpy(self.heads.like) else 1
-        parts = slabs(self.heads, SLAB_NUMBERS, threads)
-
-        def add_share(share: list[slice]) -> Array:
-            total = nothing()
-            for part in share:
-                add(total, self.heads.read(heads=part))
-            return total
-
-        shares = [parts[i::threads] for i in range(min(threads, len(parts)))]
-        first, *others = each(add_share, shares, threads=threads)
-        for other in others:
-            first += other
-        return first
-
-    def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
-        """Return only some of the clips."""
-        weights = None if self.weights is None else self.weights[chosen]
-        groups = None if self.groups is None else self.groups[chosen]
-        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes, groups)
-
-    def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
-        """Return the same clips with only some of the heads."""
-        if len(chosen) == self.heads.shape[1]:
-            return self
-        return replace(self, heads=ChosenHeads(self.heads, chosen))
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.base import moved
 from calm.classifiers.held_out import HeldOutScores, hold_out
 from calm.classifiers.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import Learnt, Loss, Positive, Share
+from calm.classifiers.support_set import SupportSet
 from calm.fit import (
     ClassStatistics,
     LinearVoter,

@@ -8,9 +8,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.base import moved
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import Learnt
+from calm.classifiers.support_set import SupportSet
 from calm.fit import SoftVoter, head_weights
 from calm.fit.arrays import Array
 from calm.fit.checks import check_positive

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from calm.classifiers.base import SupportSet
+from calm.classifiers.support_set import SupportSet
 from calm.fit import deal_folds, unit_vectors
 from calm.fit.arrays import Array, double, namespace, to_numpy
 from calm.fit.confidence import log_loss, temperature_costs

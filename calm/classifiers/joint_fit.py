@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import get_blas_funcs
 
-from calm.classifiers.base import SupportSet
+from calm.classifiers.support_set import SupportSet
 from calm.fit import Metric, solve_ridge, unit_vectors
 from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
 from calm.fit.parallel import each, spans

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from calm.classifiers.base import HeadClassifier, SupportSet, moved
+from calm.classifiers.base import HeadClassifier, moved
 from calm.classifiers.held_out import Fold, by_group_or_clip
 from calm.classifiers.schema import Learnt, Positive
+from calm.classifiers.support_set import SupportSet
 from calm.fit import LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, beside, namespace, to_numpy
 from calm.fit.checks import check_positive

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.base import moved
 from calm.classifiers.prototype import PrototypeClassifier
+from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, namespace
 

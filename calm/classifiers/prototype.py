@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from calm.classifiers.base import HeadClassifier, SupportSet, moved
+from calm.classifiers.base import HeadClassifier, moved
 from calm.classifiers.inputs import stored_heads
 from calm.classifiers.schema import Learnt
+from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.vote import zeros

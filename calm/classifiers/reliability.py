@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import SupportSet
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
 from calm.classifiers.schema import Learnt
+from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, LeftOutSimilarity, Metric, clip_reliability, cosine_similarity, left_out
 from calm.fit.arrays import Array, to_numpy
 from calm.fit.checks import check_choice, check_flag, check_positive

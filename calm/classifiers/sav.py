@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.base import moved
 from calm.classifiers.inputs import support_spans
 from calm.classifiers.prototype import PrototypeClassifier
 from calm.classifiers.schema import Learnt
+from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, cosine_similarity, head_hits, settled_vote, top_heads_by_hits
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_count

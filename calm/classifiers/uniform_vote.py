@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import SupportSet, moved
+from calm.classifiers.base import moved
 from calm.classifiers.prototype import PrototypeClassifier
+from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, settled_vote
 from calm.fit.arrays import Array, beside, namespace
 from calm.fit.checks import check_choice, check_positive
