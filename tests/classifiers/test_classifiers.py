@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import calm.classifiers.base
 import calm.classifiers.held_out
 import calm.classifiers.inputs
 import calm.classifiers.joint_fit
+import calm.classifiers.support_set
 import calm.fit.vote
 from calm import (
     CALMClassifier,
@@ -64,7 +64,7 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
     monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
     assert len(calm.classifiers.inputs.slabs(calm.classifiers.inputs.ArrayHeads(X), 32 * 8 * 2)) == 3
     monkeypatch.setattr(
-        calm.classifiers.base, "slabs", lambda heads, *_: calm.classifiers.inputs.slabs(heads, 32 * 8 * 2)
+        calm.classifiers.support_set, "slabs", lambda heads, *_: calm.classifiers.inputs.slabs(heads, 32 * 8 * 2)
     )
     monkeypatch.setattr(calm.classifiers.joint_fit, "_KERNEL_NUMBERS", 24 * 8 * 3)
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 
-import calm.classifiers.base
 import calm.classifiers.joint_fit
+import calm.classifiers.support_set
 import calm.fit.parallel
 from calm import CALMClassifier, LinearProbeClassifier
 from calm.fit import (
@@ -175,7 +175,7 @@ def test_the_probe_is_scikit_learns_on_concatenated_unit_heads() -> None:
 
 
 def test_the_probe_is_the_same_in_every_run_on_several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (calm.classifiers.base, calm.classifiers.joint_fit, calm.fit.parallel):
+    for module in (calm.classifiers.support_set, calm.classifiers.joint_fit, calm.fit.parallel):
         monkeypatch.setattr(module, "cores", lambda: 4)
     rng, y = np.random.default_rng(0), np.arange(40) % 4
     X = (rng.normal(size=(40, 256, 64)) + 0.3 * rng.normal(size=(4, 256, 64))[y]).astype(np.float32)
