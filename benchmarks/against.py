@@ -37,7 +37,7 @@ def commands(data: Path, clips: list[Path], model: str) -> dict[str, list[str]]:
     }
 
 
-def seconds_of(checkout: Path, folder: Path, arguments: list[str]) -> float:
+def audio_duration(checkout: Path, folder: Path, arguments: list[str]) -> float:
     """Run one command, and return how long its process lasted."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     start = time.perf_counter()
@@ -66,7 +66,7 @@ def main() -> None:
                 folder.mkdir()
             for name, arguments in commands(data, clips, args.model).items():
                 for side in list(sides)[:: -1 if round_ % 2 else 1]:
-                    seconds = seconds_of(sides[side], folders[side], arguments)
+                    seconds = audio_duration(sides[side], folders[side], arguments)
                     took.setdefault(name, {}).setdefault(side, []).append(seconds)
     print(f"{platform.platform()}, {os.cpu_count()} cores, torch {torch.__version__}, {args.rounds} rounds\n")
     print("| command | other, s | this, s | this / other | range |\n| --- | --- | --- | --- | --- |")

@@ -46,7 +46,7 @@ def main() -> None:
     chats = [any_lalm.builder.chat("What is it?")] * args.clips
     lengths = [int(seconds * any_lalm.builder.sampling_rate) for seconds in SECONDS]
     noise = [0.1 * rng.standard_normal((args.clips, samples), dtype=np.float32) for samples in lengths]
-    batches = [any_lalm.builder.prepare(list(waves), chats, silence=False) for waves in noise]
+    batches = [any_lalm.builder.prepare(list(waves), chats, full_window=False) for waves in noise]
 
     def pass_over(lalm: LALM) -> float:
         start = synchronized(lalm.device)

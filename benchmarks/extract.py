@@ -161,7 +161,9 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for size in args.batch_sizes:
         some = [clips[i % len(clips)] for i in range(size)]
-        inputs = lalm.on_device(lalm.builder.prepare(some, [lalm.builder.chat(DEFAULT_QUESTION)] * size, silence=False))
+        inputs = lalm.on_device(
+            lalm.builder.prepare(some, [lalm.builder.chat(DEFAULT_QUESTION)] * size, full_window=False)
+        )
         model = lalm.model_for(inputs)
         with FlopCounterMode(display=False) as counter:
             record_heads(model, lalm.heads, inputs)

@@ -6,6 +6,7 @@ python benchmarks/features.py ../shared/esc10
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import statistics
 import time
@@ -17,9 +18,9 @@ import transformers
 from architectures import build
 
 from calm.extract import LALM, find_clips, read_waveform
+from calm.extract.forward.batch_loader import BatchLoader
 from calm.extract.forward.batch_size import BatchSize
-from calm.extract.forward.feed import Feed
-from calm.machine import cores
+from calm.machine import available_cores
 
 QUESTION = "What is the sound in this audio clip?"
 
@@ -37,9 +38,9 @@ def seconds_each(work: Callable[[], object], times: int) -> float:
 def of_clips(lalm: LALM, data: Path, threads: int) -> float:
     """Return how long all clips of a folder take to become inputs, in seconds a clip."""
     clips = find_clips(data)
-    feed = Feed(lalm.builder, clips, [QUESTION] * len(clips), lalm.device, silence=lalm.hears_silence)
+    loader = BatchLoader(lalm.builder, clips, [QUESTION] * len(clips), lalm.device, full_window=lalm.needs_full_window)
     start = time.perf_counter()
-    for _ in feed.batches(BatchSize(8), workers=threads):
+    for _ in loader.batches(BatchSize(8), workers=threads):
         pass
     return (time.perf_counter() - start) / len(clips)
 
@@ -48,17 +49,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, cores()])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, available_cores()])
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{platform.platform()}, {cores()} cores, torch {torch.__version__}, transformers {transformers.__version__}\n"
+        f"{platform.platform()}, {available_cores()} cores, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}\n"
     )
     lalm = build("small", "cpu", torch.float32)  # Qwen2-Audio's features, of windows of 30 s
     wave, chat = read_waveform(find_clips(args.data)[0].audio, 16000, 5.0), lalm.builder.chat(QUESTION)
-    for silence in (True, False):
-        took = seconds_each(lambda silence=silence: lalm.builder.prepare([wave], [chat], silence=silence), 20)  # type: ignore[misc]
-        what = "of the whole window" if silence else "no longer than the clip"
+    for full_window in (True, False):
+        took = seconds_each(
+            functools.partial(lalm.builder.prepare, [wave], [chat], full_window=full_window),
+            20,
+        )
+        what = "of the whole window" if full_window else "no longer than the clip"
         print(f"inputs of {min(wave.seconds, 5.0):.0f} s for Qwen2-Audio, spectrogram {what}: {1000 * took:.1f} ms")
     tiny = build("tiny", "cpu", torch.float32)
     found: dict[int, list[float]] = {threads: [] for threads in args.threads}

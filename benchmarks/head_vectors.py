@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import signal
 from sklearn.datasets import load_digits
 
-from calm.extract import DEFAULT_QUESTION, LALM, Clip, find_clips, gather, head_vectors
+from calm.extract import DEFAULT_QUESTION, LALM, Clip, collect_results, find_clips, head_vectors
 from calm.extract.models.tiny import random_tiny
 
 RATE = 16000
@@ -96,7 +96,7 @@ def through_tiny(
 ) -> NDArray[np.float32]:
     """Return the head vectors of clips by a ``tiny`` of random weights."""
     lalm = LALM(f"tiny-random {seed}", *random_tiny(seed, std=size, window_seconds=seconds))
-    vectors = gather(head_vectors(lalm, clips, [question] * len(clips))).values
+    vectors = collect_results(head_vectors(lalm, clips, [question] * len(clips))).values
     assert vectors is not None
     return vectors.reshape(len(vectors), -1, vectors.shape[-1])
 

@@ -32,8 +32,8 @@ from calm.extract import (
     DEFAULT_QUESTION,
     LALM,
     Clip,
+    collect_results,
     find_clips,
-    gather,
     head_vectors,
     load_lalm,
     read_waveform,
@@ -73,7 +73,7 @@ def ways(dtypes: Sequence[str], attentions: Sequence[str], bits: Sequence[str]) 
 def extract(model: str, device: str, clips: Sequence[Clip], way: Way) -> NDArray[np.float32]:
     """Return head vectors (clips, layers, heads, dim)."""
     lalm = load_lalm(model, device=device, dtype=way.dtype, attention=way.attention, quantize=way.quantize)
-    found = gather(head_vectors(lalm, clips, [DEFAULT_QUESTION] * len(clips), batch_size=way.batch_size))
+    found = collect_results(head_vectors(lalm, clips, [DEFAULT_QUESTION] * len(clips), batch_size=way.batch_size))
     if found.values is None or found.failures:
         raise SystemExit(f"{way.name}: {found.failures[0].reason}")
     return found.values.astype(way.storage).astype(np.float32)

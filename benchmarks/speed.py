@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm import CALMClassifier, load
-from calm.machine import cores
+from calm.machine import available_cores
 
 
 def draw(clips: int, classes: int, heads: int, dim: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -112,7 +112,8 @@ def print_table(args: argparse.Namespace) -> None:
     size = {"classes": args.classes, "heads": args.heads, "dim": args.dim}
     sgemm = rate_of_sgemm()
     print(
-        f"{platform.platform()}, {cores()} cores, numpy {np.__version__}; float32 matrix products {sgemm:.0f} GFLOP/s"
+        f"{platform.platform()}, {available_cores()} cores, numpy {np.__version__}; "
+        f"float32 matrix products {sgemm:.0f} GFLOP/s"
     )
     print(f"{args.classes} classes × {args.shots} shots, {args.heads} heads × {args.dim}\n")
     print("| step | seconds | peak above the inputs, MiB |\n| --- | --- | --- |")

@@ -27,11 +27,11 @@ from gpu_time import GpuTime
 
 from calm.extract import InputBuilder, Request, extract_to_cache, find_clips
 from calm.extract.cache.writer import CacheWriter
-from calm.extract.forward import feed, recorder
+from calm.extract.forward import batch_loader, recorder
 
 STAGES = {
-    "reading lengths": (feed, "seconds_of"),
-    "decoding, resampling": (feed, "perceive"),
+    "reading lengths": (batch_loader, "audio_duration"),
+    "decoding, resampling": (batch_loader, "decode_clip"),
     "features, tokens": (InputBuilder, "row"),
     "the model, as the CPU sees it": (recorder, "record_heads"),
     "storing": (CacheWriter, "write"),
@@ -56,7 +56,7 @@ def timed(where: Any, name: str, note: list[tuple[float, float]]) -> Iterator[No
 
 def waiting(note: list[tuple[float, float]]) -> Callable[..., Iterator[Any]]:
     """Note how long whoever asks for the next batch waits for it."""
-    batches = feed.Feed.batches
+    batches = batch_loader.BatchLoader.batches
 
     def instead(*args: Any, **kwargs: Any) -> Iterator[Any]:
         waited = iter(batches(*args, **kwargs))
@@ -89,7 +89,9 @@ def main() -> None:
         extract_to_cache(clips[:64], out, Request(lalm.name), lalm=lalm, workers=args.workers)
         for stage, (where, name) in STAGES.items():
             patches.enter_context(timed(where, name, spent[stage]))
-        patches.enter_context(mock.patch.object(feed.Feed, "batches", waiting(spent["waiting for clips"])))
+        patches.enter_context(
+            mock.patch.object(batch_loader.BatchLoader, "batches", waiting(spent["waiting for clips"]))
+        )
         gpu = GpuTime(lalm) if lalm.device.type == "cuda" else None
         start = time.perf_counter()
         extract_to_cache(clips, Path(folder) / "h.h5", Request(lalm.name), lalm=lalm, workers=args.workers)

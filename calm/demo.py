@@ -19,7 +19,7 @@ from calm.evaluation.scores import Evaluation, evaluate
 from calm.extract import HeadCache, Request, extract_to_cache, find_clips
 from calm.inference.zero_shot import zero_shot
 from calm.sounds import RATE, make_sounds
-from calm.warned import each_warning_once
+from calm.unique_warnings import show_each_warning_once
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -120,7 +120,7 @@ def run_demo(
     lalm = request.load()
     sounds = write_sounds(out / "sounds", *make_sounds(n_classes, n_per_class, seed=seed))
     extract_to_cache(find_clips(sounds), out / "heads.h5", request, lalm=lalm, progress=progress)
-    with each_warning_once(), HeadCache(out / "heads.h5") as cache:
+    with show_each_warning_once(), HeadCache(out / "heads.h5") as cache:
         comparison = compare(cache, (shots,), support_sets=support_sets, methods=METHODS)
         support = draw_episode(cache, shots, 0).support
         fitted = CALMClassifier().fit(support, support.labels)

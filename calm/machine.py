@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 @cache
-def cores() -> int:
+def available_cores() -> int:
     """Return how many cores this process may use: of its affinity, and of its control group's quota.
 
     Examples
     --------
-    >>> cores() >= 1
+    >>> available_cores() >= 1
     True
     """
     from joblib import cpu_count

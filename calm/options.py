@@ -22,10 +22,10 @@ class Option:
     name: str
     type: Any  #: its annotation
     default: Any  #: ``dataclasses.MISSING`` where it must be given
-    about: str  #: one or two sentences
+    help: str  #: one or two sentences
     flags: tuple[str, ...]  #: on the command line, where not made from the name
-    least: float | None  #: the smallest value
-    most: float | None  #: the largest value
+    minimum: float | None  #: the smallest value
+    maximum: float | None  #: the largest value
     choices: tuple[str, ...] | None  #: the only values, besides None where that is the default
     panel: str | None  #: what the command line lists it under: that of its group
 
@@ -33,10 +33,10 @@ class Option:
 def option(
     default: Any = MISSING,
     *,
-    about: str,
+    help: str,
     flags: tuple[str, ...] = (),
-    least: float | None = None,
-    most: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
     """Declare a field of a dataclass as an option.
@@ -45,20 +45,20 @@ def option(
     ----------
     default : object
         Must be given where there is none.
-    about : str
+    help : str
         What it does, in a sentence or two. Without markup.
     flags : tuple of str, default=()
         What it is called on the command line: ``--name-of-the-field`` unless given.
-    least, most : float, default=None
+    minimum, maximum : float, default=None
         The smallest and the largest value that are taken.
     choices : tuple of str, default=None
         The only values that are taken.
     """
-    told = {"about": about, "flags": flags, "least": least, "most": most, "choices": choices}
+    told = {"help": help, "flags": flags, "minimum": minimum, "maximum": maximum, "choices": choices}
     return field(default=default, metadata=told)
 
 
-def same_option(group: type, name: str) -> Any:
+def copy_option(group: type, name: str) -> Any:
     """Declare a field as the option of another group, described there."""
     declared = next(declared for declared in fields(group) if declared.name == name)
     return field(default=declared.default, metadata=declared.metadata)
@@ -71,8 +71,8 @@ def options_of(*groups: type) -> dict[str, Option]:
     --------
     >>> @dataclass(frozen=True)
     ... class Batching:
-    ...     batch_size: int | None = option(None, about="Clips a forward pass.", least=1)
-    >>> options_of(Batching)["batch_size"].about
+    ...     batch_size: int | None = option(None, help="Clips a forward pass.", minimum=1)
+    >>> options_of(Batching)["batch_size"].help
     'Clips a forward pass.'
     """
     return {one.name: one for group in groups for one in _each(group)}
@@ -83,7 +83,7 @@ def _each(group: type) -> Iterator[Option]:
     for declared in fields(group):
         if is_group(hints[declared.name]):
             yield from _each(hints[declared.name])
-        elif "about" in declared.metadata:
+        elif "help" in declared.metadata:
             yield _option(declared, hints[declared.name], getattr(group, "panel", None))
 
 
@@ -96,7 +96,7 @@ def is_group(annotation: Any) -> bool:
     return isinstance(annotation, type) and is_dataclass(annotation) and any(_each(annotation))
 
 
-def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
+def build_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     """Make a group from the values of its options, those of the groups in it among them.
 
     Raises
@@ -107,7 +107,7 @@ def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     Examples
     --------
     >>> from calm.extract import Request
-    >>> make_group(Request, {"model": "tiny", "question": "Which bird sings?"}).prompt
+    >>> build_group(Request, {"model": "tiny", "question": "Which bird sings?"}).prompt
     Prompt(template='{question}', question='Which bird sings?')
     """
     check_names(group, values)
@@ -115,7 +115,7 @@ def make_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     for declared in fields(group):  # type: ignore[arg-type]
         own = hints[declared.name]
         if is_group(own):
-            given[declared.name] = make_group(own, {name: values[name] for name in options_of(own) if name in values})
+            given[declared.name] = build_group(own, {name: values[name] for name in options_of(own) if name in values})
         elif declared.name in values:
             given[declared.name] = values[declared.name]
     return group(**given)
@@ -151,7 +151,7 @@ def check_values(group: Any) -> None:
         if is_group(annotation):
             if not isinstance(value, annotation):
                 raise TypeError(f"{declared.name} must be a {annotation.__name__}, got {value!r}")
-        elif "about" in declared.metadata:
+        elif "help" in declared.metadata:
             _check_value(_option(declared, annotation), value)
 
 
@@ -161,29 +161,29 @@ def _check_value(one: Option, value: Any) -> None:
         return
     taken = (*kinds, int) if float in kinds else kinds
     if not isinstance(value, taken) or (isinstance(value, bool) and bool not in kinds):
-        raise TypeError(f"{one.name} must be {type_words(one.type)}, got {value!r}")
+        raise TypeError(f"{one.name} must be {type_name(one.type)}, got {value!r}")
     if one.choices is not None and value not in one.choices:
         *first, last = one.choices
         raise ValueError(f"{one.name} must be {', '.join(first)} or {last}, got {value!r}")
-    if one.least is not None and not value >= one.least:
-        raise ValueError(f"{one.name} must be at least {one.least}, got {value!r}")
-    if one.most is not None and not value <= one.most:
-        raise ValueError(f"{one.name} must be at most {one.most}, got {value!r}")
+    if one.minimum is not None and not value >= one.minimum:
+        raise ValueError(f"{one.name} must be at least {one.minimum}, got {value!r}")
+    if one.maximum is not None and not value <= one.maximum:
+        raise ValueError(f"{one.name} must be at most {one.maximum}, got {value!r}")
 
 
-def values_of(group: Any) -> dict[str, Any]:
+def option_values(group: Any) -> dict[str, Any]:
     """Return the values of all options of a group, those of the groups in it among them, by name."""
     found: dict[str, Any] = {}
     for declared in fields(group):
         value = getattr(group, declared.name)
         if is_group(type(value)):
-            found |= values_of(value)
-        elif "about" in declared.metadata:
+            found |= option_values(value)
+        elif "help" in declared.metadata:
             found[declared.name] = value
     return found
 
 
-def documented(*groups: type, leave_out: Collection[str] = ()) -> Callable[[Documented], Documented]:
+def document_options(*groups: type, leave_out: Collection[str] = ()) -> Callable[[Documented], Documented]:
     """Put the descriptions of options in the place of the line ``{options}`` of a docstring.
 
     Parameters
@@ -220,7 +220,7 @@ def numpy_docs(*groups: type, indent: int = 0, leave_out: Collection[str] = ()) 
     --------
     >>> @dataclass(frozen=True)
     ... class Batching:
-    ...     batch_size: int | None = option(None, about="Clips a forward pass.")
+    ...     batch_size: int | None = option(None, help="Clips a forward pass.")
     >>> print(numpy_docs(Batching))
     batch_size : int, default=None
         Clips a forward pass.
@@ -230,14 +230,14 @@ def numpy_docs(*groups: type, indent: int = 0, leave_out: Collection[str] = ()) 
         if one.name in leave_out:
             continue
         default = "" if one.default is MISSING else f", default={one.default!r}"
-        kind = type_words(one.type) if one.choices is None else "{" + ", ".join(map(repr, one.choices)) + "}"
-        lines += [f"{one.name} : {kind}{default}", f"    {one.about}"]
+        kind = type_name(one.type) if one.choices is None else "{" + ", ".join(map(repr, one.choices)) + "}"
+        lines += [f"{one.name} : {kind}{default}", f"    {one.help}"]
     return f"\n{' ' * indent}".join(lines)
 
 
-def type_words(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
     """Write a type as docstrings do: "int" for ``int | None``, since the default tells the rest."""
     parts = [part for part in getattr(annotation, "__args__", ()) if part is not type(None)]
     if parts:
-        return " or ".join(type_words(part) for part in parts)
+        return " or ".join(type_name(part) for part in parts)
     return getattr(annotation, "__name__", str(annotation))

@@ -20,7 +20,7 @@ _TO_ESCAPE = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     r"""Write what a terminal would obey, or not show, as escapes; leave all else as it is.
 
     File names, labels and what errors quote are other people's: they must not move the cursor, write over what was
@@ -28,7 +28,7 @@ def visible(text: str) -> str:
 
     Examples
     --------
-    >>> visible("dog\n\x1b[2Jcat") == r"dog\n\x1b[2Jcat", visible("naïve 犬 👩‍🚀")
+    >>> escape_unprintable("dog\n\x1b[2Jcat") == r"dog\n\x1b[2Jcat", escape_unprintable("naïve 犬 👩‍🚀")
     (True, 'naïve 犬 👩‍🚀')
     """
     return _TO_ESCAPE.sub(lambda found: found[1] or found[0].encode("unicode_escape").decode(), text)

@@ -40,7 +40,7 @@ def test_every_method_sees_the_same_support_sets(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.mean("sav"), by_hand.mean(axis=1))
     low, high = stats.t.interval(0.95, 3, by_hand.mean(axis=1), stats.sem(by_hand, axis=1))
     np.testing.assert_allclose(found.half_width("sav"), (high - low) / 2)
-    ahead, width = found.lead("sav", over="sav")
+    ahead, width = found.difference("sav", over="sav")
     assert (ahead == 0).all() and (width == 0).all()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from calm.machine import available_memory, control_group_memory, cores
+from calm.machine import available_cores, available_memory, control_group_memory
 
 
 def write(path: Path, text: str) -> None:
@@ -57,7 +57,10 @@ def test_a_machine_without_control_groups_has_no_limit(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_a_process_bound_to_one_core_has_one() -> None:
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from calm.machine import cores; "
-    told = subprocess.run([sys.executable, "-c", code + "print(cores())"], capture_output=True, text=True, check=True)
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from calm.machine import available_cores; print(available_cores())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "1\n"
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)

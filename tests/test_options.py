@@ -10,13 +10,23 @@ from typer.testing import CliRunner
 
 from calm import HeadExtractor, extract_to_cache, load_lalm, predict_audio, zero_shot
 from calm.cli import app
-from calm.extract import Batching, Columns, Loading, Placement, Prompt, Request, RunOptions, Senses, head_vectors
-from calm.options import check_values, documented, make_group, numpy_docs, option, options_of, values_of
+from calm.extract import (
+    Batching,
+    Columns,
+    LoadOptions,
+    MediaOptions,
+    Placement,
+    Prompt,
+    Request,
+    RunOptions,
+    head_vectors,
+)
+from calm.options import build_group, check_values, document_options, numpy_docs, option, option_values, options_of
 
 
 @dataclass(frozen=True)
 class Inner:
-    size: int | None = option(None, about="How large.", least=1, most=9)
+    size: int | None = option(None, help="How large.", minimum=1, maximum=9)
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -24,18 +34,18 @@ class Inner:
 
 @dataclass(frozen=True)
 class Outer:
-    name: str = option(about="What it is called.", flags=("--name", "-n"))
+    name: str = option(help="What it is called.", flags=("--name", "-n"))
     inner: Inner = field(default_factory=Inner)
-    loud: bool = option(False, about="Say more.")
+    loud: bool = option(False, help="Say more.")
 
 
 def test_options_of_a_group_are_those_of_its_parts_too() -> None:
     assert list(options_of(Outer)) == ["name", "size", "loud"]
-    made = make_group(Outer, {"name": "a", "size": 3})
+    made = build_group(Outer, {"name": "a", "size": 3})
     assert made == Outer("a", Inner(3))
-    assert values_of(made) == {"name": "a", "size": 3, "loud": False}
+    assert option_values(made) == {"name": "a", "size": 3, "loud": False}
     with pytest.raises(TypeError, match="Outer has no option colour; it has name, size, loud"):
-        make_group(Outer, {"name": "a", "colour": "red"})
+        build_group(Outer, {"name": "a", "colour": "red"})
     assert numpy_docs(Outer, indent=4).splitlines() == [
         "name : str",
         "        What it is called.",
@@ -57,7 +67,7 @@ def test_a_docstring_without_a_place_for_options_is_a_mistake() -> None:
         """Measure."""
 
     with pytest.raises(ValueError, match="the docstring of measure has no line {options}"):
-        documented(Inner)(measure)
+        document_options(Inner)(measure)
 
 
 def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> None:
@@ -72,20 +82,20 @@ def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> N
 
 
 @pytest.mark.parametrize(
-    ("documented", "groups"),
+    ("document_options", "groups"),
     [
         (HeadExtractor, (Request,)),
         (Request, (Request,)),
         (head_vectors, (Batching,)),
         (extract_to_cache, (RunOptions,)),
-        (load_lalm, (Loading, Placement)),
+        (load_lalm, (LoadOptions, Placement)),
         (predict_audio, (Placement,)),
-        (zero_shot, (Prompt, Senses)),
+        (zero_shot, (Prompt, MediaOptions)),
     ],
 )
-def test_docstrings_hold_the_descriptions(documented: object, groups: tuple[type, ...]) -> None:
-    text = inspect.getdoc(documented) or ""
-    assert all(one.about in text and f"{one.name} : " in text for one in options_of(*groups).values())
+def test_docstrings_hold_the_descriptions(document_options: object, groups: tuple[type, ...]) -> None:
+    text = inspect.getdoc(document_options) or ""
+    assert all(one.help in text and f"{one.name} : " in text for one in options_of(*groups).values())
     assert "{options}\n" not in text
     assert all(text.count(f"\n{one.name} : ") == 1 for one in options_of(*groups).values())
 
@@ -95,4 +105,4 @@ def test_the_command_line_has_every_option_and_what_it_does() -> None:
     for group in (Request, RunOptions, Columns):
         for one in options_of(group).values():
             assert (one.flags or (f"--{one.name.replace('_', '-')}",))[0] in told
-            assert one.about.split(". ")[0].rstrip(".") in told
+            assert one.help.split(". ")[0].rstrip(".") in told

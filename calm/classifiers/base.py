@@ -26,32 +26,32 @@ from calm.classifiers.file import (
 )
 from calm.classifiers.inputs import (
     ArrayHeads,
-    ChosenHeads,
+    HeadSubset,
     HeadVectors,
     StoredHeads,
-    checked_tensor,
+    cache_rows,
+    check_tensor,
     extraction_of,
-    is_foreign,
+    is_non_numpy_array,
     join_layers,
-    query_spans,
+    query_blocks,
     split_heads,
-    stored_heads,
 )
 from calm.classifiers.schema import (
     Count,
-    Learnt,
+    LearnedArray,
     check_arrays,
-    learnt_arrays,
+    learned_arrays,
     values_from_json,
     values_to_json,
 )
 from calm.classifiers.support_set import SupportSet
-from calm.extract import Extraction, check_same
-from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.extract import Extraction, check_compatible
+from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_count
-from calm.fit.parallel import each
+from calm.fit.parallel import parallel_map
 from calm.fit.vote import zeros
-from calm.machine import cores
+from calm.machine import available_cores
 
 #: Arrays are computed with in their own precision; float16 and integers in float32.
 _DTYPES = (np.float32, np.float64)
@@ -93,8 +93,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     support_names_: list[str] | None
     support_groups_: list[str] | None
     support_digests_: list[str | None] | None = None  # files of earlier versions have none
-    used_heads_: Annotated[NDArray[np.int64], Learnt("K", "heads", ascending=True)]
-    class_count_: Annotated[NDArray[Any], Learnt("C", "counts")]
+    used_heads_: Annotated[NDArray[np.int64], LearnedArray("K", "heads", ascending=True)]
+    class_count_: Annotated[NDArray[Any], LearnedArray("C", "counts")]
 
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
@@ -153,7 +153,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of clips whose label is predicted."""
         predicted = self.predict(X)
-        truth, told = (to_numpy(labels) if is_foreign(labels) else labels for labels in (y, predicted))
+        truth, told = (to_numpy(labels) if is_non_numpy_array(labels) else labels for labels in (y, predicted))
         return float(accuracy_score(truth, told, sample_weight=sample_weight))
 
     def explain(self, X: Any) -> Explanation:
@@ -185,7 +185,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if layers is None:
             return np.array([f"head {head}" for head in range(total)])
         per_layer, extraction = total // layers, self.extraction_
-        numbers = [layer if extraction is None else extraction.fingerprint.number_of(layer) for layer in range(layers)]
+        numbers = [
+            layer if extraction is None else extraction.fingerprint.layer_number(layer) for layer in range(layers)
+        ]
         return np.array([f"layer {numbers[h // per_layer]} · head {h % per_layer}" for h in range(total)])
 
     @property
@@ -221,7 +223,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         best = namespace(scores).argmax(scores, axis=1)
         if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[to_numpy(best)]
-        return beside(scores, self.classes_)[best]
+        return convert_like(scores, self.classes_)[best]
 
     def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
@@ -230,8 +232,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         scorer = self._scorer(like)
         if not is_numpy(like):
             none = zeros(like, (0, len(self.classes_)))
-            return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_spans(heads, 1))])
-        parts = each(lambda part: scorer(heads.read(part)), query_spans(heads, cores()))
+            return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_blocks(heads, 1))])
+        parts = parallel_map(lambda part: scorer(heads.read(part)), query_blocks(heads, available_cores()))
         # In double precision shares of many classes still sum to one.
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
 
@@ -241,9 +243,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """Check a support set and note where it comes from; clips of no weight are left out."""
         if reset:
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
-        heads, labels = self._checked_clips(X, to_numpy(y) if is_foreign(y) else y, reset)
+        heads, labels = self._checked_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
         check_classification_targets(labels)
-        rows = stored_heads(X)
+        rows = cache_rows(X)
         if reset:
             self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
             self.n_heads_in_ = heads.shape[1]
@@ -264,7 +266,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
     def _checked_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
         """Check labelled clips, of whatever kind ``X`` is."""
-        rows = stored_heads(X)
+        rows = cache_rows(X)
         if rows is not None:
             labels = column_or_1d(y)
             check_consistent_length(rows, labels)
@@ -274,10 +276,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
                 self.n_features_in_ = StoredHeads(rows).shape[1]
             return StoredHeads(rows), labels
         X = join_layers(X)
-        if not is_foreign(X):
+        if not is_non_numpy_array(X):
             X, labels = validate_data(self, X, y, dtype=_DTYPES, allow_nd=True, reset=reset)
             return ArrayHeads(split_heads(X, self.n_heads)), labels
-        heads, labels = ArrayHeads(split_heads(checked_tensor(X), self.n_heads)), column_or_1d(y)
+        heads, labels = ArrayHeads(split_heads(check_tensor(X), self.n_heads)), column_or_1d(y)
         if len(labels) != heads.shape[0]:
             raise ValueError(
                 f"Found input variables with inconsistent numbers of samples: {[heads.shape[0], len(labels)]}"
@@ -289,23 +291,23 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def _checked_queries(self, X: Any) -> HeadVectors:
         """Check queries, and choose the heads that are used."""
         self._check_extraction(X)
-        rows = stored_heads(X)
+        rows = cache_rows(X)
         heads: HeadVectors
         if rows is not None:
             heads = StoredHeads(rows)
-        elif is_foreign(X):
-            heads = ArrayHeads(split_heads(checked_tensor(join_layers(X)), self.n_heads))
+        elif is_non_numpy_array(X):
+            heads = ArrayHeads(split_heads(check_tensor(join_layers(X)), self.n_heads))
         else:
             X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
             heads = ArrayHeads(split_heads(X, self.n_heads))
         self._check_heads(heads)
-        return heads if len(self.used_heads_) == heads.shape[1] else ChosenHeads(heads, self.used_heads_)
+        return heads if len(self.used_heads_) == heads.shape[1] else HeadSubset(heads, self.used_heads_)
 
     def _check_extraction(self, X: Any) -> None:
         """Refuse head vectors that are known to have been made in another way than those learnt from."""
-        made, rows = extraction_of(X), stored_heads(X)
+        made, rows = extraction_of(X), cache_rows(X)
         if self.extraction_ is not None and made is not None:
-            check_same(self.extraction_, made, "this classifier", "X" if rows is None else str(rows.cache.path))
+            check_compatible(self.extraction_, made, "this classifier", "X" if rows is None else str(rows.cache.path))
 
     def _check_heads(self, heads: HeadVectors) -> None:
         """Refuse head vectors of another number or size than those learnt from."""
@@ -330,8 +332,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If the file cannot be written; one that was there is then left as it was.
         """
         check_is_fitted(self)
-        learnt = {name: to_numpy(value) if is_foreign(value) else value for name, value in vars(self).items()}
-        arrays = {name: learnt[name] for name in learnt_arrays(type(self)) if learnt[name] is not None}
+        learnt = {name: to_numpy(value) if is_non_numpy_array(value) else value for name, value in vars(self).items()}
+        arrays = {name: learnt[name] for name in learned_arrays(type(self)) if learnt[name] is not None}
         try:
             check_arrays(self, arrays)
         except ValueError as error:
@@ -365,7 +367,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         for name, value in values_from_json(cls, header.learned).items():
             setattr(classifier, name, value)
         check_arrays(classifier, arrays)
-        for name in learnt_arrays(cls):
+        for name in learned_arrays(cls):
             setattr(classifier, name, arrays.get(name))
         if header.feature_names is not None:
             classifier.feature_names_in_ = np.asarray(header.feature_names, dtype=object)
@@ -397,8 +399,8 @@ def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
     return None if len(first) == len(keys) else np.array([first[key] for key in keys], dtype=np.int64)
 
 
-def moved(like: Array, values: Any) -> Array:
+def cast_like(like: Array, values: Any) -> Array:
     """Bring what was learnt to where ``like`` is, in its precision."""
-    if is_foreign(values) and is_numpy(like):
+    if is_non_numpy_array(values) and is_numpy(like):
         values = to_numpy(values)
-    return beside(like, values, like.dtype)
+    return convert_like(like, values, like.dtype)

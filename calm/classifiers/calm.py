@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from calm.classifiers.base import moved
-from calm.classifiers.held_out import HeldOutScores, hold_out
-from calm.classifiers.joint_fit import Earlier, Examples, compute_kernels, fit_jointly, head_norms
+from calm.classifiers.base import cast_like
+from calm.classifiers.held_out import HeldOutScores, held_out_folds
+from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
-from calm.classifiers.schema import Learnt, Loss, Positive, Share
+from calm.classifiers.schema import LearnedArray, Loss, Positive, Share
 from calm.classifiers.support_set import SupportSet
 from calm.fit import (
     ClassStatistics,
@@ -25,13 +25,13 @@ from calm.fit import (
     softmax,
     whitening,
 )
-from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_choice, check_count, check_flag, check_not_negative, check_positive, check_share
 from calm.fit.metric import check_whitening
-from calm.fit.parallel import each, spans
+from calm.fit.parallel import chunk_slices, parallel_map
 from calm.fit.reliability import Scheme
 from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
-from calm.machine import cores
+from calm.machine import available_cores
 
 _HELD_OUT_AT_ONCE = 64
 #: Heads whose metric is worked out together.
@@ -123,10 +123,10 @@ class CALMClassifier(ReliabilityClassifier):
     array([2, 2])
     """
 
-    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
-    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
-    directions_: Annotated[Array, Learnt("CUD", when="_is_joint")]
-    typical_scores_: Annotated[NDArray[np.float64], Learnt("n", ascending=True)]
+    used_heads_: Annotated[NDArray[np.int64], LearnedArray("U", "heads", ascending=True)]
+    head_weights_: Annotated[NDArray[np.float64], LearnedArray("KC")]
+    directions_: Annotated[Array, LearnedArray("CUD", when="_is_joint")]
+    typical_scores_: Annotated[NDArray[np.float64], LearnedArray("n", ascending=True)]
     strength_: Positive
     temperature_: Positive
     held_out_log_loss_: Loss
@@ -190,7 +190,7 @@ class CALMClassifier(ReliabilityClassifier):
         return self.whitening is not None
 
     @property
-    def _needs_earlier(self) -> bool:  # type: ignore[override]
+    def _needs_previous(self) -> bool:  # type: ignore[override]
         return self._is_joint
 
     @property
@@ -275,7 +275,7 @@ class CALMClassifier(ReliabilityClassifier):
         others = known.mean(axis=1, keepdims=True) if known.size else 0.0
         return np.where(judged, self.class_reliability_, others)
 
-    def _foresee(self, support: SupportSet) -> None:
+    def _choose_hyperparameters(self, support: SupportSet) -> None:
         """Choose strength and temperature by held-out clips, and note how well those did and what is typical of them.
 
         Each fold's clips are scored by a classifier that was fitted from the beginning without them.
@@ -286,7 +286,7 @@ class CALMClassifier(ReliabilityClassifier):
         self.typical_scores_ = np.empty(0)
         if not self.calibrate and (self.combine == "vote" or self.strength is not None):
             return
-        some, folds = hold_out(support)
+        some, folds = held_out_folds(support)
         if not folds:
             return
         tested = np.concatenate([test for _, test in folds])
@@ -312,27 +312,27 @@ class CALMClassifier(ReliabilityClassifier):
         part = clone(self).set_params(calibrate=False, strength=self.strength_)
         part.classes_, part.n_heads_in_, part.layers_ = self.classes_, support.heads.shape[1], None
         learnt = support.of_clips(train)
-        part._start(learnt)
-        part._forget(learnt)
-        part._foresee(learnt)
+        part._init_statistics(learnt)
+        part._init_head_results(learnt)
+        part._choose_hyperparameters(learnt)
         if self.combine == "vote" or self.strength is not None:
-            part._grow(learnt)
+            part._update(learnt)
             heads = support.of_clips(test).of_heads(part.used_heads_).heads
             score = part._scorer(heads.like)
-            found = [to_numpy(score(heads.read(clips))) for clips in spans(len(test), _HELD_OUT_AT_ONCE)]
+            found = [to_numpy(score(heads.read(clips))) for clips in chunk_slices(len(test), _HELD_OUT_AT_ONCE)]
             return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
-        part._absorb(learnt)
+        part._update_statistics(learnt)
         whole = part._choose_heads(support)
         examples = Examples.of(whole, whole.counts)
         kernel = compute_kernels(whole, examples, [np.arange(len(whole.y))], part._metric, part._joint_weights)[0]
-        rows, others = beside(kernel, train), beside(kernel, test)
+        rows, others = convert_like(kernel, train), convert_like(kernel, test)
         balanced = Examples.of(learnt, learnt.counts).balanced_weights
         return ridge_path(kernel[rows][:, rows], kernel[others][:, rows], learnt.y, support.n_classes, balanced)
 
     def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
         return None if self.whitening is None else whitening(stats, self.whitening).astype(like.dtype)
 
-    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], previous: Array | None) -> None:
         self._derived: dict[str, Metric] = {}
         if not self._is_joint:
             self.directions_ = None
@@ -342,9 +342,9 @@ class CALMClassifier(ReliabilityClassifier):
         used = self.used_heads_
         support = self._choose_heads(support)
         stands_in = None
-        if earlier is not None:
+        if previous is not None:
             there, kept = np.flatnonzero(before), rows[np.isin(used, self.used_heads_)]
-            stands_in = Earlier(earlier[there][:, kept], there, before[there])
+            stands_in = PreviousPrototypes(previous[there][:, kept], there, before[there])
         self.directions_ = fit_jointly(
             support, self.class_count_, self._metric, self._joint_weights, self.strength_, stands_in
         )
@@ -407,18 +407,18 @@ class CALMClassifier(ReliabilityClassifier):
         if "metric" not in derived:
             xp, heads = namespace(self.prototypes_), len(self.used_heads_)
             in_turn = None if is_numpy(self.prototypes_) else 1
-            few = max(1, min(_HEADS_AT_ONCE, -(-heads // cores())))
-            parts = each(self._metric, spans(heads, few), threads=in_turn)
+            few = max(1, min(_HEADS_AT_ONCE, -(-heads // available_cores())))
+            parts = parallel_map(self._metric, chunk_slices(heads, few), threads=in_turn)
             derived["metric"] = Metric(*(xp.concat(some) for some in zip(*(m.parts for m in parts if m), strict=True)))
         return derived["metric"]
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
         metric = self._whole_metric()
-        there = None if metric is None else Metric(*(moved(like, part) for part in metric.parts))
+        there = None if metric is None else Metric(*(cast_like(like, part) for part in metric.parts))
         if self.combine == "joint":
-            return LinearVoter(moved(like, self.directions_), there)
-        weights = moved(like, self.head_weights_[self.used_heads_])
-        return SoftVoter.of(moved(like, self.prototypes_), weights, self.temperature, there)
+            return LinearVoter(cast_like(like, self.directions_), there)
+        weights = cast_like(like, self.head_weights_[self.used_heads_])
+        return SoftVoter.of(cast_like(like, self.prototypes_), weights, self.temperature, there)
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         voter = self._scorer(like)

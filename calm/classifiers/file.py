@@ -17,8 +17,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from calm.atomic_file import check_writable_folder, create_atomic_file
 from calm.extract import Extraction, Fingerprint, Request
-from calm.parts import check_folder, part_beside
 
 FORMAT = "calm classifier"
 FORMAT_VERSION = 3
@@ -100,7 +100,7 @@ def check_writable(path: str | Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file to write")
     path = _behind_links(path)
-    check_folder(path)
+    check_writable_folder(path)
     if path.exists() and not is_classifier_file(path):
         raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
 
@@ -138,7 +138,7 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})
     try:
-        with part_beside(path) as part:
+        with create_atomic_file(path) as part:
             part.file.write(content)
             part.file.flush()
             os.fsync(part.file.fileno())
@@ -172,7 +172,7 @@ def read_classifier_file(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
         raise FileNotFoundError(f"no such file: {path}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a saved classifier")
-    with damage_told(path):
+    with damage_as_value_error(path):
         if not path.is_file():
             raise ValueError("it is no regular file")
         described = _described(path)
@@ -180,12 +180,12 @@ def read_classifier_file(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
     if version not in (2, FORMAT_VERSION):
         what_to_do = "update calm" if version > FORMAT_VERSION else "fit it again"
         raise ValueError(f"{path} has format version {version}; this calm reads 2 and {FORMAT_VERSION}: {what_to_do}")
-    with damage_told(path):
+    with damage_as_value_error(path):
         return _header(described, version), _arrays(path)
 
 
 @contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def damage_as_value_error(path: Path) -> Iterator[None]:
     """Tell whatever is wrong with a file in one line.
 
     Raises

@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import moved
+from calm.classifiers.base import cast_like
 from calm.classifiers.reliability import ReliabilityClassifier
-from calm.classifiers.schema import Learnt
+from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
 from calm.fit import SoftVoter, head_weights
 from calm.fit.arrays import Array
@@ -60,7 +60,7 @@ class GlobalWeightClassifier(ReliabilityClassifier):
     np.int64(2)
     """
 
-    head_weights_: Annotated[NDArray[np.float64], Learnt("KC")]
+    head_weights_: Annotated[NDArray[np.float64], LearnedArray("KC")]
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         """Mean score of each head over all clips, ``(K,)``."""
         return self.class_reliability_ @ self.judged_count_ / max(self.judged_count_.sum(), 1e-12)
 
-    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         # One weight for all classes is a softmax whatever the score, as published.
         shared = head_weights(self.reliability_[:, None], "probability", self.weight_temperature)
         self.head_weights_ = np.repeat(shared, support.n_classes, axis=1)
@@ -98,4 +98,4 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         return self._voter(like).of_heads
 
     def _voter(self, like: Array) -> SoftVoter:
-        return SoftVoter.of(moved(like, self.prototypes_), moved(like, self.head_weights_), self.temperature)
+        return SoftVoter.of(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)

@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from calm.classifiers.support_set import SupportSet
-from calm.fit import deal_folds, unit_vectors
-from calm.fit.arrays import Array, double, namespace, to_numpy
+from calm.fit import assign_folds, unit_vectors
+from calm.fit.arrays import Array, namespace, to_float64, to_numpy
 from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, STRENGTHS
 from calm.fit.vote import zeros
 
 FOLDS = 5
 #: Most clips that are dealt into folds.
-MOST_CLIPS = 1600
+MAX_CLIPS = 1600
 #: Folds are made until so many clips are held out: enough to choose two numbers by.
 ENOUGH_HELD_OUT = 500
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
+def held_out_folds(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     """Deal support clips into folds, each class over all of them.
 
     Equal clips stay together; where there are groups, those do instead. Neither the order of clips nor that of heads
@@ -38,7 +38,7 @@ def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     Returns
     -------
     some : SupportSet
-        The clips that were dealt: all, or :data:`MOST_CLIPS` of many, the same share of every class.
+        The clips that were dealt: all, or :data:`MAX_CLIPS` of many, the same share of every class.
     folds : list of (train, test) arrays of int
         Clips among them. Every class that is tested is in the training part too. Five, or fewer that hold out enough;
         none if no class has two clips.
@@ -49,17 +49,17 @@ def hold_out(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
         If there are too few groups to hold any out: clips are held out one by one then.
     """
     key = _content(support)
-    shares = -(-len(key) // MOST_CLIPS)
+    shares = -(-len(key) // MAX_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
     some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    fold = deal_folds(key, some.y, FOLDS)
+    fold = assign_folds(key, some.y, FOLDS)
     by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
-    folds = by_group_or_clip(some.groups, some.y, FOLDS, by_clip)
+    folds = choose_folds(some.groups, some.y, FOLDS, by_clip)
     before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
     return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
 
 
-def by_group_or_clip(
+def choose_folds(
     groups: NDArray[np.int64] | None, y: NDArray[np.int64], n_folds: int, by_clip: list[Fold]
 ) -> list[Fold]:
     """Hold out whole groups where there are some, and clip by clip, with a warning, where those are too few."""
@@ -112,9 +112,9 @@ def _content(support: SupportSet) -> NDArray[np.float64]:
     like, clips = support.heads.like, support.heads.shape[0]
 
     def add(total: Array, X: Array) -> None:
-        total += namespace(X).sum(double(unit_vectors(X)), axis=(1, 2))
+        total += namespace(X).sum(to_float64(unit_vectors(X)), axis=(1, 2))
 
-    total = support.sum_over_slabs(lambda: double(zeros(like, (clips,))), add)
+    total = support.sum_over_blocks(lambda: to_float64(zeros(like, (clips,))), add)
     return np.round(to_numpy(total), 6)  # copies that were stored alike stay alike
 
 

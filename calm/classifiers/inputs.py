@@ -12,11 +12,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 
 from calm.extract import Extraction, HeadCache, HeadRows
-from calm.fit.arrays import Array, beside, is_numpy, namespace
-from calm.fit.parallel import spans
+from calm.fit.arrays import Array, convert_like, is_numpy, namespace
+from calm.fit.parallel import chunk_slices
 
 #: Numbers in one read of a support set: some heads of all of its clips.
-SLAB_NUMBERS = 2**20
+BLOCK_SIZE = 2**20
 #: Numbers that a processor core's own cache holds several times.
 _CACHED_NUMBERS = 2**18
 #: Numbers in one read of queries from a cache: all heads of some of the clips.
@@ -64,8 +64,8 @@ class ArrayHeads:
         """Return a view."""
         return self.X[clips, heads]
 
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
-        return ChosenClips(self, chosen)
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ClipSubset:
+        return ClipSubset(self, chosen)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class StoredHeads:
 
 
 @dataclass(frozen=True)
-class ChosenClips:
+class ClipSubset:
     """Some of the clips in memory, copied part by part."""
 
     whole: ArrayHeads
@@ -113,14 +113,14 @@ class ChosenClips:
     def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
         """Return a copy."""
         X = self.whole.X[:, heads]
-        return X[beside(X, self.chosen[clips])]
+        return X[convert_like(X, self.chosen[clips])]
 
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenClips:
-        return ChosenClips(self.whole, self.chosen[chosen])
+    def __getitem__(self, chosen: NDArray[np.integer]) -> ClipSubset:
+        return ClipSubset(self.whole, self.chosen[chosen])
 
 
 @dataclass(frozen=True)
-class ChosenHeads:
+class HeadSubset:
     """Some of the heads, wherever they are."""
 
     whole: HeadVectors
@@ -143,13 +143,13 @@ class ChosenHeads:
         if len(wanted) == 0:
             return self.whole.read(clips, slice(0, 0))
         read = self.whole.read(clips, slice(int(wanted[0]), int(wanted[-1]) + 1))
-        return read[:, beside(read, wanted - wanted[0])]
+        return read[:, convert_like(read, wanted - wanted[0])]
 
-    def __getitem__(self, chosen: NDArray[np.integer]) -> ChosenHeads:
-        return ChosenHeads(self.whole[chosen], self.chosen)
+    def __getitem__(self, chosen: NDArray[np.integer]) -> HeadSubset:
+        return HeadSubset(self.whole[chosen], self.chosen)
 
 
-def stored_heads(X: Any) -> HeadRows | None:
+def cache_rows(X: Any) -> HeadRows | None:
     """Return the rows of a head cache that ``X`` stands for, or None if it is something else."""
     if isinstance(X, HeadCache):
         return X[:]
@@ -161,12 +161,12 @@ def extraction_of(X: Any) -> Extraction | None:
 
     Rows of a cache know, and any array that has an :class:`calm.extract.Extraction` as its attribute ``extraction``.
     """
-    rows = stored_heads(X)
+    rows = cache_rows(X)
     made = getattr(X, "extraction", None) if rows is None else rows.extraction
     return made if isinstance(made, Extraction) else None
 
 
-def is_foreign(X: Any) -> bool:
+def is_non_numpy_array(X: Any) -> bool:
     """Tell whether ``X`` is an array of another library than numpy, such as a torch tensor."""
     return is_array_api_obj(X) and not is_numpy(X)
 
@@ -216,7 +216,7 @@ def split_heads(X: Array, n_heads: int | None) -> Array:
     return rearrange(X, "clips (heads dim) -> clips heads dim", heads=heads)
 
 
-def checked_tensor(X: Array) -> Array:
+def check_tensor(X: Array) -> Array:
     """Check an array of another library as scikit-learn checks numpy's; half precision becomes float32.
 
     Raises
@@ -235,7 +235,7 @@ def checked_tensor(X: Array) -> Array:
     return X
 
 
-def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS, least: int = 1) -> list[slice]:
+def head_blocks(heads: HeadVectors, numbers: int = BLOCK_SIZE, least: int = 1) -> list[slice]:
     """Cut the heads of a support set into parts whose vectors, of all clips, are so many numbers, or one head.
 
     Where clips are few, a head's covariance is what takes the room. There are as many parts as ``least``, if there are
@@ -243,26 +243,26 @@ def slabs(heads: HeadVectors, numbers: int = SLAB_NUMBERS, least: int = 1) -> li
     """
     clips, n_heads, dim = heads.shape
     most = int(numbers / max(1, max(clips, 4 * dim) * dim * _spread(heads)))
-    return list(spans(n_heads, max(1, min(most, -(-n_heads // least)))))
+    return list(chunk_slices(n_heads, max(1, min(most, -(-n_heads // least)))))
 
 
 def _spread(heads: HeadVectors) -> float:
     """Return how many heads are read for each that is wanted."""
-    if not isinstance(heads, ChosenHeads) or len(heads.chosen) == 0:
+    if not isinstance(heads, HeadSubset) or len(heads.chosen) == 0:
         return 1.0
     return float(heads.chosen[-1] - heads.chosen[0] + 1) / len(heads.chosen)
 
 
-def support_spans(X: Array, classes: int) -> Iterator[slice]:
+def support_blocks(X: Array, classes: int) -> Iterator[slice]:
     """Cut clips ``(n, heads, dim)`` so that what is computed for each of their classes stays in a processor's cache."""
-    return spans(X.shape[0], max(1, _CACHED_NUMBERS // max(1, X.shape[1] * max(classes, X.shape[2]))))
+    return chunk_slices(X.shape[0], max(1, _CACHED_NUMBERS // max(1, X.shape[1] * max(classes, X.shape[2]))))
 
 
-def query_spans(heads: HeadVectors, cores: int) -> Iterator[slice]:
+def query_blocks(heads: HeadVectors, available_cores: int) -> Iterator[slice]:
     """Cut queries into parts, so that memory does not depend on their number and every core has some."""
     clips, n_heads, dim = heads.shape
-    whole = heads.whole if isinstance(heads, ChosenHeads) else heads
+    whole = heads.whole if isinstance(heads, HeadSubset) else heads
     most = max(1, int(_QUERY_NUMBERS / (n_heads * dim * _spread(heads))))
     if isinstance(whole, ArrayHeads):
         most = _QUERY_CLIPS if whole is heads else max(most, 256)
-    return spans(clips, max(1, min(most, -(-clips // cores))))
+    return chunk_slices(clips, max(1, min(most, -(-clips // available_cores))))

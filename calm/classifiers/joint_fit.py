@@ -11,14 +11,14 @@ from scipy.linalg.blas import get_blas_funcs
 
 from calm.classifiers.support_set import SupportSet
 from calm.fit import Metric, solve_ridge, unit_vectors
-from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
-from calm.fit.parallel import each, spans
+from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
+from calm.fit.parallel import chunk_slices, parallel_map
 from calm.fit.vote import zeros
-from calm.machine import cores
+from calm.machine import available_cores
 
 #: Most clips that one kernel holds (161 MiB in float32). More are dealt out evenly to several, whose models are
 #: averaged, so that memory does not depend on their number (Zhang, Duchi and Wainwright, 2015); it costs accuracy.
-MOST_CLIPS = 6500
+MAX_CLIPS = 6500
 #: Numbers in one read of a support set for the kernel: products of many are faster, and held beside it.
 _KERNEL_NUMBERS = 2**22
 #: Heads that a core lays out together.
@@ -26,7 +26,7 @@ _HEADS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousPrototypes:
     """Class means that stand for clips which are no longer there."""
 
     prototypes: Array  #: (C', K, D)
@@ -40,7 +40,7 @@ def fit_jointly(
     metric_of: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
     strength: float,
-    earlier: Earlier | None = None,
+    previous: PreviousPrototypes | None = None,
 ) -> Array:
     """Fit one ridge regression over all heads, the more reliable ones with more weight; see :mod:`calm.fit.ridge`.
 
@@ -57,15 +57,15 @@ def fit_jointly(
         Sums to one.
     strength : float
         Of the ridge.
-    earlier : Earlier, optional
+    previous : PreviousPrototypes, optional
 
     Returns
     -------
     array (C, K, D)
         Directions, in each head's metric.
     """
-    examples = Examples.of(support, counts, earlier)
-    shares = examples.dealt_out(MOST_CLIPS)
+    examples = Examples.of(support, counts, previous)
+    shares = examples.split_evenly(MAX_CLIPS)
     kernels = compute_kernels(support, examples, shares, metric_of, head_weights)
     dual = zeros(kernels[0], (len(examples.y), support.n_classes))
     for share in shares:
@@ -73,7 +73,7 @@ def fit_jointly(
         of_share = solve_ridge(
             kernels.pop(0), examples.y[share], support.n_classes, strength, examples.balanced_weights[share]
         )
-        dual[beside(dual, share)] = of_share / len(shares)
+        dual[convert_like(dual, share)] = of_share / len(shares)
     return _directions(support, examples, dual, metric_of, head_weights)
 
 
@@ -88,22 +88,22 @@ def compute_kernels(
     kernels = [zeros(support.heads.like, (len(share), len(share))) for share in shares]
 
     def add_heads(part: slice, X: Array) -> None:
-        X = examples.with_earlier(X, part)
+        X = examples.with_previous(X, part)
         vectors = zeros(X, X.shape)
 
         def lay_out(few: slice) -> None:
             own = slice(part.start + few.start, part.start + few.stop)
             unit = unit_vectors(_project(X[:, few], metric_of(own)))
-            scale = beside(X, np.sqrt(head_weights[own]), X.dtype)[:, None]
+            scale = convert_like(X, np.sqrt(head_weights[own]), X.dtype)[:, None]
             vectors[:, few] = namespace(X).permute_dims(unit, (1, 0, 2)) * scale
 
-        few = min(_HEADS_AT_ONCE, -(-X.shape[1] // cores())) if is_numpy(X) else X.shape[1]
-        each(lay_out, spans(X.shape[1], few))
+        few = min(_HEADS_AT_ONCE, -(-X.shape[1] // available_cores())) if is_numpy(X) else X.shape[1]
+        parallel_map(lay_out, chunk_slices(X.shape[1], few))
         flat = namespace(X).reshape(vectors, (X.shape[0], -1))
         for share, kernel in zip(shares, kernels, strict=True):
-            _add_products(kernel, flat[beside(X, share)] if len(shares) > 1 else flat)
+            _add_products(kernel, flat[convert_like(X, share)] if len(shares) > 1 else flat)
 
-    support.each_slab(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
+    support.for_each_block(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
     for kernel in kernels:
         _mirror(kernel)
     return kernels
@@ -122,11 +122,11 @@ def _directions(
 
     def fold(part: slice, X: Array) -> None:
         xp = namespace(X)
-        unit = xp.permute_dims(unit_vectors(_project(examples.with_earlier(X, part), metric_of(part))), (1, 0, 2))
-        weighted = unit * beside(X, head_weights[part], X.dtype)[None, :, None]
+        unit = xp.permute_dims(unit_vectors(_project(examples.with_previous(X, part), metric_of(part))), (1, 0, 2))
+        weighted = unit * convert_like(X, head_weights[part], X.dtype)[None, :, None]
         directions[:, part] = xp.reshape(dual.T @ xp.reshape(weighted, (unit.shape[0], -1)), (-1, *unit.shape[1:]))
 
-    support.each_slab(fold)
+    support.for_each_block(fold)
     return directions
 
 
@@ -152,24 +152,26 @@ class Examples:
 
     y: NDArray[np.int64]
     balanced_weights: NDArray[np.float64]  #: of clips, such that classes count the same
-    earlier: Earlier | None
+    previous: PreviousPrototypes | None
 
     @classmethod
-    def of(cls, support: SupportSet, counts: NDArray[np.floating], earlier: Earlier | None = None) -> Examples:
+    def of(
+        cls, support: SupportSet, counts: NDArray[np.floating], previous: PreviousPrototypes | None = None
+    ) -> Examples:
         """Gather them; ``counts`` are of all clips there ever were, by class."""
         y, weights = support.y, np.ones(len(support.y)) if support.weights is None else support.weights
-        if earlier is not None:
-            y, weights = np.concatenate([earlier.classes, y]), np.concatenate([earlier.counts, weights])
+        if previous is not None:
+            y, weights = np.concatenate([previous.classes, y]), np.concatenate([previous.counts, weights])
         balance = counts.sum() / (len(np.unique(y)) * counts[y])
-        return cls(y, weights * balance, earlier)
+        return cls(y, weights * balance, previous)
 
-    def with_earlier(self, X: Array, part: slice) -> Array:
+    def with_previous(self, X: Array, part: slice) -> Array:
         """Put what stands for earlier clips before clips ``X`` of some heads."""
-        if self.earlier is None:
+        if self.previous is None:
             return X
-        return namespace(X).concat([self.earlier.prototypes[:, part], X])
+        return namespace(X).concat([self.previous.prototypes[:, part], X])
 
-    def dealt_out(self, most: int) -> list[NDArray[np.int64]]:
+    def split_evenly(self, most: int) -> list[NDArray[np.int64]]:
         """Deal the clips of every class out to as few shares as are no larger than that."""
         shares = -(-len(self.y) // most)
         by_class = np.argsort(self.y, kind="stable")

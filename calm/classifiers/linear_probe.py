@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from calm.classifiers.base import HeadClassifier, moved
-from calm.classifiers.held_out import Fold, by_group_or_clip
-from calm.classifiers.schema import Learnt, Positive
+from calm.classifiers.base import HeadClassifier, cast_like
+from calm.classifiers.held_out import Fold, choose_folds
+from calm.classifiers.schema import LearnedArray, Positive
 from calm.classifiers.support_set import SupportSet
 from calm.fit import LinearVoter, softmax, unit_vectors
-from calm.fit.arrays import Array, beside, namespace, to_numpy
+from calm.fit.arrays import Array, convert_like, namespace, to_numpy
 from calm.fit.checks import check_positive
 from calm.fit.vote import zeros
 
@@ -57,8 +57,8 @@ class LinearProbeClassifier(HeadClassifier):
     array(['dog'], dtype='<U4')
     """
 
-    directions_: Annotated[Array, Learnt("CUD")]
-    intercept_: Annotated[NDArray[np.float64], Learnt("C")]
+    directions_: Annotated[Array, LearnedArray("CUD")]
+    intercept_: Annotated[NDArray[np.float64], LearnedArray("C")]
     C_: Positive
 
     def __init__(self, *, C: float | None = None, n_heads: int | None = None) -> None:
@@ -116,28 +116,28 @@ class LinearProbeClassifier(HeadClassifier):
     def _folds(self, support: SupportSet) -> list[Fold]:
         n_folds = min(_FOLDS, int(self.class_count_.min()))
         by_clip = list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
-        return by_group_or_clip(support.groups, support.y, _FOLDS, by_clip)
+        return choose_folds(support.groups, support.y, _FOLDS, by_clip)
 
     def _fold(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
         """Turn coefficients of clips ``(n, C)`` into directions of heads."""
         _, heads, dim = support.heads.shape
         like = support.heads.like
         self.directions_ = zeros(like, (support.n_classes, heads, dim))
-        of_clips = beside(like, dual.T, like.dtype)
+        of_clips = convert_like(like, dual.T, like.dtype)
 
         def fold(part: slice, X: Array) -> None:
             xp = namespace(X)
             flat = xp.reshape(unit_vectors(X), (X.shape[0], -1))
             self.directions_[:, part] = xp.reshape(of_clips @ flat, (-1, *X.shape[1:]))
 
-        support.each_slab(fold)
+        support.for_each_block(fold)
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        voter, intercept = LinearVoter(moved(like, self.directions_), None), moved(like, self.intercept_)
+        voter, intercept = LinearVoter(cast_like(like, self.directions_), None), cast_like(like, self.intercept_)
         return lambda X: voter(X) + intercept
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return LinearVoter(moved(like, self.directions_), None).of_heads
+        return LinearVoter(cast_like(like, self.directions_), None).of_heads
 
     def _probabilities(self, scores: Array) -> Array:
         return softmax(scores, axis=1)
@@ -151,4 +151,4 @@ def _kernel(support: SupportSet) -> Array:
         flat = namespace(X).reshape(unit_vectors(X), (clips, -1))
         kernel += flat @ flat.T
 
-    return support.sum_over_slabs(lambda: zeros(like, (clips, clips)), add)
+    return support.sum_over_blocks(lambda: zeros(like, (clips, clips)), add)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import moved
+from calm.classifiers.base import cast_like
 from calm.classifiers.prototype import PrototypeClassifier
 from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, LinearVoter, softmax, unit_vectors
@@ -53,13 +53,13 @@ class NearestMeanClassifier(PrototypeClassifier):
         """Means are all that there is to learn."""
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        xp, means = namespace(like), moved(like, self.prototypes_)
+        xp, means = namespace(like), cast_like(like, self.prototypes_)
         heads = means.shape[1]
         voter, offset = LinearVoter(means / heads, None), xp.sum(means**2, axis=(1, 2)) / (2 * heads)
         return lambda X: voter(X) - offset
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        means = moved(like, self.prototypes_)
+        means = cast_like(like, self.prototypes_)
         return LinearVoter(means / means.shape[1], None).of_heads
 
     def _probabilities(self, scores: Array) -> Array:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from calm.classifiers.base import HeadClassifier, moved
-from calm.classifiers.inputs import stored_heads
-from calm.classifiers.schema import Learnt
+from calm.classifiers.base import HeadClassifier, cast_like
+from calm.classifiers.inputs import cache_rows
+from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
 from calm.fit.arrays import Array, is_numpy, namespace
@@ -22,7 +22,7 @@ class PrototypeClassifier(HeadClassifier):
     """A classifier whose classes have prototypes.
 
     To fit is to grow from nothing. A method fills in :meth:`_learn_heads`, for some heads at a time, and
-    :meth:`_settle`, for all that needs every head.
+    :meth:`_combine_heads`, for all that needs every head.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class PrototypeClassifier(HeadClassifier):
         Pooled within-class scatter, where the method needs it.
     """
 
-    prototypes_: Annotated[Array, Learnt("CUD")]
-    scatter_: Annotated[Array, Learnt("UDD", when="_needs_scatter")]
+    prototypes_: Annotated[Array, LearnedArray("CUD")]
+    scatter_: Annotated[Array, LearnedArray("UDD", when="_needs_scatter")]
 
     _needs_scatter = False
 
@@ -69,22 +69,22 @@ class PrototypeClassifier(HeadClassifier):
         heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
         self._check_heads(heads)
         self._check_extraction(X)
-        union, before = _union(self.classes_, labels)
+        union, before = _merge_labels(self.classes_, labels)
         self._note_further_clips(X)
-        self._move_to(heads.like)
+        self._move_like(heads.like)
         self.classes_ = union
-        self._make_room(before)
+        self._reindex_classes(before)
         numbers = np.searchsorted(self.classes_, labels)
-        self._grow(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
+        self._update(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
         return self
 
     def _learn(self, support: SupportSet) -> None:
-        self._start(support)
-        self._forget(support)
-        self._foresee(support)
-        self._grow(support)
+        self._init_statistics(support)
+        self._init_head_results(support)
+        self._choose_hyperparameters(support)
+        self._update(support)
 
-    def _start(self, support: SupportSet) -> None:
+    def _init_statistics(self, support: SupportSet) -> None:
         """Make room for class statistics."""
         _, heads, dim = support.heads.shape
         like = support.heads.like
@@ -94,20 +94,20 @@ class PrototypeClassifier(HeadClassifier):
         self.prototypes_ = zeros(like, (support.n_classes, heads, dim))
         self.scatter_ = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
 
-    def _foresee(self, support: SupportSet) -> None:
+    def _choose_hyperparameters(self, support: SupportSet) -> None:
         """Choose what is chosen on held-out support clips, before the fit on all of them."""
 
-    def _grow(self, support: SupportSet) -> None:
+    def _update(self, support: SupportSet) -> None:
         before = self.class_count_
-        earlier = self.prototypes_ + 0.0 if self._needs_earlier and before.any() else None
-        self._absorb(support)
-        self._settle(support, before, earlier)
+        previous = self.prototypes_ + 0.0 if self._needs_previous and before.any() else None
+        self._update_statistics(support)
+        self._combine_heads(support, before, previous)
 
-    def _absorb(self, support: SupportSet) -> None:
+    def _update_statistics(self, support: SupportSet) -> None:
         """Add clips to the class statistics, and learn what can be learnt head by head."""
         counts = self.class_count_
 
-        def absorb(part: slice, X: Array) -> None:
+        def update(part: slice, X: Array) -> None:
             before = ClassStatistics(
                 counts, self.prototypes_[:, part], None if self.scatter_ is None else self.scatter_[part]
             )
@@ -115,7 +115,7 @@ class PrototypeClassifier(HeadClassifier):
                 self._vectors(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
             )
             both = merge_statistics(before, new)
-            self.prototypes_[:, part] = _as(self.prototypes_, both.means)
+            self.prototypes_[:, part] = _astype_like(self.prototypes_, both.means)
             if self.scatter_ is not None:
                 xp = namespace(X)
                 if not float(xp.max(both.scatter)) < float(xp.finfo(X.dtype).max):
@@ -123,25 +123,25 @@ class PrototypeClassifier(HeadClassifier):
                         f"X is too large for {X.dtype}, in which squares of its numbers are kept: divide it, "
                         "which changes nothing else"
                     )
-                self.scatter_[part] = _as(self.scatter_, both.scatter)
+                self.scatter_[part] = _astype_like(self.scatter_, both.scatter)
             # In the precision that is kept, so that what is learnt can be worked out again from it.
             scatter = None if self.scatter_ is None else self.scatter_[part]
             kept = ClassStatistics(both.counts, self.prototypes_[:, part], scatter)
             self._learn_heads(part, X, kept, support, counts)
 
-        support.each_slab(absorb)
+        support.for_each_block(update)
         self.class_count_ = counts + support.counts
         if support.weights is None and (counts == counts.round()).all():
             self.class_count_ = self.class_count_.astype(np.int64)
 
-    #: Whether :meth:`_settle` asks for the prototypes as they were.
-    _needs_earlier = False
+    #: Whether :meth:`_combine_heads` asks for the prototypes as they were.
+    _needs_previous = False
 
     def _vectors(self, X: Array) -> Array:
         """Return what prototypes are the means of."""
         return X
 
-    def _forget(self, support: SupportSet) -> None:
+    def _init_head_results(self, support: SupportSet) -> None:
         """Make room for what is learnt of each head."""
 
     @abstractmethod
@@ -164,10 +164,10 @@ class PrototypeClassifier(HeadClassifier):
             Clips that were there before, of each class.
         """
 
-    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
-        """Learn what needs all heads; ``earlier`` are the prototypes as they were, if there were any."""
+    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], previous: Array | None) -> None:
+        """Learn what needs all heads; ``previous`` are the prototypes as they were, if there were any."""
 
-    def _make_room(self, before: NDArray[np.int64]) -> None:
+    def _reindex_classes(self, before: NDArray[np.int64]) -> None:
         """Lay out what was learnt of classes anew; ``before`` holds the new numbers of the old classes."""
         classes = len(self.classes_)
         counts = np.zeros(classes)
@@ -178,17 +178,17 @@ class PrototypeClassifier(HeadClassifier):
             prototypes[new] = self.prototypes_[old]
         self.prototypes_ = prototypes
 
-    def _move_to(self, like: Array) -> None:
+    def _move_like(self, like: Array) -> None:
         """Bring what was learnt to where further clips are, in their precision."""
         for name, value in vars(self).items():
-            if name in self._placed and value is not None:
-                setattr(self, name, moved(like, value))
+            if name in self._device_attributes and value is not None:
+                setattr(self, name, cast_like(like, value))
 
-    #: Learnt arrays that are where the clips are.
-    _placed: tuple[str, ...] = ("prototypes_", "scatter_")
+    #: LearnedArray arrays that are where the clips are.
+    _device_attributes: tuple[str, ...] = ("prototypes_", "scatter_")
 
     def _note_further_clips(self, X: Any) -> None:
-        rows = stored_heads(X)
+        rows = cache_rows(X)
         if rows is not None and self.support_names_ is not None and self.support_groups_ is not None:
             before = self.support_digests_ or [None] * len(self.support_names_)
             self.support_digests_ = [*before, *rows.digests]
@@ -196,7 +196,7 @@ class PrototypeClassifier(HeadClassifier):
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
 
 
-def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _merge_labels(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return all labels, sorted, and where the old ones are among them."""
     if any((old.dtype.kind in kinds) != (labels.dtype.kind in kinds) for kinds in ("UO", "b")):
         raise ValueError(f"labels of another kind than before: {labels[:1].tolist()}, not like {old[:1].tolist()}")
@@ -204,5 +204,5 @@ def _union(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArr
     return union, np.searchsorted(union, old)
 
 
-def _as(like: Array, values: Array) -> Array:
+def _astype_like(like: Array, values: Array) -> Array:
     return values if is_numpy(like) else namespace(like).astype(values, like.dtype)

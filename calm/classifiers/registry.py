@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from calm.classifiers.base import HeadClassifier
 from calm.classifiers.calm import CALMClassifier
-from calm.classifiers.file import damage_told, read_classifier_file
+from calm.classifiers.file import damage_as_value_error, read_classifier_file
 from calm.classifiers.global_weights import GlobalWeightClassifier
 from calm.classifiers.linear_probe import LinearProbeClassifier
 from calm.classifiers.nearest_mean import NearestMeanClassifier
@@ -89,6 +89,6 @@ def load(path: str | Path) -> HeadClassifier:
     True
     """
     header, arrays = read_classifier_file(Path(path))
-    with damage_told(Path(path)):
+    with damage_as_value_error(Path(path)):
         check_choice("classifier", header.classifier, tuple(CLASSIFIERS))
         return CLASSIFIERS[header.classifier].from_file(header, arrays)

@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.inputs import support_spans
+from calm.classifiers.inputs import support_blocks
 from calm.classifiers.prototype import PrototypeClassifier
-from calm.classifiers.schema import Learnt
+from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
-from calm.fit import ClassStatistics, LeftOutSimilarity, Metric, clip_reliability, cosine_similarity, left_out
+from calm.fit import ClassStatistics, LeaveOneOutSimilarity, Metric, clip_reliability, cosine_similarity, leave_one_out
 from calm.fit.arrays import Array, to_numpy
 from calm.fit.checks import check_choice, check_flag, check_positive
 from calm.fit.reliability import SCHEMES, Scheme
@@ -36,8 +36,8 @@ class ReliabilityClassifier(PrototypeClassifier):
     temperature: float
     cross_fit: bool
 
-    class_reliability_: Annotated[NDArray[np.float64], Learnt("KC")]
-    judged_count_: Annotated[NDArray[np.float64], Learnt("C", "counts")]
+    class_reliability_: Annotated[NDArray[np.float64], LearnedArray("KC")]
+    judged_count_: Annotated[NDArray[np.float64], LearnedArray("C", "counts")]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -45,12 +45,12 @@ class ReliabilityClassifier(PrototypeClassifier):
         check_positive("temperature", self.temperature)
         check_flag("cross_fit", self.cross_fit)
 
-    def _forget(self, support: SupportSet) -> None:
+    def _init_head_results(self, support: SupportSet) -> None:
         self.class_reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
         self.judged_count_ = np.zeros(support.n_classes)
 
-    def _make_room(self, before: NDArray[np.int64]) -> None:
-        super()._make_room(before)
+    def _reindex_classes(self, before: NDArray[np.int64]) -> None:
+        super()._reindex_classes(before)
         reliability, counts = self.class_reliability_, self.judged_count_
         self.class_reliability_ = np.zeros((len(reliability), len(self.classes_)))
         self.judged_count_ = np.zeros(len(self.classes_))
@@ -60,28 +60,28 @@ class ReliabilityClassifier(PrototypeClassifier):
         """Return the metric in which heads compare; a method that has none keeps vectors as they are."""
         return None
 
-    def _absorb(self, support: SupportSet) -> None:
+    def _update_statistics(self, support: SupportSet) -> None:
         counts = self.class_count_ + support.counts
-        super()._absorb(support)
+        super()._update_statistics(support)
         weights = np.ones(len(support.y)) if support.weights is None else support.weights
-        judged = self._judged(support.y, counts, support.weights)
+        judged = self._scored_mask(support.y, counts, support.weights)
         self.judged_count_ = self.judged_count_ + np.bincount(support.y, weights * judged, support.n_classes)
 
-    def _judged(
+    def _scored_mask(
         self, y: NDArray[np.int64], counts: NDArray[np.floating], weights: NDArray[np.floating] | None
     ) -> NDArray[np.bool_]:
         """Tell which clips heads can be judged by."""
-        return ~left_out(y, counts, weights).alone if self.cross_fit else np.ones(len(y), dtype=bool)
+        return ~leave_one_out(y, counts, weights).alone if self.cross_fit else np.ones(len(y), dtype=bool)
 
     def _learn_heads(
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:
         compare = self._similarity(X, stats)
         total, number = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
-        for clips in support_spans(X, support.n_classes):
+        for clips in support_blocks(X, support.n_classes):
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
             scores = to_numpy(clip_reliability(compare(X[clips], y, weights), y, self.reliability, self.temperature))
-            share = self._judged(y, stats.counts, weights) * (1.0 if weights is None else weights)
+            share = self._scored_mask(y, stats.counts, weights) * (1.0 if weights is None else weights)
             np.add.at(total, y, scores * share[:, None])
             np.add.at(number, y, share)
         rows = self.used_heads_[part]
@@ -92,5 +92,5 @@ class ReliabilityClassifier(PrototypeClassifier):
         """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
         metric = self._metric_from(stats, X)
         if self.cross_fit:
-            return LeftOutSimilarity.of(X, stats.means, stats.counts, metric)
+            return LeaveOneOutSimilarity.of(X, stats.means, stats.counts, metric)
         return lambda block, y, weights: cosine_similarity(block, stats.means, metric)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import moved
-from calm.classifiers.inputs import support_spans
+from calm.classifiers.base import cast_like
+from calm.classifiers.inputs import support_blocks
 from calm.classifiers.prototype import PrototypeClassifier
-from calm.classifiers.schema import Learnt
+from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
-from calm.fit import ClassStatistics, cosine_similarity, head_hits, settled_vote, top_heads_by_hits
-from calm.fit.arrays import Array, beside, namespace
+from calm.fit import ClassStatistics, cosine_similarity, head_hits, top_heads_by_hits, vote_with_tie_break
+from calm.fit.arrays import Array, convert_like, namespace
 from calm.fit.checks import check_count
 from calm.fit.sparse_vote import nearest_prototype
 
@@ -57,9 +57,9 @@ class SAVClassifier(PrototypeClassifier):
     array([2])
     """
 
-    used_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads", ascending=True)]
-    voting_heads_: Annotated[NDArray[np.int64], Learnt("U", "heads")]
-    hits_: Annotated[NDArray[Any], Learnt("K", "counts")]
+    used_heads_: Annotated[NDArray[np.int64], LearnedArray("U", "heads", ascending=True)]
+    voting_heads_: Annotated[NDArray[np.int64], LearnedArray("U", "heads")]
+    hits_: Annotated[NDArray[Any], LearnedArray("K", "counts")]
 
     def __init__(self, *, top_heads: int = 20, n_heads: int | None = None) -> None:
         self.top_heads = top_heads
@@ -69,18 +69,18 @@ class SAVClassifier(PrototypeClassifier):
         super()._check_parameters()
         check_count("top_heads", self.top_heads)
 
-    def _forget(self, support: SupportSet) -> None:
+    def _init_head_results(self, support: SupportSet) -> None:
         self.hits_ = np.zeros(support.heads.shape[1])
 
     def _learn_heads(
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:
-        for clips in support_spans(X, support.n_classes):
+        for clips in support_blocks(X, support.n_classes):
             weights = None if support.weights is None else support.weights[clips]
             hits = head_hits(cosine_similarity(X[clips], stats.means), support.y[clips], weights)
             self.hits_[self.used_heads_[part]] += hits
 
-    def _settle(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
         best = top_heads_by_hits(self.hits_[self.used_heads_], self.top_heads)
         self.voting_heads_ = self.used_heads_[best]
         kept = np.sort(best)
@@ -88,14 +88,14 @@ class SAVClassifier(PrototypeClassifier):
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        prototypes = moved(like, self.prototypes_)
-        return lambda X: settled_vote(cosine_similarity(X, prototypes))
+        prototypes = cast_like(like, self.prototypes_)
+        return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes))
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        prototypes = moved(like, self.prototypes_)
+        prototypes = cast_like(like, self.prototypes_)
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
-            return namespace(X).astype(nearest == beside(X, np.arange(prototypes.shape[0])), X.dtype)
+            return namespace(X).astype(nearest == convert_like(X, np.arange(prototypes.shape[0])), X.dtype)
 
         return vote

@@ -1,7 +1,7 @@
 """What a classifier learns, as the annotations of its class say: the types of values, the axes of arrays.
 
 A name that ends in an underscore is learnt. ``strength_: Positive`` is a value; ``prototypes_: Annotated[Array,
-Learnt("CUD")]`` an array. What a file holds is checked against that before a classifier is made of it.
+LearnedArray("CUD")]`` an array. What a file holds is checked against that before a classifier is made of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AXES = {"C": "classes", "K": "heads", "U": "used heads", "D": "dimensions", "n"
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearnedArray:
     """What a learnt array looks like."""
 
     axes: str  #: a letter each: C classes, K heads, U used heads, D dimensions, n any number
@@ -39,13 +39,13 @@ class Learnt:
     when: str | None = None  #: attribute of the classifier that says whether there is one; else it is None
 
 
-def learnt_arrays(kind: type) -> dict[str, Learnt]:
+def learned_arrays(kind: type) -> dict[str, LearnedArray]:
     """Return the arrays that a class of classifiers learns."""
     return {name: spec for name, hint in _learnt(kind).items() if (spec := _spec(hint)) is not None}
 
 
 @cache
-def _learnt_values(kind: type) -> type[msgspec.Struct]:
+def _learned_values(kind: type) -> type[msgspec.Struct]:
     """Return the values that a class learns, as a schema."""
     values = [
         (name, hint | None if _is_nullable(hint) else hint, getattr(kind, name, msgspec.NODEFAULT))
@@ -58,7 +58,7 @@ def _learnt_values(kind: type) -> type[msgspec.Struct]:
 def values_to_json(kind: type, learnt: Mapping[str, Any]) -> dict[str, Any]:
     """Write learnt values as JSON can hold them; NaN becomes null."""
     nullable = {name for name, hint in _learnt(kind).items() if _is_nullable(hint)}
-    names = _learnt_values(kind).__struct_fields__
+    names = _learned_values(kind).__struct_fields__
     return {name: None if name in nullable and math.isnan(learnt[name]) else learnt[name] for name in names}
 
 
@@ -70,7 +70,7 @@ def values_from_json(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     ValueError
         If a value is missing, unknown, or of another type than the class says.
     """
-    found = msgspec.structs.asdict(msgspec.convert(dict(values), _learnt_values(kind)))
+    found = msgspec.structs.asdict(msgspec.convert(dict(values), _learned_values(kind)))
     nullable = {name for name, hint in _learnt(kind).items() if _is_nullable(hint)}
     return {name: math.nan if name in nullable and value is None else value for name, value in found.items()}
 
@@ -83,7 +83,7 @@ def check_arrays(classifier: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     ValueError
         If one is missing, unknown, of another shape than the others say, or holds what it cannot.
     """
-    specs = learnt_arrays(type(classifier))
+    specs = learned_arrays(type(classifier))
     for name in sorted(arrays.keys() - specs.keys()):
         raise ValueError(f"{name} is no array that a {type(classifier).__name__} learns")
     needed = {name for name, spec in specs.items() if spec.when is None or getattr(classifier, spec.when)}
@@ -95,7 +95,7 @@ def check_arrays(classifier: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
         _check_array(name, array, specs[name], sizes)
 
 
-def _check_array(name: str, array: NDArray[Any], spec: Learnt, sizes: Mapping[str, int]) -> None:
+def _check_array(name: str, array: NDArray[Any], spec: LearnedArray, sizes: Mapping[str, int]) -> None:
     if str(array.dtype) not in _DTYPES[spec.kind]:
         raise ValueError(f"{name} is of type {array.dtype}, not {' or '.join(_DTYPES[spec.kind])}")
     expected = tuple(sizes.get(axis, size) for axis, size in zip(spec.axes, array.shape, strict=False))
@@ -118,8 +118,8 @@ def _learnt(kind: type) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if name.endswith("_") and not name.startswith("_")}
 
 
-def _spec(hint: Any) -> Learnt | None:
-    return next((extra for extra in _extras(hint) if isinstance(extra, Learnt)), None)
+def _spec(hint: Any) -> LearnedArray | None:
+    return next((extra for extra in _extras(hint) if isinstance(extra, LearnedArray)), None)
 
 
 def _is_nullable(hint: Any) -> bool:

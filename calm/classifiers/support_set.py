@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.inputs import SLAB_NUMBERS, ChosenHeads, HeadVectors, slabs
+from calm.classifiers.inputs import BLOCK_SIZE, HeadSubset, HeadVectors, head_blocks
 from calm.fit import class_counts
 from calm.fit.arrays import Array, is_numpy
-from calm.fit.parallel import each
-from calm.machine import cores
+from calm.fit.parallel import parallel_map
+from calm.machine import available_cores
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,24 @@ class SupportSet:
         """Clips of each class, or the sum of their weights, ``(C,)``."""
         return class_counts(self.y, self.n_classes, self.weights)
 
-    def each_slab(
-        self, work: Callable[[slice, Array], Any], *, numbers: int = SLAB_NUMBERS, threads: int | None = None
+    def for_each_block(
+        self, work: Callable[[slice, Array], Any], *, numbers: int = BLOCK_SIZE, threads: int | None = None
     ) -> None:
         """Read some heads of all clips at a time, and do the work on each such ``(n, heads, dim)``.
 
         As many cores as there are work side by side, unless told otherwise or on an accelerator.
         """
-        threads = (cores() if threads is None else threads) if is_numpy(self.heads.like) else 1
-        parts = slabs(self.heads, numbers, threads)
-        each(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
+        threads = (available_cores() if threads is None else threads) if is_numpy(self.heads.like) else 1
+        parts = head_blocks(self.heads, numbers, threads)
+        parallel_map(lambda part: work(part, self.heads.read(heads=part)), parts, threads=threads)
 
-    def sum_over_slabs(self, nothing: Callable[[], Array], add: Callable[[Array, Array], None]) -> Array:
+    def sum_over_blocks(self, nothing: Callable[[], Array], add: Callable[[Array, Array], None]) -> Array:
         """Add up over all heads: from ``nothing``, ``add`` adds to a sum what an ``(n, heads, dim)`` brings.
 
         Every core sums up a share of its own, and the shares are added in order, so that every run rounds alike.
         """
-        threads = cores() if is_numpy(self.heads.like) else 1
-        parts = slabs(self.heads, SLAB_NUMBERS, threads)
+        threads = available_cores() if is_numpy(self.heads.like) else 1
+        parts = head_blocks(self.heads, BLOCK_SIZE, threads)
 
         def add_share(share: list[slice]) -> Array:
             total = nothing()
@@ -58,7 +58,7 @@ class SupportSet:
             return total
 
         shares = [parts[i::threads] for i in range(min(threads, len(parts)))]
-        first, *others = each(add_share, shares, threads=threads)
+        first, *others = parallel_map(add_share, shares, threads=threads)
         for other in others:
             first += other
         return first
@@ -73,4 +73,4 @@ class SupportSet:
         """Return the same clips with only some of the heads."""
         if len(chosen) == self.heads.shape[1]:
             return self
-        return replace(self, heads=ChosenHeads(self.heads, chosen))
+        return replace(self, heads=HeadSubset(self.heads, chosen))

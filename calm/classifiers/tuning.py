@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
 from calm.classifiers.calm import CALMClassifier
-from calm.warned import each_warning_once
+from calm.unique_warnings import show_each_warning_once
 
 
 def tune(
@@ -57,7 +57,7 @@ def tune(
     1
     """
     best: CALMClassifier | None = None
-    with each_warning_once():
+    with show_each_warning_once():
         for settings in ParameterGrid(dict(grid)):
             fit = clone(classifier).set_params(**settings).fit(X, y, sample_weight, groups=groups)
             if np.isnan(fit.held_out_log_loss_):

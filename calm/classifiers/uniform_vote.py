@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.classifiers.base import moved
+from calm.classifiers.base import cast_like
 from calm.classifiers.prototype import PrototypeClassifier
 from calm.classifiers.support_set import SupportSet
-from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, settled_vote
-from calm.fit.arrays import Array, beside, namespace
+from calm.fit import ClassStatistics, SoftVoter, cosine_similarity, vote_with_tie_break
+from calm.fit.arrays import Array, convert_like, namespace
 from calm.fit.checks import check_choice, check_positive
 from calm.fit.sparse_vote import nearest_prototype
 
@@ -68,23 +68,23 @@ class UniformVoteClassifier(PrototypeClassifier):
         """Prototypes are all that there is to learn."""
 
     def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        prototypes = moved(like, self.prototypes_)
+        prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
             return self._voter(prototypes)
-        return lambda X: settled_vote(cosine_similarity(X, prototypes)) / prototypes.shape[1]
+        return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes)) / prototypes.shape[1]
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        prototypes = moved(like, self.prototypes_)
+        prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
             return self._voter(prototypes).of_heads
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
-            return namespace(X).astype(nearest == beside(X, np.arange(prototypes.shape[0])), X.dtype) / X.shape[1]
+            return namespace(X).astype(nearest == convert_like(X, np.arange(prototypes.shape[0])), X.dtype) / X.shape[1]
 
         return vote
 
     def _voter(self, prototypes: Array) -> SoftVoter:
         classes, heads, _ = prototypes.shape
-        weights = beside(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
+        weights = convert_like(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
         return SoftVoter.of(prototypes, weights, self.temperature)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
-from calm.options import Option, is_group, make_group, options_of
+from calm.options import Option, build_group, is_group, options_of
 
 R = TypeVar("R")
 
@@ -39,7 +39,7 @@ def takes_groups(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def run(**values: Any) -> R:
-        made = {name: make_group(group, _taken(values, name, group)) for name, group in groups.items()}
+        made = {name: build_group(group, _taken(values, name, group)) for name, group in groups.items()}
         return command(**made, **values)
 
     parameters = []
@@ -63,9 +63,9 @@ def _parameter(group_name: str, option: Option) -> inspect.Parameter:
     needed = option.default is MISSING
     shown = typer.Option(
         *flags,
-        help=option.about,
-        min=option.least,
-        max=option.most,
+        help=option.help,
+        min=option.minimum,
+        max=option.maximum,
         show_default=option.default is not None,
         rich_help_panel=None if needed else option.panel,
     )

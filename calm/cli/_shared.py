@@ -11,8 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from calm.terminal import visible
-from calm.warned import each_warning_once
+from calm.terminal import escape_unprintable
+from calm.unique_warnings import show_each_warning_once
 
 SOME_CLIPS_FAILED = 3
 STOPPED = 130
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, whatever is in it: to standard output, or to standard error."""
-    _write(visible(line), err=err)
+    _write(escape_unprintable(line), err=err)
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -36,7 +36,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with each_warning_once(_warn):
+            with show_each_warning_once(_warn):
                 return command(*args, **kwargs)
         except BrokenPipeError:  # the reader has left, as `head` does
             raise
@@ -72,9 +72,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(header):
-        table.add_column(Text(visible(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
+        table.add_column(Text(escape_unprintable(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))  # a label may look like markup
+        table.add_row(*(Text(escape_unprintable(cell)) for cell in row))  # a label may look like markup
     console = Console(highlight=False, width=1000)  # a narrow terminal wraps lines; cutting cells would lose answers
     with console.capture() as captured:
         console.print(table)

@@ -34,7 +34,7 @@ def evaluate(
     Support clips, and clips that share a group with one, are left out. Where clips have a test split, only its clips
     are taken.
     """
-    from calm.evaluation.episodes import labelled_rows, rows_apart
+    from calm.evaluation.episodes import held_out_rows, labelled_rows
     from calm.evaluation.scores import evaluate as compare
 
     fitted = load_classifier(classifier)
@@ -43,7 +43,9 @@ def evaluate(
             rows = labelled_rows(opened)
             left_out = {"unlabelled": len(opened.done) - len(rows)}
         else:
-            apart = rows_apart(opened, fitted.support_names_, fitted.support_groups_, digests=fitted.support_digests_)
+            apart = held_out_rows(
+                opened, fitted.support_names_, fitted.support_groups_, digests=fitted.support_digests_
+            )
             rows = apart.rows
             left_out = {name: getattr(apart, name) for name in ("support", "groups", "splits", "unlabelled")}
         labels = rows.labels

@@ -16,7 +16,7 @@ from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural
 from calm.extract.media.clip import Columns
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
-from calm.options import values_of
+from calm.options import option_values
 
 if TYPE_CHECKING:
     from calm.extract import Clip, ExtractionReport
@@ -58,7 +58,7 @@ def extract(
         say(_describe(data, clips))
     signal.signal(signal.SIGTERM, _stop)  # what a cluster sends first
     try:
-        report = extract_to_cache(clips, out, request, progress=not json, **values_of(how))
+        report = extract_to_cache(clips, out, request, progress=not json, **option_values(how))
     except KeyboardInterrupt:
         say(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
         raise typer.Exit(STOPPED) from None

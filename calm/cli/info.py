@@ -16,7 +16,7 @@ from calm.cli._shared import one_line_errors, plural, print_failures, print_json
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
     from calm.extract import Fingerprint, HeadCache, Request
-    from calm.extract.cache.reader import Coded
+    from calm.extract.cache.reader import Categorical
 
 
 @one_line_errors
@@ -49,9 +49,9 @@ def _cache_facts(cache: HeadCache) -> dict[str, Any]:
         "storage": cache.storage,
         "done": len(cache.done),
         "failed": cache.failures,
-        "labels": _counts(cache.coded("label")),
-        "groups": len({*cache.coded("group").texts.tolist()} - {""}),
-        "splits": _counts(cache.coded("split")),
+        "labels": _counts(cache.categorical("label")),
+        "groups": len({*cache.categorical("group").texts.tolist()} - {""}),
+        "splits": _counts(cache.categorical("split")),
         "prompts": len(prompts),
         "asked": prompts[0] if prompts else None,
         "request": cache.request.options,
@@ -60,7 +60,7 @@ def _cache_facts(cache: HeadCache) -> dict[str, Any]:
     }
 
 
-def _counts(column: Coded) -> dict[str, int]:
+def _counts(column: Categorical) -> dict[str, int]:
     """Count the clips of each text."""
     counts = np.bincount(column.codes, minlength=len(column.texts))
     return dict(zip(column.texts.tolist(), counts.tolist(), strict=True))

@@ -14,7 +14,7 @@ from calm.cli._files import CLASSIFIER, load_classifier
 from calm.cli._options import takes_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
 from calm.extract.models.placement import Placement
-from calm.options import values_of
+from calm.options import option_values
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -69,7 +69,7 @@ def predict(
         model=model,
         batch_size=batch_size,
         progress=not json and len(found) > 8,
-        **values_of(placement),
+        **option_values(placement),
     )
     verdicts = list(_verdicts(prediction, top, reject))
     if json:
@@ -92,9 +92,9 @@ class _Verdict:
 
 
 def _check_can_reject(fitted: HeadClassifier, file: Path) -> None:
-    from calm.inference.prediction import tells_typicality
+    from calm.inference.prediction import supports_rejection
 
-    if not tells_typicality(fitted):
+    if not supports_rejection(fitted):
         raise ValueError(f"{file} cannot reject: only CALM with two clips a class or more can tell")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calm.classifiers.registry import TITLES, make_method
 from calm.evaluation.episodes import draw_episode
 from calm.extract import HeadCache
-from calm.warned import each_warning_once
+from calm.unique_warnings import show_each_warning_once
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Comparison:
         """Return half the 95 % interval of each mean, by Student's distribution over support sets; NaN of one."""
         return _half_width(self.accuracy[method])
 
-    def lead(self, method: str, over: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def difference(self, method: str, over: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return how far a method is ahead of another on the same support sets, and half the 95 % interval of it."""
         ahead = self.accuracy[method] - self.accuracy[over]
         return ahead.mean(axis=1), _half_width(ahead)
@@ -80,7 +80,7 @@ def compare(
         raise ValueError(f"support_sets must be at least 1, and shots at least one number; got {support_sets}, {shots}")
     made = {name: make_method(name) for name in methods}
     accuracy = {name: np.zeros((len(shots), support_sets)) for name in methods}
-    with each_warning_once():
+    with show_each_warning_once():
         for row, number in enumerate(shots):
             for seed in range(support_sets):
                 episode = draw_episode(cache, number, seed)

@@ -28,7 +28,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Apart:
+class HeldOutRows:
     """The clips to test a classifier on, and how many of the others that have head vectors are left out, and why."""
 
     rows: HeadRows
@@ -69,7 +69,7 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
     support, rest = _sides(cache)
     if len(support) == 0:
         raise ValueError(f"every clip in {cache.path} is in a test split: none may be support")
-    groups, alike = _groups(cache), cache.first_alike
+    groups, alike = _groups(cache), cache.first_duplicate
     if shots is not None:
         drawn, _ = draw_support(cache[support].labels, shots, groups=groups[support], seed=seed)
         support = support[drawn]
@@ -77,12 +77,12 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
     return Episode(cache[support], cache[rest[~shared]])
 
 
-def rows_apart(
+def held_out_rows(
     cache: HeadCache,
     names: Sequence[str] | None,
     groups: Collection[str] | None,
     digests: Sequence[str | None] | None = None,
-) -> Apart:
+) -> HeldOutRows:
     """Choose the clips of a cache to test a classifier on, by the rules of an episode.
 
     Parameters
@@ -95,7 +95,7 @@ def rows_apart(
 
     Returns
     -------
-    Apart
+    HeldOutRows
 
     Raises
     ------
@@ -117,7 +117,7 @@ def rows_apart(
         raise ValueError(
             f"no clip in {cache.path} is left to evaluate on: each one, or its group, is in the support set"
         )
-    return Apart(cache[cache.done[first == len(reasons)]], *counts[:-1])
+    return HeldOutRows(cache[cache.done[first == len(reasons)]], *counts[:-1])
 
 
 def labelled_rows(cache: HeadCache) -> HeadRows:
@@ -137,7 +137,7 @@ def labelled_rows(cache: HeadCache) -> HeadRows:
 def _sides(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose the clips that may be support, and those that may be queried, by their splits; all, if there are none."""
     rows = labelled_rows(cache).rows
-    splits = cache.coded("split")
+    splits = cache.categorical("split")
     by_lower = {text: text.lower() for text in splits.texts[np.unique(splits.codes[rows])]}
     train, test = (
         _among(cache, "split", {text for text, lower in by_lower.items() if lower in known})[rows]
@@ -156,8 +156,8 @@ def _sides(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _among(cache: HeadCache, column: str, texts: Collection[str]) -> NDArray[np.bool_]:
     """Tell of each clip whether its text in a column is one of these, (clips,)."""
-    coded = cache.coded(column)
-    return np.array([text in texts for text in coded.texts], dtype=bool)[coded.codes]
+    categorical = cache.categorical(column)
+    return np.array([text in texts for text in categorical.texts], dtype=bool)[categorical.codes]
 
 
 def _support_rows(cache: HeadCache, names: Sequence[str], digests: Sequence[str | None]) -> NDArray[np.int64]:
@@ -179,9 +179,9 @@ def _groups(cache: HeadCache) -> NDArray[np.int64]:
 
     Numbers are in the order of the texts that they stand for, so that a seed always draws the same clips.
     """
-    coded, rows = cache.coded("group"), np.arange(len(cache))
+    categorical, rows = cache.categorical("group"), np.arange(len(cache))
     digits = np.searchsorted(10 ** np.arange(1, 19), rows, side="right")
     place = np.empty_like(rows)
     place[np.lexsort((digits, rows * 10 ** (digits.max() - digits)))] = rows
-    of_group = len(rows) + np.argsort(np.argsort(coded.texts))
-    return np.where(_among(cache, "group", {""}), place[cache.first_alike], of_group[coded.codes])
+    of_group = len(rows) + np.argsort(np.argsort(categorical.texts))
+    return np.where(_among(cache, "group", {""}), place[cache.first_duplicate], of_group[categorical.codes])

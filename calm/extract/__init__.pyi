@@ -5,28 +5,29 @@ from .cache.rows import HeadRows as HeadRows
 from .cache.writer import CacheWriter as CacheWriter
 from .fingerprint import Extraction as Extraction
 from .fingerprint import Fingerprint as Fingerprint
-from .fingerprint import as_loaded as as_loaded
-from .fingerprint import check_same as check_same
-from .fingerprint import fingerprint_of as fingerprint_of
+from .fingerprint import check_compatible as check_compatible
+from .fingerprint import compute_fingerprint as compute_fingerprint
+from .fingerprint import resolved_request as resolved_request
 from .forward.answers import answer_log_likelihoods as answer_log_likelihoods
 from .forward.batch_size import Batching as Batching
-from .forward.gather import Gathered as Gathered
-from .forward.gather import gather as gather
 from .forward.generation import Generation as Generation
 from .forward.generation import record_generation as record_generation
 from .forward.head_vectors import head_vectors as head_vectors
 from .forward.recorder import HeadRecorder as HeadRecorder
 from .forward.recorder import record_heads as record_heads
+from .forward.results import ClipResults as ClipResults
+from .forward.results import collect_results as collect_results
 from .head_array import HeadArray as HeadArray
 from .media.audio import AudioError as AudioError
 from .media.audio import read_waveform as read_waveform
 from .media.clip import Clip as Clip
 from .media.clip import Columns as Columns
+from .media.decode import decode_clip as decode_clip
+from .media.decoded_clip import DecodedClip as DecodedClip
 from .media.find import find_clips as find_clips
-from .media.perceive import perceive as perceive
-from .media.percept import Percept as Percept
 from .media.video import VideoError as VideoError
 from .media.video import read_frames as read_frames
+from .media_options import MediaOptions as MediaOptions
 from .models.decoder import DecoderHeads as DecoderHeads
 from .models.decoder import find_heads as find_heads
 from .models.inputs import InputBuilder as InputBuilder
@@ -35,9 +36,9 @@ from .models.lalm import LALM as LALM
 from .models.loading import load_input_builder as load_input_builder
 from .models.loading import load_lalm as load_lalm
 from .models.names import ALIASES as ALIASES
-from .models.names import checkpoint_of as checkpoint_of
+from .models.names import checkpoint_state as checkpoint_state
 from .models.names import resolve_model as resolve_model
-from .models.placement import Loading as Loading
+from .models.placement import LoadOptions as LoadOptions
 from .models.placement import Placement as Placement
 from .progress import with_progress as with_progress
 from .prompt import DEFAULT_QUESTION as DEFAULT_QUESTION
@@ -48,6 +49,5 @@ from .run import ExtractionReport as ExtractionReport
 from .run import extract_to_cache as extract_to_cache
 from .run import prompt_texts as prompt_texts
 from .run_options import RunOptions as RunOptions
-from .senses import Senses as Senses
 
 __all__: list[str]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from calm.extract.models.placement import Loading
+from calm.extract.models.placement import LoadOptions
 from calm.extract.request import Request
 from calm.options import options_of
 
@@ -42,7 +42,7 @@ class Fingerprint:
         if not self.max_seconds > 0 or self.tokens < 1 or self.sampling_rate < 1:
             raise ValueError("a fingerprint's seconds, tokens and rate are above 0")
 
-    def number_of(self, layer: int) -> int:
+    def layer_number(self, layer: int) -> int:
         """Return which layer of the decoder a layer of head vectors is; not the same for hybrids."""
         return int(self.layers.split()[layer]) if self.layers else layer
 
@@ -56,7 +56,7 @@ class Extraction:
     text: str | None  #: what the model was asked beside every clip; None where that differed
 
 
-def as_loaded(request: Request, commit: str | None, dtype: str) -> Request:
+def resolved_request(request: Request, commit: str | None, dtype: str) -> Request:
     """Return a request that asks for just the checkpoint and the precision that it came to.
 
     Parameters
@@ -67,11 +67,11 @@ def as_loaded(request: Request, commit: str | None, dtype: str) -> Request:
     dtype : str
         Of the computation. One that cannot be asked for is left to the model.
     """
-    precision = dtype if dtype in (options_of(Loading)["dtype"].choices or ()) else None
+    precision = dtype if dtype in (options_of(LoadOptions)["dtype"].choices or ()) else None
     return request.changed(revision=commit or request.revision, dtype=precision)
 
 
-def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
+def compute_fingerprint(lalm: LALM, request: Request) -> Fingerprint:
     """Find out all that changes a head vector, now that the model is there.
 
     Raises
@@ -80,19 +80,19 @@ def fingerprint_of(lalm: LALM, request: Request) -> Fingerprint:
         If the request names another model than this, or asks that it be loaded otherwise.
     """
     _check_is_of(request, lalm)
-    prompt, senses, numbers = request.prompt, request.senses, lalm.heads.layers
-    limit = lalm.builder.limit_seconds(request.max_seconds, senses)
+    prompt, media_options, numbers = request.prompt, request.media_options, lalm.heads.layers
+    limit = lalm.builder.limit_seconds(request.max_seconds, media_options)
     return Fingerprint(
         weights=lalm.weights_digest,
-        processor=lalm.builder.digest(senses),
+        processor=lalm.builder.digest(media_options),
         dtype=lalm.dtype,
-        prompt=lalm.builder.chat(prompt.template.replace("{question}", prompt.question or ""), senses),
+        prompt=lalm.builder.chat(prompt.template.replace("{question}", prompt.question or ""), media_options),
         tokens=request.tokens,
         sampling_rate=lalm.builder.sampling_rate,
         max_seconds=math.inf if limit is None else limit,
-        modality=senses.modality,
-        fps=senses.frame_rate,
-        max_pixels=senses.frame_pixels,
+        modality=media_options.modality,
+        fps=media_options.frame_rate,
+        max_pixels=media_options.frame_pixels,
         quantize=lalm.quantize or "",
         layers="" if numbers == tuple(range(len(numbers))) else " ".join(map(str, numbers)),
     )
@@ -111,7 +111,7 @@ def _check_is_of(request: Request, lalm: LALM) -> None:
             raise ValueError(f"the request asks for {name} {wanted!r}, and the model that is loaded has {there[0]!r}")
 
 
-def check_same(
+def check_compatible(
     one: Request | Fingerprint | Extraction,
     other: Request | Fingerprint | Extraction,
     mine: str,

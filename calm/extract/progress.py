@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from calm.extract.result import ClipResult
-from calm.terminal import visible
+from calm.terminal import escape_unprintable
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
@@ -31,7 +31,7 @@ def with_progress(
     with tqdm(
         total=clips,
         initial=done,
-        desc=visible(f"{lalm.name} on {lalm.device.type}"),
+        desc=escape_unprintable(f"{lalm.name} on {lalm.device.type}"),
         unit="clip",
         disable=None if shown else True,
     ) as bar:

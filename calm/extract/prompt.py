@@ -19,7 +19,7 @@ QUESTIONS = {
 DEFAULT_QUESTION = QUESTIONS["audio"]
 
 #: In characters, of the text that is asked beside a clip: all labels of AudioSet are a third of that.
-LONGEST_TEXT = 2**15
+MAX_TEXT_LENGTH = 2**15
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Prompt:
 
     panel: ClassVar[str] = "Prompt"
 
-    template: str = option("{question}", about="The text beside the sound, with {question} and {options}.")
+    template: str = option("{question}", help="The text beside the sound, with {question} and {options}.")
     question: str | None = option(
-        None, about="Asked of clips that have no question of their own; default: what is heard, or seen."
+        None, help="Asked of clips that have no question of their own; default: what is heard, or seen."
     )
 
     def __post_init__(self) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
-from calm.extract.models.placement import Loading, Placement
+from calm.extract.media_options import MediaOptions
+from calm.extract.models.placement import LoadOptions, Placement
 from calm.extract.prompt import QUESTIONS, Prompt
-from calm.extract.senses import Senses
-from calm.options import check_names, check_values, documented, option, options_of, same_option, values_of
+from calm.options import check_names, check_values, copy_option, document_options, option, option_values, options_of
 
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
@@ -24,7 +24,7 @@ _MOST_TOKENS = 10**6
 _FOR_EVER = 1e8
 
 
-@documented()
+@document_options()
 @dataclass(frozen=True, init=False)
 class Request:
     """Which model is asked what, about what of a clip.
@@ -34,7 +34,7 @@ class Request:
     Parameters
     ----------
     prompt : Prompt, default=Prompt()
-    senses : Senses, default=Senses()
+    media_options : MediaOptions, default=MediaOptions()
     placement : Placement, default=Placement()
         Where the model runs. It is neither compared nor stored.
     {options}
@@ -49,7 +49,7 @@ class Request:
     Examples
     --------
     >>> request = Request("qwen2.5-omni", modality="audio-visual", device="cpu")
-    >>> request == Request("qwen2.5-omni", senses=Senses("audio-visual"))
+    >>> request == Request("qwen2.5-omni", media_options=MediaOptions("audio-visual"))
     True
     >>> request.prompt.question
     'What is seen and heard in this video?'
@@ -57,20 +57,18 @@ class Request:
 
     panel: ClassVar[str] = "Model"
 
-    model: str = option(
-        about="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m")
-    )
+    model: str = option(help="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m"))
     prompt: Prompt = field(default_factory=Prompt)
-    senses: Senses = field(default_factory=Senses)
+    media_options: MediaOptions = field(default_factory=MediaOptions)
     tokens: int = option(
-        1, about="1 records the last token of the prompt, m the mean over the last m.", least=1, most=_MOST_TOKENS
+        1, help="1 records the last token of the prompt, m the mean over the last m.", minimum=1, maximum=_MOST_TOKENS
     )
     max_seconds: float | None = option(
-        None, about="Clips are cut there; default: at the end of the model's window.", least=0.1
+        None, help="Clips are cut there; default: at the end of the model's window.", minimum=0.1
     )
-    revision: str | None = same_option(Loading, "revision")
-    dtype: str | None = same_option(Loading, "dtype")
-    quantize: str | None = same_option(Loading, "quantize")
+    revision: str | None = copy_option(LoadOptions, "revision")
+    dtype: str | None = copy_option(LoadOptions, "dtype")
+    quantize: str | None = copy_option(LoadOptions, "quantize")
     placement: Placement = field(default_factory=Placement, compare=False)
 
     def __init__(
@@ -78,7 +76,7 @@ class Request:
         model: str,
         *,
         prompt: Prompt | None = None,
-        senses: Senses | None = None,
+        media_options: MediaOptions | None = None,
         placement: Placement | None = None,
         **options: Any,
     ) -> None:
@@ -86,7 +84,7 @@ class Request:
         values: dict[str, Any] = {"model": model}
         for name, group, part in (
             ("prompt", Prompt, prompt),
-            ("senses", Senses, senses),
+            ("media_options", MediaOptions, media_options),
             ("placement", Placement, placement),
         ):
             own = {option: options[option] for option in options_of(group) if option in options}
@@ -106,21 +104,21 @@ class Request:
         if self.max_seconds is not None and not self.max_seconds <= _FOR_EVER:  # no limit but the window's
             object.__setattr__(self, "max_seconds", None)
         if self.prompt.question is None:
-            object.__setattr__(self, "prompt", replace(self.prompt, question=QUESTIONS[self.senses.modality]))
+            object.__setattr__(self, "prompt", replace(self.prompt, question=QUESTIONS[self.media_options.modality]))
 
     def load(self) -> LALM:
         """Load the model; see :func:`calm.extract.load_lalm`."""
         from calm.extract.models.loading import load_lalm
 
-        how = {option: getattr(self, option) for option in options_of(Loading)}
-        return load_lalm(self.model, **how, **values_of(self.placement))
+        how = {option: getattr(self, option) for option in options_of(LoadOptions)}
+        return load_lalm(self.model, **how, **option_values(self.placement))
 
     def changed(self, **options: Any) -> Self:
         """Return this request with other values of some options, those of its parts among them.
 
         With another modality, the usual question becomes that of the modality, and frames are taken as usual.
         """
-        known = values_of(self)
+        known = option_values(self)
         if options.get("modality", known["modality"]) != known["modality"]:
             known |= {"fps": None, "max_pixels": None}
             if known["question"] == QUESTIONS[known["modality"]]:
@@ -130,7 +128,7 @@ class Request:
     @property
     def options(self) -> dict[str, Any]:
         """The options that decide on head vectors, by name: all but those of the placement."""
-        return {name: value for name, value in values_of(self).items() if name not in options_of(Placement)}
+        return {name: value for name, value in option_values(self).items() if name not in options_of(Placement)}
 
     def to_json(self) -> str:
         """Write down the options that decide on head vectors. The placement is not written: it is the machine's."""

@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.atomic_file import check_writable_folder
 from calm.extract.cache.creation import create_cache, extend_cache
 from calm.extract.cache.layout import DONE, FAILED
 from calm.extract.cache.reader import HeadCache
-from calm.extract.cache.resume import check_resumable, find_changes, is_anything_to_do, is_described_as
+from calm.extract.cache.resume import check_resumable, find_changes, has_pending_work, matches_clips
 from calm.extract.cache.writer import CacheWriter
-from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_same, fingerprint_of
+from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_compatible, compute_fingerprint
 from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.clip import Clip
-from calm.extract.media.video import need_av
+from calm.extract.media.video import require_av
 from calm.extract.models.lalm import LALM
-from calm.extract.models.names import checkpoint_of
+from calm.extract.models.names import checkpoint_state
 from calm.extract.progress import with_progress
-from calm.extract.prompt import LONGEST_TEXT, Prompt
+from calm.extract.prompt import MAX_TEXT_LENGTH, Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
-from calm.options import documented, make_group
-from calm.parts import check_folder
+from calm.options import build_group, document_options
 
 #: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
 _FILLED_UP = 0.1
@@ -52,7 +52,7 @@ class ExtractionReport:
     window_seconds: float  #: where long clips were cut; infinity for no limit
 
 
-@documented(RunOptions)
+@document_options(RunOptions)
 def extract_to_cache(
     clips: Sequence[Clip],
     path: str | Path,
@@ -75,7 +75,7 @@ def extract_to_cache(
     path : path
         The cache.
     request : Request
-        Model, prompt, senses, tokens and window.
+        Model, prompt, media options, tokens and window.
     lalm : LALM, default=None
         The model that ``request`` names, loaded already.
     progress : bool, default=False
@@ -113,17 +113,17 @@ def extract_to_cache(
     >>> report.done
     1
     """
-    path, how = Path(path), make_group(RunOptions, options)
+    path, how = Path(path), build_group(RunOptions, options)
     if not clips:
         raise ValueError("no clips to extract")
-    if request.senses.sees:
-        need_av()  # told before a model is loaded
+    if request.media_options.uses_video:
+        require_av()  # told before a model is loaded
     texts = prompt_texts(clips, request.prompt)
     if not path.exists():
         lalm = _begin(path, clips, texts, request, lalm, how)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(CacheWriter(path))  # locked first: what is found out from here on stays true
-        cache, lalm = _go_on(cache, stack, clips, texts, request, lalm, how)
+        cache, lalm = _resume(cache, stack, clips, texts, request, lalm, how)
         new = 0 if lalm is None else _fill(cache, lalm, request, clips, texts, how, progress)
         report = _report(cache, new)
     if not path.exists():
@@ -140,16 +140,16 @@ def _begin(
     """Make a cache in which all clips are pending; return the model, which had to be loaded for it."""
     if path.is_symlink():
         raise FileNotFoundError(f"{path} is a link to a file that is not there")
-    check_folder(path)  # told before a model is loaded
+    check_writable_folder(path)  # told before a model is loaded
     lalm = lalm or request.load()
-    fingerprint, made_with = fingerprint_of(lalm, request), _made_with(lalm)
+    fingerprint, made_with = compute_fingerprint(lalm, request), _made_with(lalm)
     create_cache(
         path, clips, texts, lalm.heads.shape, request, fingerprint, storage=how.storage, made_with=made_with
     )  # fmt: skip
     return lalm
 
 
-def _go_on(
+def _resume(
     begun: CacheWriter,
     stack: contextlib.ExitStack,
     clips: Sequence[Clip],
@@ -168,14 +168,14 @@ def _go_on(
         The model, if anything is left to do.
     """
     _check_same_request(begun, request, how.storage)
-    described = is_described_as(begun, clips, texts)
+    described = matches_clips(begun, clips, texts)
     if not described:
         check_resumable(begun, clips, texts, how.prune)
     changes = find_changes(begun, clips, texts)
-    to_do = is_anything_to_do(begun, clips, texts, changes)
-    if to_do or lalm is not None or not _is_known_to_be_of(begun, request):
+    to_do = has_pending_work(begun, clips, texts, changes)
+    if to_do or lalm is not None or not _is_same_checkpoint(begun, request):
         lalm = lalm or request.load()
-        check_same(begun.fingerprint, fingerprint_of(lalm, request), str(begun.path), "this run")
+        check_compatible(begun.fingerprint, compute_fingerprint(lalm, request), str(begun.path), "this run")
     begun.note_times(changes.touched, changes.times)
     cache = begun
     if not described or len(changes.rows):
@@ -183,9 +183,9 @@ def _go_on(
     return cache, lalm if to_do else None
 
 
-def _is_known_to_be_of(begun: HeadCache, request: Request) -> bool:
+def _is_same_checkpoint(begun: HeadCache, request: Request) -> bool:
     """Tell whether a request is for the very checkpoint that a cache was made with, as far as shows without loading."""
-    checkpoint = checkpoint_of(request.model, request.revision)
+    checkpoint = checkpoint_state(request.model, request.revision)
     return checkpoint != "" and (request, checkpoint) == (begun.request, begun.made_with.get("checkpoint"))
 
 
@@ -197,7 +197,7 @@ def _check_same_request(begun: HeadCache, request: Request, storage: str) -> Non
     ValueError
         Naming all that differs.
     """
-    check_same(
+    check_compatible(
         begun.request,
         request,
         str(begun.path),
@@ -223,7 +223,7 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     @functools.cache  # one text in memory, however many clips are asked it
     def filled(question: str | None, options: tuple[str, ...]) -> str:
         # Of one that is too long, so much that it is still refused when it is asked.
-        return prompt.text(question, options)[: LONGEST_TEXT + 1]
+        return prompt.text(question, options)[: MAX_TEXT_LENGTH + 1]
 
     return [filled(clip.question, clip.options or labels) for clip in clips]
 
@@ -242,14 +242,14 @@ def _fill(
         lalm,
         clips,
         texts,
-        senses=request.senses,
+        media_options=request.media_options,
         tokens=request.tokens,
         max_seconds=request.max_seconds,
-        rows=writer.todo.tolist(),
+        rows=writer.pending.tolist(),
         batch_size=how.batch_size,
         workers=how.workers,
     )
-    stored, done = 0, len(clips) - len(writer.todo)
+    stored, done = 0, len(clips) - len(writer.pending)
     for batch in with_progress(batches, lalm, len(clips), done=done, shown=progress):
         results = writer.write(batch)
         stored += sum(not result.failed for result in results)
@@ -267,7 +267,7 @@ def _report(cache: CacheWriter, new: int) -> ExtractionReport:
         done=int(done.sum()),
         new=new,
         failed=int((cache.status == FAILED).sum()),
-        unread=int((cache.status[cache.todo] == FAILED).sum()),
+        unread=int((cache.status[cache.pending] == FAILED).sum()),
         failures=cache.failures,
         cut=int((cache.seconds[done] > window + _FILLED_UP).sum()),
         silent=int((cache.peak[done] == 0).sum()),

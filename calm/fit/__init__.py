@@ -9,13 +9,13 @@ numbers ``0 … C-1``.
 """
 
 from calm.fit.confidence import expected_calibration_error
-from calm.fit.folds import deal_folds
-from calm.fit.leave_one_out import LeftOutSimilarity, leave_one_out_similarity, left_out
+from calm.fit.folds import assign_folds
+from calm.fit.leave_one_out import LeaveOneOutSimilarity, leave_one_out, leave_one_out_similarity
 from calm.fit.metric import Metric, oas_shrinkage, whitening
 from calm.fit.posterior import cosine_similarity, log_softmax, posterior, softmax, unit_vectors
 from calm.fit.reliability import PUBLISHED_SCHEMES, SCHEMES, clip_reliability, score_posterior, shrink_reliability
 from calm.fit.ridge import ridge_path, solve_ridge
-from calm.fit.sparse_vote import head_hits, nearest_prototype, settled_vote, sparse_vote, top_heads_by_hits
+from calm.fit.sparse_vote import head_hits, nearest_prototype, sparse_vote, top_heads_by_hits, vote_with_tie_break
 from calm.fit.specialization import head_recall, head_specialization
 from calm.fit.statistics import ClassStatistics, class_counts, class_means, class_statistics, merge_statistics
 from calm.fit.support import draw_support, split_by_group
@@ -26,24 +26,24 @@ __all__ = [
     "PUBLISHED_SCHEMES",
     "SCHEMES",
     "ClassStatistics",
-    "LeftOutSimilarity",
+    "LeaveOneOutSimilarity",
     "LinearVoter",
     "Metric",
     "SoftVoter",
+    "assign_folds",
     "class_counts",
     "class_means",
     "class_statistics",
     "clip_reliability",
     "cosine_similarity",
-    "deal_folds",
     "draw_support",
     "expected_calibration_error",
     "head_hits",
     "head_recall",
     "head_specialization",
     "head_weights",
+    "leave_one_out",
     "leave_one_out_similarity",
-    "left_out",
     "log_softmax",
     "merge_statistics",
     "nearest_prototype",
@@ -51,7 +51,6 @@ __all__ = [
     "posterior",
     "ridge_path",
     "score_posterior",
-    "settled_vote",
     "shrink_reliability",
     "soft_vote",
     "softmax",
@@ -60,5 +59,6 @@ __all__ = [
     "split_by_group",
     "top_heads_by_hits",
     "unit_vectors",
+    "vote_with_tie_break",
     "whitening",
 ]

@@ -22,10 +22,10 @@ def is_numpy(x: Any) -> bool:
     return bool(is_numpy_array(x))
 
 
-def beside(x: Array, values: Any, dtype: Any = None) -> Array:
+def convert_like(x: Array, values: Any, dtype: Any = None) -> Array:
     """Bring values to where ``x`` is, in their own precision unless another is asked for.
 
-    >>> beside(np.zeros(2), [1, 2])
+    >>> convert_like(np.zeros(2), [1, 2])
     array([1, 2])
     """
     return namespace(x).asarray(values, dtype=dtype, device=device(x))
@@ -36,7 +36,7 @@ def to_numpy(x: Array) -> NDArray[Any]:
     return np.asarray(x) if is_numpy(x) else np.asarray(to_device(x, "cpu"))
 
 
-def double(x: Array) -> Array:
+def to_float64(x: Array) -> Array:
     """Widen to float64, where the device has it (Apple's GPUs do not)."""
     xp = namespace(x)
     return x if str(device(x)).startswith("mps") else xp.astype(x, xp.float64, copy=False)

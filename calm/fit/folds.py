@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def deal_folds(key: NDArray[np.floating], y: NDArray[np.integer], n_folds: int) -> NDArray[np.int64]:
+def assign_folds(key: NDArray[np.floating], y: NDArray[np.integer], n_folds: int) -> NDArray[np.int64]:
     """Deal the clips of every class over the folds.
 
     Equal clips go to one fold, so that none is predicted from its own copy. Neither the order of clips nor the names of
@@ -26,7 +26,7 @@ def deal_folds(key: NDArray[np.floating], y: NDArray[np.integer], n_folds: int) 
 
     Examples
     --------
-    >>> deal_folds(np.array([0.1, 0.2, 0.2, 0.5, 0.7]), np.array([0, 0, 0, 1, 2]), 2)
+    >>> assign_folds(np.array([0.1, 0.2, 0.2, 0.5, 0.7]), np.array([0, 0, 0, 1, 2]), 2)
     array([ 0,  1,  1, -1, -1])
     """
     folds = np.full(len(y), -1)

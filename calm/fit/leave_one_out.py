@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.fit.arrays import Array, beside, epsilon, namespace
+from calm.fit.arrays import Array, convert_like, epsilon, namespace
 from calm.fit.metric import Metric
 
 #: Least part of a clip's own direction that is taken to be left when it is gone; see :func:`_boost_of`.
@@ -20,7 +20,7 @@ _LEAST_LEFT = 0.05
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeaveOneOut:
     """What leaving out one clip, or one unit of a clip's weight, takes from its class."""
 
     units: NDArray[np.float64]  #: (n,) weight that is left out: 1, or all of a clip that has less
@@ -28,18 +28,18 @@ class LeftOut:
     alone: NDArray[np.bool_]  #: (n,) nothing of the class is left without the clip
 
 
-def left_out(
+def leave_one_out(
     y: NDArray[np.integer], counts: NDArray[np.number], weights: NDArray[np.floating] | None = None
-) -> LeftOut:
+) -> LeaveOneOut:
     """Work out what is left of each clip's class without it.
 
-    >>> left_out(np.array([0, 0, 1]), np.array([2, 1])).step
+    >>> leave_one_out(np.array([0, 0, 1]), np.array([2, 1])).step
     array([1., 1., 0.])
     """
     units = np.ones(len(y)) if weights is None else np.minimum(1.0, weights)
     others = counts[y] - units
     alone = others < 1e-6
-    return LeftOut(units, np.where(alone, 0.0, units / np.where(alone, 1.0, others)), alone)
+    return LeaveOneOut(units, np.where(alone, 0.0, units / np.where(alone, 1.0, others)), alone)
 
 
 def leave_one_out_similarity(
@@ -82,11 +82,11 @@ def leave_one_out_similarity(
     >>> leave_one_out_similarity(X, y, mu, class_counts(y, 2))[0, 0].round(3)
     array([0.   , 0.707])
     """
-    return LeftOutSimilarity.of(X, prototypes, counts, metric)(X, y, weights)
+    return LeaveOneOutSimilarity.of(X, prototypes, counts, metric)(X, y, weights)
 
 
 @dataclass(frozen=True)
-class LeftOutSimilarity:
+class LeaveOneOutSimilarity:
     """:func:`leave_one_out_similarity`, with what all blocks of clips have in common worked out once."""
 
     prototypes: Array  #: (K, C, D) in the metric
@@ -97,7 +97,9 @@ class LeftOutSimilarity:
     scale: Array  #: (K, 1, 1) what heads are divided by, so that squares stay inside float32
 
     @classmethod
-    def of(cls, X: Array, prototypes: Array, counts: NDArray[np.number], metric: Metric | None) -> LeftOutSimilarity:
+    def of(
+        cls, X: Array, prototypes: Array, counts: NDArray[np.number], metric: Metric | None
+    ) -> LeaveOneOutSimilarity:
         """Prepare for support clips ``X``, all of them."""
         xp = namespace(X)
         if metric is None:
@@ -115,12 +117,12 @@ class LeftOutSimilarity:
         """Compare support clips ``(n, K, D)`` of classes ``y``; returns ``(n, K, C)``."""
         xp, P = namespace(X), self.prototypes
         Z = xp.permute_dims(X, (1, 0, 2)) / self.scale if self.metric is None else self.metric.project(X)
-        without = left_out(y, self.counts, weights)
-        rows, own_class = beside(Z, np.arange(len(y))), beside(Z, y)
+        without = leave_one_out(y, self.counts, weights)
+        rows, own_class = convert_like(Z, np.arange(len(y))), convert_like(Z, y)
         means = P[:, own_class]
         residual = Z - means  # (K, n, D)
-        own = means - beside(Z, without.step, Z.dtype)[:, None] * residual
-        own *= beside(Z, ~without.alone, Z.dtype)[:, None]  # else rounding would point it anywhere
+        own = means - convert_like(Z, without.step, Z.dtype)[:, None] * residual
+        own *= convert_like(Z, ~without.alone, Z.dtype)[:, None]  # else rounding would point it anywhere
 
         similarity = xp.matmul(Z, xp.permute_dims(P, (0, 2, 1)))  # (K, n, C)
         own_dot, own_length, clip_length = _inner(Z, own), _inner(own, own), _inner(Z, Z)
@@ -147,10 +149,10 @@ class LeftOutSimilarity:
         return xp.permute_dims(similarity, (1, 0, 2))
 
 
-def _boost_of(residual_length: Array, leverage: Array, without: LeftOut) -> Array:
+def _boost_of(residual_length: Array, leverage: Array, without: LeaveOneOut) -> Array:
     # A class of n_c loses n_c/(n_c − 1)·r rᵀ of scatter with a clip.
     lost = np.where(without.alone, 0.0, without.units + without.step * without.units)
-    beta = leverage * beside(residual_length, lost, residual_length.dtype)
+    beta = leverage * convert_like(residual_length, lost, residual_length.dtype)
     # With few clips the covariance may all but lose the direction; the shrinkage that would be chosen then is larger.
     return beta / namespace(residual_length).clip(1 - beta * residual_length, _LEAST_LEFT, None)
 

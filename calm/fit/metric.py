@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs
 
-from calm.fit.arrays import Array, beside, double, epsilon, is_numpy, namespace, tiny
+from calm.fit.arrays import Array, convert_like, epsilon, is_numpy, namespace, tiny, to_float64
 from calm.fit.checks import check_share
 from calm.fit.statistics import ClassStatistics
 
@@ -116,15 +116,15 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     check_whitening(strength)
     if stats.scatter is None:
         raise ValueError("whitening needs statistics with scatter")
-    xp, scatter = namespace(stats.means), double(stats.scatter)
+    xp, scatter = namespace(stats.means), to_float64(stats.scatter)
     present = stats.counts > 0
-    centre = xp.mean(double(stats.means)[beside(scatter, np.flatnonzero(present))], axis=0)
+    centre = xp.mean(to_float64(stats.means)[convert_like(scatter, np.flatnonzero(present))], axis=0)
     dim = centre.shape[1]
-    identity = beside(scatter, np.eye(dim), scatter.dtype)
+    identity = convert_like(scatter, np.eye(dim), scatter.dtype)
     # What is left of a head that is the same for all clips is rounding; it is mapped to zero.
-    means = double(stats.means)
+    means = to_float64(stats.means)
     rounding = (64 * epsilon(stats.means)) ** 2 * xp.max(means * means, axis=(0, 2)) + tiny(means)
-    apart = xp.max((means - centre)[beside(scatter, np.flatnonzero(present))] ** 2, axis=(0, 2))
+    apart = xp.max((means - centre)[convert_like(scatter, np.flatnonzero(present))] ** 2, axis=(0, 2))
     degrees = float(stats.counts.sum() - present.sum())
     if degrees < 0.5:  # weights may leave a fraction of a clip
         heard = xp.astype(apart > rounding, scatter.dtype)

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from calm.machine import cores
+from calm.machine import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None) -> list[Result]:
+def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None) -> list[Result]:
     """Do the work on every item, one item a core, and return the results in order.
 
     Matrix products and element-wise functions of numpy release the interpreter's lock. Meanwhile the linear-algebra
@@ -31,13 +31,13 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int 
 
     Examples
     --------
-    >>> each(lambda x: x * x, [1, 2, 3])
+    >>> parallel_map(lambda x: x * x, [1, 2, 3])
     [1, 4, 9]
     """
-    todo = list(items)
-    workers = min(cores() if threads is None else threads, len(todo))
+    work_items = list(items)
+    workers = min(available_cores() if threads is None else threads, len(work_items))
     if workers <= 1 or getattr(_thread, "working", False):
-        return [work(item) for item in todo]
+        return [work(item) for item in work_items]
 
     def start() -> None:
         _thread.working = True  # work that is itself spread over cores goes on in turn
@@ -48,17 +48,17 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int 
         ThreadpoolController().limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(workers, initializer=start) as pool,
     ):
-        return list(pool.map(work, todo))
+        return list(pool.map(work, work_items))
 
 
 _turn = Lock()
 _thread = local()
 
 
-def spans(total: int, size: int) -> Iterator[slice]:
+def chunk_slices(total: int, size: int) -> Iterator[slice]:
     """Cut ``range(total)`` into slices of at most ``size``.
 
-    >>> list(spans(5, 2))
+    >>> list(chunk_slices(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     for start in range(0, total, size):

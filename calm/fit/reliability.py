@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.fit.arrays import Array, beside, namespace
+from calm.fit.arrays import Array, convert_like, namespace
 from calm.fit.checks import check_choice, check_not_negative
 from calm.fit.posterior import posterior
 
@@ -68,7 +68,7 @@ def clip_reliability(similarity: Array, y: NDArray[np.integer], scheme: Scheme, 
 def score_posterior(p: Array, y: NDArray[np.integer], scheme: PublishedScheme) -> Array:
     """Score posteriors ``(n, K, C)`` by one of the published schemes; see :func:`clip_reliability`."""
     xp = namespace(p)
-    rows, own_class = beside(p, np.arange(len(y))), beside(p, y)
+    rows, own_class = convert_like(p, np.arange(len(y))), convert_like(p, y)
     own = p[rows, :, own_class]
     if scheme == "probability":
         return own
@@ -86,7 +86,7 @@ def _separation(similarity: Array, y: NDArray[np.integer]) -> Array:
     classes = similarity.shape[-1]
     if classes < 2:
         raise ValueError("a separation needs at least two classes")
-    own = similarity[beside(similarity, np.arange(len(y))), :, beside(similarity, y)]
+    own = similarity[convert_like(similarity, np.arange(len(y))), :, convert_like(similarity, y)]
     total = namespace(similarity).sum(similarity, axis=-1)
     return own - (total - own) / (classes - 1)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve
 
-from calm.fit.arrays import Array, beside, is_numpy, namespace, to_numpy
+from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
 
 #: Candidates for λ, and where it is put before any evidence; a kernel's diagonal is one.
 STRENGTHS = np.logspace(-2, 1, 10)
@@ -53,10 +53,10 @@ def solve_ridge(
     array([[ 0.2, -0.2],
            [-0.2,  0.2]])
     """
-    targets = beside(kernel, _targets(y, n_classes), kernel.dtype)
+    targets = convert_like(kernel, _targets(y, n_classes), kernel.dtype)
     if not is_numpy(kernel):
         xp = namespace(kernel)
-        ridge = beside(kernel, np.diag(strength / weights), kernel.dtype)
+        ridge = convert_like(kernel, np.diag(strength / weights), kernel.dtype)
         return xp.linalg.solve(kernel + ridge, targets)
     kernel[np.diag_indices(len(y))] += (strength / weights).astype(kernel.dtype)
     try:  # symmetric: its own transpose, which lies as LAPACK wants it
@@ -85,10 +85,10 @@ def ridge_path(
     array (strengths, m, C)
     """
     xp = namespace(kernel)
-    root = beside(kernel, np.sqrt(weights), kernel.dtype)[:, None]
+    root = convert_like(kernel, np.sqrt(weights), kernel.dtype)[:, None]
     values, vectors = xp.linalg.eigh(root * kernel * root.T)
     vectors, values = vectors * root, xp.clip(values, 0.0, None)
-    targets, seen = vectors.T @ beside(kernel, _targets(y, n_classes), kernel.dtype), across @ vectors
+    targets, seen = vectors.T @ convert_like(kernel, _targets(y, n_classes), kernel.dtype), across @ vectors
     scores = [to_numpy(seen @ (targets / (values + strength)[:, None])) for strength in STRENGTHS]
     return np.asarray(scores, dtype=np.float64)
 

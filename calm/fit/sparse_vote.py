@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.fit.arrays import Array, beside, namespace, to_numpy
+from calm.fit.arrays import Array, convert_like, namespace, to_numpy
 from calm.fit.checks import check_count
 
 
@@ -100,7 +100,7 @@ def sparse_vote(similarity: Array) -> Array:
     array([[1., 2.]])
     """
     xp = namespace(similarity)
-    classes = beside(similarity, np.arange(similarity.shape[-1]))
+    classes = convert_like(similarity, np.arange(similarity.shape[-1]))
     votes = nearest_prototype(similarity)[..., None] == classes
     return xp.sum(xp.astype(votes, similarity.dtype), axis=1)
 
@@ -109,7 +109,7 @@ def sparse_vote(similarity: Array) -> Array:
 _SHARE_OF_ORDER = 1e-3
 
 
-def settled_vote(similarity: Array) -> Array:
+def vote_with_tie_break(similarity: Array) -> Array:
     """Count votes, and settle ties by the mean similarity.
 
     What is added to the votes of a class is its place in the order of mean similarities, scaled: differences between
@@ -129,7 +129,7 @@ def settled_vote(similarity: Array) -> Array:
     --------
     A vote for each class; the second head is surer:
 
-    >>> settled_vote(np.array([[[0.5, 0.4], [0.1, 0.9]]])).round(4)
+    >>> vote_with_tie_break(np.array([[[0.5, 0.4], [0.1, 0.9]]])).round(4)
     array([[1.   , 1.001]])
     """
     xp = namespace(similarity)

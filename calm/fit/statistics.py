@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.fit.arrays import Array, beside, double, namespace
+from calm.fit.arrays import Array, convert_like, namespace, to_float64
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def class_means(X: Array, y: NDArray[np.integer], n_classes: int, weights: NDArr
             [3.]]])
     """
     xp, order = namespace(X), np.argsort(y, kind="stable")
-    in_a_row = double(X[beside(X, order)])
+    in_a_row = to_float64(X[convert_like(X, order)])
     if weights is not None:
-        of_clips = beside(in_a_row, weights[order], in_a_row.dtype)
+        of_clips = convert_like(in_a_row, weights[order], in_a_row.dtype)
         in_a_row *= xp.reshape(of_clips, (-1, *[1] * (X.ndim - 1)))
     ends = np.cumsum(np.bincount(y, minlength=n_classes)).tolist()
     sums = [xp.sum(in_a_row[start:end], axis=0) for start, end in zip([0, *ends], ends, strict=False)]
     counts = class_counts(y, n_classes, weights)
-    share = beside(in_a_row, 1 / np.where(counts > 0, counts, 1.0), in_a_row.dtype)
+    share = convert_like(in_a_row, 1 / np.where(counts > 0, counts, 1.0), in_a_row.dtype)
     return xp.stack(sums) * xp.reshape(share, (-1, *[1] * (X.ndim - 1)))
 
 
@@ -103,12 +103,12 @@ def class_statistics(
     >>> stats.means[:, 0, 0], stats.scatter[0]
     (array([2., 7.]), array([[2.]]))
     """
-    xp, wide = namespace(X), double(X)
+    xp, wide = namespace(X), to_float64(X)
     means = class_means(wide, y, n_classes, weights)
     pooled = None
     if scatter:
-        residual = xp.permute_dims(wide - means[beside(X, y)], (1, 0, 2))  # (K, n, D)
-        weighted = residual if weights is None else residual * beside(wide, weights, wide.dtype)[None, :, None]
+        residual = xp.permute_dims(wide - means[convert_like(X, y)], (1, 0, 2))  # (K, n, D)
+        weighted = residual if weights is None else residual * convert_like(wide, weights, wide.dtype)[None, :, None]
         pooled = xp.matmul(xp.permute_dims(weighted, (0, 2, 1)), residual)
     return ClassStatistics(class_counts(y, n_classes, weights), means, pooled)
 
@@ -125,10 +125,12 @@ def merge_statistics(one: ClassStatistics, other: ClassStatistics) -> ClassStati
     counts = one.counts + other.counts
     share = other.counts / np.where(counts > 0, counts, 1.0)
     step = other.means - one.means
-    means = one.means + beside(step, share, step.dtype)[:, None, None] * step
+    means = one.means + convert_like(step, share, step.dtype)[:, None, None] * step
     if one.scatter is None or other.scatter is None:
         return ClassStatistics(counts, means, None)
     xp = namespace(step)
-    apart = xp.permute_dims(step * beside(step, np.sqrt(one.counts * share), step.dtype)[:, None, None], (1, 0, 2))
+    apart = xp.permute_dims(
+        step * convert_like(step, np.sqrt(one.counts * share), step.dtype)[:, None, None], (1, 0, 2)
+    )
     between = xp.matmul(xp.permute_dims(apart, (0, 2, 1)), apart)
     return ClassStatistics(counts, means, one.scatter + other.scatter + between)

@@ -9,7 +9,7 @@ from array_api_compat import device
 
 from calm.fit.arrays import Array, is_numpy, namespace
 from calm.fit.metric import Metric
-from calm.fit.parallel import spans
+from calm.fit.parallel import chunk_slices
 from calm.fit.posterior import unit_vectors
 
 #: Numbers in a block of posteriors that a processor core's own cache holds beside the vectors it is made from.
@@ -154,8 +154,8 @@ def blocks(X: Array, width: int) -> Iterator[tuple[slice, slice]]:
     some = max(1, numbers // max(1, clips * width))
     if some == 1:
         clips = max(1, min(clips, numbers // width))
-    for chosen in spans(n, clips or 1):
-        for few in spans(heads, some):
+    for chosen in chunk_slices(n, clips or 1):
+        for few in chunk_slices(heads, some):
             yield chosen, few
 
 

@@ -16,14 +16,14 @@ from calm.extract import (
     Extraction,
     HeadArray,
     Request,
-    as_loaded,
+    collect_results,
+    compute_fingerprint,
     find_clips,
-    fingerprint_of,
-    gather,
     head_vectors,
     prompt_texts,
+    resolved_request,
 )
-from calm.options import documented
+from calm.options import document_options
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from calm.extract import LALM, Placement
 
 
-@documented(Request, Batching, leave_out=("workers",))
+@document_options(Request, Batching, leave_out=("workers",))
 class HeadExtractor(TransformerMixin, BaseEstimator):
     """Turn clips into head vectors with a frozen large audio-language model; the first step of a pipeline.
 
@@ -129,14 +129,14 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         texts = prompt_texts(clips, request.prompt)
         with _TURN:
             lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
-        asked = as_loaded(request, lalm.commit, lalm.dtype)
-        made_so = Extraction(asked, fingerprint_of(lalm, request), texts[0] if texts else None)
-        found = gather(
+        asked = resolved_request(request, lalm.commit, lalm.dtype)
+        made_so = Extraction(asked, compute_fingerprint(lalm, request), texts[0] if texts else None)
+        found = collect_results(
             head_vectors(
                 lalm,
                 clips,
                 texts,
-                senses=request.senses,
+                media_options=request.media_options,
                 tokens=request.tokens,
                 max_seconds=request.max_seconds,
                 batch_size=batch_size,

@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier
-from calm.extract import Clip, Placement, Prompt, check_same, fingerprint_of, gather, head_vectors, with_progress
+from calm.extract import (
+    Clip,
+    Placement,
+    Prompt,
+    check_compatible,
+    collect_results,
+    compute_fingerprint,
+    head_vectors,
+    with_progress,
+)
 from calm.extract.failures import failures_of
-from calm.options import documented, make_group, values_of
+from calm.options import build_group, document_options, option_values
 
 if TYPE_CHECKING:
     from calm.extract import LALM
@@ -37,7 +46,7 @@ class AudioPrediction:
         return self.classes[self.probabilities.argmax(axis=1)]
 
 
-@documented(Placement)
+@document_options(Placement)
 def predict_audio(
     classifier: HeadClassifier,
     clips: Sequence[Clip],
@@ -82,16 +91,18 @@ def predict_audio(
     extraction = classifier.extraction_
     if extraction is None:
         raise ValueError("this classifier was fitted on arrays, so it cannot tell which model to extract with")
-    placed = make_group(Placement, placement)
+    placed = build_group(Placement, placement)
     if lalm is not None and (placement or model is not None):
         raise TypeError("give a loaded model, or say which to load and where, not both")
     moved = {} if model is None else {"model": model, "revision": None}
-    request = extraction.request.changed(**moved, **values_of(placed))
+    request = extraction.request.changed(**moved, **option_values(placed))
     if lalm is None:
         lalm = request.load()
     else:
         request = request.changed(model=lalm.name, revision=None, dtype=None, quantize=lalm.quantize)
-    check_same(extraction.fingerprint, fingerprint_of(lalm, request), "this classifier", f"model {lalm.name!r}")
+    check_compatible(
+        extraction.fingerprint, compute_fingerprint(lalm, request), "this classifier", f"model {lalm.name!r}"
+    )
     layers_there, heads_there, dim_there = lalm.heads.shape
     fitted_on = (classifier.layers_ or layers_there, classifier.n_heads_in_, classifier.dim_)
     if fitted_on != (layers_there, layers_there * heads_there, dim_there):
@@ -106,13 +117,13 @@ def predict_audio(
         lalm,
         clips,
         texts,
-        senses=request.senses,
+        media_options=request.media_options,
         tokens=request.tokens,
         max_seconds=request.max_seconds,
         layers=None if layers is None else layers.tolist(),
         batch_size=batch_size,
     )
-    with_typicality = tells_typicality(classifier)
+    with_typicality = supports_rejection(classifier)
 
     def judge(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return probabilities, and typicality in a last column where it can be told."""
@@ -120,7 +131,7 @@ def predict_audio(
         told = [classifier.predict_proba(whole)]
         return np.column_stack([*told, classifier.typicality(whole)] if with_typicality else told)
 
-    found = gather(with_progress(batches, lalm, len(clips), shown=progress), judge)
+    found = collect_results(with_progress(batches, lalm, len(clips), shown=progress), judge)
     judged = np.empty((0, len(labels) + with_typicality)) if found.values is None else found.values
     return AudioPrediction(
         clips=tuple(clips[row] for row in found.rows),
@@ -131,7 +142,7 @@ def predict_audio(
     )
 
 
-def tells_typicality(classifier: HeadClassifier) -> bool:
+def supports_rejection(classifier: HeadClassifier) -> bool:
     """Tell whether a fitted classifier can say how typical clips are: only CALM, and only where it held clips out."""
     return len(getattr(classifier, "typical_scores_", ())) > 0
 

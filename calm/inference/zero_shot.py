@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract import Clip, Prompt, Request, Senses, find_clips, gather, load_lalm, with_progress
+from calm.extract import Clip, MediaOptions, Prompt, Request, collect_results, find_clips, load_lalm, with_progress
 from calm.extract.failures import failures_of
+from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
-from calm.extract.forward.feed import Batch, Feed
-from calm.extract.forward.passes import passes
-from calm.options import documented, make_group, options_of
+from calm.extract.forward.forward_passes import forward_passes
+from calm.options import build_group, document_options, options_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class ZeroShot:
         return self.classes[self.scores.argmax(axis=1)]
 
 
-@documented(Prompt, Senses)
+@document_options(Prompt, MediaOptions)
 def zero_shot(
     model: str | LALM,
     clips: str | Path | Sequence[Any],
@@ -99,25 +99,27 @@ def zero_shot(
     size = BatchSize(_CLIPS if batch_size is None else batch_size)
     found = _clips_of(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
-    senses = make_group(Senses, {name: options.pop(name) for name in options_of(Senses) if name in options})
-    prompt = make_group(Prompt, {"template": OPTIONS_TEMPLATE, **options})
-    request = Request(lalm.name, prompt=prompt, senses=senses)
+    media_options = build_group(
+        MediaOptions, {name: options.pop(name) for name in options_of(MediaOptions) if name in options}
+    )
+    prompt = build_group(Prompt, {"template": OPTIONS_TEMPLATE, **options})
+    request = Request(lalm.name, prompt=prompt, media_options=media_options)
     texts = [request.prompt.text(clip.question, names) for clip in found]
-    feed = Feed(
+    loader = BatchLoader(
         lalm.builder,
         found,
         texts,
         lalm.device,
         padding_side="left",
-        senses=request.senses,
-        silence=lalm.hears_silence,
+        media_options=request.media_options,
+        full_window=lalm.needs_full_window,
     )
 
     def likelihoods_of(batch: Batch) -> torch.Tensor:
         return answer_log_likelihoods(lalm, lalm.on_device(batch.inputs), names)
 
-    batches = with_progress(passes(feed, size, likelihoods_of), lalm, len(found), shown=progress)
-    answers = gather(batches)
+    batches = with_progress(forward_passes(loader, size, likelihoods_of), lalm, len(found), shown=progress)
+    answers = collect_results(batches)
     return ZeroShot(
         clips=tuple(found[row] for row in answers.rows),
         classes=np.array(names),

@@ -32,7 +32,7 @@ from calm import (
     load,
 )
 from calm.classifiers.base import HeadClassifier
-from calm.fit import settled_vote, sparse_vote
+from calm.fit import sparse_vote, vote_with_tie_break
 from tests.tasks import CLASSIFIERS, a_grid, cache_of, task
 
 
@@ -62,9 +62,11 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
     for name, size in (("_CACHED_NUMBERS", 5 * 8), ("_QUERY_CLIPS", 5)):
         monkeypatch.setattr(calm.classifiers.inputs, name, size)
     monkeypatch.setattr(calm.fit.vote, "_CACHED", 7 * 8)
-    assert len(calm.classifiers.inputs.slabs(calm.classifiers.inputs.ArrayHeads(X), 32 * 8 * 2)) == 3
+    assert len(calm.classifiers.inputs.head_blocks(calm.classifiers.inputs.ArrayHeads(X), 32 * 8 * 2)) == 3
     monkeypatch.setattr(
-        calm.classifiers.support_set, "slabs", lambda heads, *_: calm.classifiers.inputs.slabs(heads, 32 * 8 * 2)
+        calm.classifiers.support_set,
+        "head_blocks",
+        lambda heads, *_: calm.classifiers.inputs.head_blocks(heads, 32 * 8 * 2),
     )
     monkeypatch.setattr(calm.classifiers.joint_fit, "_KERNEL_NUMBERS", 24 * 8 * 3)
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
@@ -72,8 +74,8 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
 
 def test_many_clips_are_fitted_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = task(120)
-    monkeypatch.setattr(calm.classifiers.held_out, "MOST_CLIPS", 40)
-    monkeypatch.setattr(calm.classifiers.joint_fit, "MOST_CLIPS", 70)
+    monkeypatch.setattr(calm.classifiers.held_out, "MAX_CLIPS", 40)
+    monkeypatch.setattr(calm.classifiers.joint_fit, "MAX_CLIPS", 70)
     clf = CALMClassifier().fit(X, y)
     assert len(clf.typical_scores_) == 40
     assert clf.score(X, y) > 0.95 and clf.held_out_accuracy_ > 0.8
@@ -223,7 +225,7 @@ def test_a_tie_goes_to_the_class_that_heads_find_more_similar(heads: int, clf: H
 @given(seed=st.integers(0, 2**32 - 1), heads=st.sampled_from([3, 20, 1025]), classes=st.integers(2, 40))
 def test_no_tie_break_outvotes_a_head(seed: int, heads: int, classes: int) -> None:
     similarity = np.random.default_rng(seed).normal(size=(5, heads, classes)).astype(np.float32)
-    votes, settled = sparse_vote(similarity), settled_vote(similarity)
+    votes, settled = sparse_vote(similarity), vote_with_tie_break(similarity)
     assert ((settled >= votes) & (settled < votes + 1)).all()
     order = np.lexsort((similarity.mean(axis=1), votes))  # by votes, then by similarity
     np.testing.assert_array_equal(np.argsort(settled, axis=1), order)

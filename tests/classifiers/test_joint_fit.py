@@ -19,9 +19,9 @@ import calm.fit.parallel
 from calm import CALMClassifier, LinearProbeClassifier
 from calm.fit import (
     Metric,
+    assign_folds,
     class_statistics,
     cosine_similarity,
-    deal_folds,
     expected_calibration_error,
     leave_one_out_similarity,
     merge_statistics,
@@ -154,9 +154,9 @@ def test_folds_hold_every_class_and_keep_equal_clips_together(seed: int, folds: 
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 4, 30)
     key = rng.integers(0, 12, 30) / 7 + y / 100  # classes share no clip
-    dealt = deal_folds(key, y, folds)
+    dealt = assign_folds(key, y, folds)
     order, names = rng.permutation(30), rng.permutation(4)
-    np.testing.assert_array_equal(deal_folds(key[order], names[y[order]], folds), dealt[order])
+    np.testing.assert_array_equal(assign_folds(key[order], names[y[order]], folds), dealt[order])
     for c in np.unique(y):
         for value in np.unique(key[y == c]):
             assert len(set(dealt[(y == c) & (key == value)])) == 1
@@ -176,7 +176,7 @@ def test_the_probe_is_scikit_learns_on_concatenated_unit_heads() -> None:
 
 def test_the_probe_is_the_same_in_every_run_on_several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (calm.classifiers.support_set, calm.classifiers.joint_fit, calm.fit.parallel):
-        monkeypatch.setattr(module, "cores", lambda: 4)
+        monkeypatch.setattr(module, "available_cores", lambda: 4)
     rng, y = np.random.default_rng(0), np.arange(40) % 4
     X = (rng.normal(size=(40, 256, 64)) + 0.3 * rng.normal(size=(4, 256, 64))[y]).astype(np.float32)
     fits = [LinearProbeClassifier(C=1.0).fit(X, y) for _ in range(20)]

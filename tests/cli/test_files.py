@@ -60,7 +60,7 @@ def test_info_tells_a_request_option_by_option(class_folder: Maker) -> None:
     calm("fit")
     asked = json.loads(calm("info", "--json").stdout)["request"]
     assert asked["question"] == "Which pitch?" and asked["modality"] == "audio" and asked["tokens"] == 1
-    assert not {"prompt", "senses", "placement", "device"} & asked.keys()
+    assert not {"prompt", "media_options", "placement", "device"} & asked.keys()
     fitted = json.loads(calm("info", "calm.safetensors", "--json").stdout)
     assert fitted["request"] == asked | {"dtype": "float32"} and fitted["fingerprint"]["dtype"] == "float32"
 

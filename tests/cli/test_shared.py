@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from calm.cli._shared import one_line_errors, print_failures, print_json, print_table, say
-from calm.terminal import visible
+from calm.terminal import escape_unprintable
 
 NASTY = "\x1b[2J\r\n\x00\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\u200e\ufeff\ud800\t\v\f\x1c"
 
@@ -32,7 +32,7 @@ NASTY = "\x1b[2J\r\n\x00\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\u200e\ufe
     ],
 )
 def test_what_a_terminal_obeys_or_hides_is_escaped(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escape_unprintable(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_a_terminal_obeys_or_hides_is_escaped(text: str, shown: str) -> Non
     ],
 )
 def test_what_can_be_read_stays_as_it_is(text: str) -> None:
-    assert visible(text) == text
+    assert escape_unprintable(text) == text
 
 
 _WEIRD = st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"]) | st.sampled_from(NASTY))
@@ -59,8 +59,8 @@ _WEIRD = st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs", "
 @example("é\u200d\u200d\u200cé🏴\U000e0041\U000e007f\u200d🏴")
 @given(_WEIRD)
 def test_nothing_visible_moves_the_cursor_or_turns_the_line(text: str) -> None:
-    shown = visible(text)
-    assert visible(shown) == shown
+    shown = escape_unprintable(text)
+    assert escape_unprintable(shown) == shown
     assert len(shown.splitlines()) <= 1
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not {unicodedata.bidirectional(c) for c in shown} & {
@@ -72,28 +72,28 @@ def test_nothing_visible_moves_the_cursor_or_turns_the_line(text: str) -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="\u034f")))
 def test_printable_text_is_left_as_it_is(text: str) -> None:
-    assert visible(text) == text
+    assert escape_unprintable(text) == text
 
 
 def test_a_line_is_one_line_on_either_stream(capsys: pytest.CaptureFixture[str]) -> None:
     say(f"label {NASTY}")
     say(f"name {NASTY}", err=True)
     out, err = capsys.readouterr()
-    assert out == f"label {visible(NASTY)}\n" and err == f"name {visible(NASTY)}\n"
+    assert out == f"label {escape_unprintable(NASTY)}\n" and err == f"name {escape_unprintable(NASTY)}\n"
 
 
 def test_cells_and_headers_of_a_table_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("clip", NASTY), [(f"[bold]{NASTY}x", "1"), ("犬", "2")], numbers=(1,))
     header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split() == ["clip", visible(NASTY)]
-    assert first.split() == [f"[bold]{visible(NASTY)}x", "1"] and second.split() == ["犬", "2"]
+    assert header.split() == ["clip", escape_unprintable(NASTY)]
+    assert first.split() == [f"[bold]{escape_unprintable(NASTY)}x", "1"] and second.split() == ["犬", "2"]
 
 
 def test_failures_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     print_failures({f"{i}{NASTY}": f"why\n{NASTY}" for i in range(12)})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11 and lines[-1] == "… and 2 more"
-    assert lines[0] == f"failed: 0{visible(NASTY)}: why\\n{visible(NASTY)}"
+    assert lines[0] == f"failed: 0{escape_unprintable(NASTY)}: why\\n{escape_unprintable(NASTY)}"
 
 
 @pytest.mark.parametrize("error", [ValueError(f"bad {NASTY}"), OSError("two\nlines"), MemoryError()])
@@ -105,7 +105,7 @@ def test_an_error_is_one_line(error: Exception, capsys: pytest.CaptureFixture[st
     with pytest.raises(typer.Exit):
         command()
     err = capsys.readouterr().err
-    assert err == f"error: {visible(str(error)) or 'MemoryError'}\n"
+    assert err == f"error: {escape_unprintable(str(error)) or 'MemoryError'}\n"
 
 
 def test_a_warning_is_one_line_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_a_warning_is_one_line_and_is_told_once(capsys: pytest.CaptureFixture[st
     for _ in range(2):  # of each run, also in one process
         command()
         assert capsys.readouterr().err == "".join(
-            f"warning: class {visible(NASTY)} has {number} clips\n" for number in (1, 2)
+            f"warning: class {escape_unprintable(NASTY)} has {number} clips\n" for number in (1, 2)
         )
     assert warnings.showwarning is shown
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calm import CALMClassifier, HeadCache, draw_episode, load
-from calm.evaluation.episodes import rows_apart
+from calm.evaluation.episodes import held_out_rows
 from calm.extract import Clip, Fingerprint, Request, create_cache
 from tests.tasks import task, write_all
 
@@ -81,10 +81,10 @@ def test_clips_of_another_data_set_with_the_same_names_are_all_evaluated_on(tmp_
         assert fitted.support_digests_ == mine[:8].digests and None not in mine[:8].digests
         fitted.save(tmp_path / "c.safetensors")
         fitted = load(tmp_path / "c.safetensors")
-        apart = rows_apart(theirs, fitted.support_names_, fitted.support_groups_, fitted.support_digests_)
+        apart = held_out_rows(theirs, fitted.support_names_, fitted.support_groups_, fitted.support_digests_)
         assert apart.rows.rows.tolist() == list(range(10))  # the last two are support under other names
         assert (apart.support, apart.groups, apart.splits, apart.unlabelled) == (2, 0, 0, 0)
-        by_name = rows_apart(theirs, fitted.support_names_, fitted.support_groups_)
+        by_name = held_out_rows(theirs, fitted.support_names_, fitted.support_groups_)
         assert by_name.rows.rows.tolist() == [8, 9, 10, 11]  # all that names can tell
 
 
@@ -101,6 +101,6 @@ def test_what_is_left_out_is_counted_by_its_first_reason(tmp_path: Path) -> None
     groups = ["a", "", "", "a", "b", "c", "d", ""]
     with cache_of_contents(tmp_path / "heads.h5", y, range(8), groups, splits) as cache:
         support = cache[:2]
-        apart = rows_apart(cache, support.names.tolist(), ["c"], support.digests)
+        apart = held_out_rows(cache, support.names.tolist(), ["c"], support.digests)
         assert apart.rows.rows.tolist() == [4]
         assert (apart.support, apart.groups, apart.splits, apart.unlabelled) == (2, 2, 2, 1)

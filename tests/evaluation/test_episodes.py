@@ -12,7 +12,7 @@ from calm import (
     HeadCache,
     draw_episode,
 )
-from calm.evaluation.episodes import rows_apart
+from calm.evaluation.episodes import held_out_rows
 from calm.extract import Clip, Fingerprint, Request, create_cache
 from tests.tasks import cache_of, task, write_all
 
@@ -73,13 +73,14 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
         episode = draw_episode(cache, 1)
         clf = CALMClassifier().fit(episode.support, episode.support.labels)
         assert (
-            rows_apart(cache, clf.support_names_, clf.support_groups_).rows.rows.tolist() == episode.query.rows.tolist()
+            held_out_rows(cache, clf.support_names_, clf.support_groups_).rows.rows.tolist()
+            == episode.query.rows.tolist()
         )
         assert set(cache.splits[episode.query.rows]) == {"test"}
         # In a cache of its own, a group of the support set is known by its name.
-        assert not set(rows_apart(cache, [], ["g4"]).rows.groups) & {"g4"}
+        assert not set(held_out_rows(cache, [], ["g4"]).rows.groups) & {"g4"}
         with pytest.raises(ValueError, match="is left to evaluate on: each one, or its group, is in the support set"):
-            rows_apart(cache, [], [f"g{i}" for i in range(12)])
+            held_out_rows(cache, [], [f"g{i}" for i in range(12)])
 
 
 def test_splits_of_unknown_names_are_refused(tmp_path: Path) -> None:
@@ -100,4 +101,4 @@ def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
     with HeadCache(path) as cache:
         with pytest.raises(ValueError, match="is in a test split: none may be support"):
             draw_episode(cache, 1)
-        assert len(rows_apart(cache, [], []).rows) == 1
+        assert len(held_out_rows(cache, [], []).rows) == 1

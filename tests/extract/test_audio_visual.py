@@ -19,15 +19,15 @@ from calm.extract import (
     LALM,
     Clip,
     HeadCache,
+    MediaOptions,
     Request,
-    Senses,
     answer_log_likelihoods,
+    collect_results,
+    decode_clip,
     extract_to_cache,
     find_clips,
-    gather,
     head_vectors,
     load_lalm,
-    perceive,
     record_heads,
 )
 from tests.conftest import noise
@@ -35,8 +35,8 @@ from tests.extract.media.videos import RATE, write_video
 from tests.extract.models.families.common import usable
 
 QUESTION = "What is it?"
-BOTH, PICTURES = (Senses(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual"))
-SOUND = Senses("audio")
+BOTH, PICTURES = (MediaOptions(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual"))
+SOUND = MediaOptions("audio")
 #: Frames, height, width, seconds of sound; at 4 frames a second.
 SIZES = ((4, 16, 16, 1.0), (8, 16, 24, 2.0), (6, 24, 16, 1.5), (7, 48, 64, 1.9), (4, 16, 16, 1.0))
 
@@ -63,8 +63,10 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     return find_clips([write_video(folder / f"{i}.mkv", made(i)[0], 4, made(i)[1]) for i in range(len(SIZES))])
 
 
-def vectors(lalm: LALM, clips: list[Clip], senses: Senses, batch_size: int | None = None) -> torch.Tensor:
-    found = gather(head_vectors(lalm, clips, [QUESTION] * len(clips), senses=senses, batch_size=batch_size))
+def vectors(lalm: LALM, clips: list[Clip], media_options: MediaOptions, batch_size: int | None = None) -> torch.Tensor:
+    found = collect_results(
+        head_vectors(lalm, clips, [QUESTION] * len(clips), media_options=media_options, batch_size=batch_size)
+    )
     assert found.values is not None and not found.failures
     return torch.from_numpy(found.values)
 
@@ -73,22 +75,22 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def as_published(lalm: LALM, senses: Senses, number: int) -> torch.Tensor:
+def as_published(lalm: LALM, media_options: MediaOptions, number: int) -> torch.Tensor:
     """Ask transformers alone: its processor on frames and sound, and a whole pass of the model."""
     pictures, wave = made(number)
-    item = {"type": "video" if senses.sees else "audio"}
+    item = {"type": "video" if media_options.uses_video else "audio"}
     chat = lalm.processor.apply_chat_template(
         [{"role": "user", "content": [item, {"type": "text", "text": QUESTION}]}],
         add_generation_prompt=True,
         tokenize=False,
     )
     asked: dict = {"text": [chat], "return_tensors": "pt"}
-    if senses.sees:
+    if media_options.uses_video:
         size = {"shortest_edge": 16 * 16, "longest_edge": 32 * 32}
         asked |= {"videos": [pictures], "videos_kwargs": {"fps": 4.0, "size": size, "cap_pixels_per_frame": False}}
-    if senses.hears:
+    if media_options.uses_audio:
         asked |= {"audio": [np.round(wave * 32767) / 32768], "sampling_rate": RATE}
-    both = senses.sees and senses.hears
+    both = media_options.uses_video and media_options.uses_audio
     inputs = lalm.processor(
         **asked, **({"load_audio_from_video": True, "audio_from_video_indices": [0]} if both else {})
     )
@@ -101,19 +103,21 @@ def as_published(lalm: LALM, senses: Senses, number: int) -> torch.Tensor:
     return rearrange(torch.stack(kept), "l (h d) -> l h d", h=lalm.heads.shape[1])
 
 
-@pytest.mark.parametrize("senses", [BOTH, PICTURES, SOUND], ids=lambda senses: senses.modality)
-def test_a_film_has_the_vectors_that_transformers_alone_gives_it(lalm: LALM, films: list[Clip], senses: Senses) -> None:
-    found = vectors(lalm, films[:3], senses)  # frames no larger than allowed: resized by the processor alone
-    assert distance(found, torch.stack([as_published(lalm, senses, i) for i in range(3)])) < 1e-4
+@pytest.mark.parametrize("media_options", [BOTH, PICTURES, SOUND], ids=lambda media_options: media_options.modality)
+def test_a_film_has_the_vectors_that_transformers_alone_gives_it(
+    lalm: LALM, films: list[Clip], media_options: MediaOptions
+) -> None:
+    found = vectors(lalm, films[:3], media_options)  # frames no larger than allowed: resized by the processor alone
+    assert distance(found, torch.stack([as_published(lalm, media_options, i) for i in range(3)])) < 1e-4
 
 
-@pytest.mark.parametrize("senses", [BOTH, PICTURES], ids=lambda senses: senses.modality)
-def test_a_film_has_its_own_vectors_in_any_company(lalm: LALM, films: list[Clip], senses: Senses) -> None:
-    together, alone = vectors(lalm, films, senses, 5), vectors(lalm, films, senses, 1)
+@pytest.mark.parametrize("media_options", [BOTH, PICTURES], ids=lambda media_options: media_options.modality)
+def test_a_film_has_its_own_vectors_in_any_company(lalm: LALM, films: list[Clip], media_options: MediaOptions) -> None:
+    together, alone = vectors(lalm, films, media_options, 5), vectors(lalm, films, media_options, 1)
     assert distance(together, alone) < 1e-5
-    chats = [lalm.builder.chat(QUESTION, senses)] * len(films)
-    percepts = [perceive(film, senses, RATE) for film in films]
-    padded = lalm.inputs(percepts, chats, senses=senses, padding_side="left")
+    chats = [lalm.builder.chat(QUESTION, media_options)] * len(films)
+    decoded_clips = [decode_clip(film, media_options, RATE) for film in films]
+    padded = lalm.inputs(decoded_clips, chats, media_options=media_options, padding_side="left")
     assert distance(record_heads(lalm.model, lalm.heads, padded), alone) < 1e-5
 
 
@@ -123,9 +127,9 @@ def test_each_sense_takes_its_own_part_of_a_film(lalm: LALM, films: list[Clip], 
     dubbed = write_video(tmp_path / "dubbed.mkv", pictures, 4, noise(1.0, 99, RATE))
     clips = [films[0], *find_clips([recoloured, dubbed])]
     moved = {}
-    for senses in (BOTH, PICTURES, SOUND):
-        film, other_pictures, other_sound = vectors(lalm, clips, senses, 1)
-        moved[senses.modality] = [distance(other, film) > 1e-3 for other in (other_pictures, other_sound)]
+    for media_options in (BOTH, PICTURES, SOUND):
+        film, other_pictures, other_sound = vectors(lalm, clips, media_options, 1)
+        moved[media_options.modality] = [distance(other, film) > 1e-3 for other in (other_pictures, other_sound)]
         assert all(d > 1e-3 or d == 0 for d in (distance(other_pictures, film), distance(other_sound, film)))
     assert moved == {"audio-visual": [True, True], "visual": [True, False], "audio": [False, True]}
 
@@ -186,13 +190,13 @@ def test_the_example_tells_what_is_seen_from_what_is_heard(
 
 def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, films: list[Clip]) -> None:
     answers = ("dog barking", "rain")
-    percepts = [perceive(film, BOTH, RATE) for film in films[:3]]
+    decoded_clips = [decode_clip(film, BOTH, RATE) for film in films[:3]]
     chat = lalm.builder.chat(QUESTION, BOTH)
-    inputs = lalm.inputs(percepts, [chat] * 3, senses=BOTH, padding_side="left")
+    inputs = lalm.inputs(decoded_clips, [chat] * 3, media_options=BOTH, padding_side="left")
     found = answer_log_likelihoods(lalm, inputs, answers)
-    for i, percept in enumerate(percepts):
+    for i, decoded in enumerate(decoded_clips):
         for a, answer in enumerate(answers):
-            alone = dict(lalm.inputs([percept], [chat], senses=BOTH))
+            alone = dict(lalm.inputs([decoded], [chat], media_options=BOTH))
             tokens = torch.tensor([lalm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]])
             alone["input_ids"] = torch.cat([alone["input_ids"], tokens], dim=1)
             alone["attention_mask"] = torch.ones_like(alone["input_ids"])

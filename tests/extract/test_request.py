@@ -10,17 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calm.extract import LALM, Placement, Prompt, Request, Senses, extract_to_cache, find_clips, fingerprint_of
+from calm.extract import (
+    LALM,
+    MediaOptions,
+    Placement,
+    Prompt,
+    Request,
+    compute_fingerprint,
+    extract_to_cache,
+    find_clips,
+)
 from calm.extract.prompt import QUESTIONS
 from tests.conftest import noise
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), min_size=1, max_size=20)
-pictures = st.builds(Senses, st.just("audio-visual"), st.floats(0.1, 60), st.integers(784, 10**6))
+pictures = st.builds(MediaOptions, st.just("audio-visual"), st.floats(0.1, 60), st.integers(784, 10**6))
 requests = st.builds(
     Request,
     model=text,
     prompt=st.builds(Prompt, template=text.map(lambda t: t + "{question}"), question=st.none() | text),
-    senses=st.just(Senses()) | pictures,
+    media_options=st.just(MediaOptions()) | pictures,
     tokens=st.integers(1, 99),
     max_seconds=st.none() | st.floats(0.1, 1e6),
     revision=st.none() | text,
@@ -42,9 +51,9 @@ def test_a_request_is_stored_and_read_back_without_its_placement(request: Reques
 
 def test_options_are_taken_side_by_side() -> None:
     request = Request("m", question="Hm?", modality="visual", fps=4.0, tokens=2, device="cpu", dtype="float16")
-    senses = Senses("visual", fps=4.0)
+    media_options = MediaOptions("visual", fps=4.0)
     prompt, place = Prompt(question="Hm?"), Placement("cpu")
-    expected = Request("m", prompt=prompt, senses=senses, tokens=2, dtype="float16", placement=place)
+    expected = Request("m", prompt=prompt, media_options=media_options, tokens=2, dtype="float16", placement=place)
     assert request == expected and request.placement == expected.placement
     with pytest.raises(TypeError, match="Request has no option colour"):
         Request("m", colour="red")
@@ -100,8 +109,8 @@ def test_a_loaded_model_that_is_not_the_one_asked_for_is_refused(
 
 def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
     assert Request("tiny", device="cpu").load().weights_digest == tiny.weights_digest
-    assert fingerprint_of(tiny, Request("tiny", dtype="float32")).dtype == "float32"
-    assert np.isfinite(fingerprint_of(tiny, Request("tiny")).max_seconds)
+    assert compute_fingerprint(tiny, Request("tiny", dtype="float32")).dtype == "float32"
+    assert np.isfinite(compute_fingerprint(tiny, Request("tiny")).max_seconds)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_vectors_that_overflow_the_storage_fail_with_a_way_out(tmp_path: Path, t
     report = run(clips, tmp_path / "a.h5", loud)
     assert "more than float16 holds: extract with float32 storage" in next(iter(report.failures.values()))
     with CacheWriter(tmp_path / "a.h5") as writer:
-        assert writer.todo.tolist() == []  # it would overflow again
+        assert writer.pending.tolist() == []  # it would overflow again
     assert run(clips, tmp_path / "b.h5", loud, storage="float32").failures == {}
 
 

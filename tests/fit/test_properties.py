@@ -77,11 +77,11 @@ def naive_calm(
         for c in classes:
             scores = []
             for i in members[c]:
-                left_out = i if cross_fit else None
-                p = naive_softmax([naive_cosine(X[i, h], prototype(h, k, left_out)) / tau for k in classes])
+                leave_one_out = i if cross_fit else None
+                p = naive_softmax([naive_cosine(X[i, h], prototype(h, k, leave_one_out)) / tau for k in classes])
                 margin = p[c] - max(p[k] for k in classes if k != c)
-                own = naive_cosine(X[i, h], prototype(h, c, left_out))
-                other = [naive_cosine(X[i, h], prototype(h, k, left_out)) for k in classes if k != c]
+                own = naive_cosine(X[i, h], prototype(h, c, leave_one_out))
+                other = [naive_cosine(X[i, h], prototype(h, k, leave_one_out)) for k in classes if k != c]
                 score = {
                     "separation": own - sum(other) / len(other),
                     "margin": max(0.0, margin),

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import msgspec
 
-from calm.extract.cache.layout import FORMAT, FORMAT_VERSION, DamageError
+from calm.extract.cache.layout import FORMAT, FORMAT_VERSION, DamagedFileError
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.request import Request
 
@@ -24,7 +24,7 @@ def is_head_cache(file: h5py.File) -> bool:
     """Tell whether a file says of itself that it is one."""
     try:
         return _attribute(file, "format", "str") == FORMAT
-    except DamageError:
+    except DamagedFileError:
         return False
 
 
@@ -51,13 +51,13 @@ def read_request(file: h5py.File) -> Request:
 
     Raises
     ------
-    DamageError
+    DamagedFileError
         If it is not the JSON of a request.
     """
     try:
         return Request.from_json(_attribute(file, "request", "str"))
     except ValueError as error:
-        raise DamageError(str(error)) from error
+        raise DamagedFileError(str(error)) from error
 
 
 def read_made_with(file: h5py.File) -> dict[str, str]:
@@ -65,14 +65,14 @@ def read_made_with(file: h5py.File) -> dict[str, str]:
 
     Raises
     ------
-    DamageError
+    DamagedFileError
         If it is not the JSON of texts by name.
     """
     text = _attribute(file, "made_with", "str")
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except ValueError as error:
-        raise DamageError(f"made_with cannot be read: {error}") from error
+        raise DamagedFileError(f"made_with cannot be read: {error}") from error
 
 
 def read_fingerprint(file: h5py.File, layers: int) -> Fingerprint:
@@ -80,7 +80,7 @@ def read_fingerprint(file: h5py.File, layers: int) -> Fingerprint:
 
     Raises
     ------
-    DamageError
+    DamagedFileError
         If one is missing or of another type, a number is below zero, or not every one of the layers has a number.
     """
     told: dict[str, Any] = {}
@@ -89,22 +89,22 @@ def read_fingerprint(file: h5py.File, layers: int) -> Fingerprint:
             continue
         told[field.name] = value = _attribute(file, field.name, str(field.type))
         if not isinstance(value, str) and not value >= 0:
-            raise DamageError(f"attribute {field.name} is {value}")
+            raise DamagedFileError(f"attribute {field.name} is {value}")
     fingerprint = Fingerprint(**told)
     numbers = fingerprint.layers.split()
     if numbers and not (len(numbers) == layers and all(number.isdecimal() for number in numbers)):
-        raise DamageError(f"attribute layers does not number its {layers} layers")
+        raise DamagedFileError(f"attribute layers does not number its {layers} layers")
     return fingerprint
 
 
 def _attribute(file: h5py.File, name: str, kind: str) -> Any:
     """Read one text or number; whatever else an attribute may be is not even looked at."""
     if name not in file.attrs:
-        raise DamageError(f"attribute {name} is missing")
+        raise DamagedFileError(f"attribute {name} is missing")
     attribute = h5py.h5a.open(file.id, name.encode())
     scalar = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
     if not scalar or attribute.get_type().get_class() not in _KINDS[kind]:
-        raise DamageError(f"attribute {name} is of another type")
+        raise DamagedFileError(f"attribute {name} is of another type")
     value = file.attrs[name]
     if kind != "str":
         return value.item()
@@ -112,5 +112,5 @@ def _attribute(file: h5py.File, name: str, kind: str) -> Any:
         text = value.decode() if isinstance(value, bytes) else value
         text.encode()  # h5py lets through what is no text
     except UnicodeError:
-        raise DamageError(f"attribute {name} is not text") from None
+        raise DamagedFileError(f"attribute {name} is not text") from None
     return text

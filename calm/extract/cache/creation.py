@@ -14,16 +14,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.atomic_file import AtomicFile, create_atomic_file
 from calm.extract.cache.attributes import write_attributes
-from calm.extract.cache.file import closed_on_error
-from calm.extract.cache.keys import keys_of
+from calm.extract.cache.clip_keys import clip_keys
+from calm.extract.cache.file import close_on_error
 from calm.extract.cache.layout import DIGEST_BYTES, LONGEST, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.media.clip import Clip
 from calm.extract.media.file import check_regular
 from calm.extract.request import Request
-from calm.parts import Part, part_beside
 
 _HDF5_BYTES = 2**16  # more than the file's own structure takes
 _BLOCK = 2**16  # clips whose description is written at a time
@@ -71,7 +71,7 @@ def create_cache(
     path = Path(path)
     if path.exists():
         check_regular(path, path.stat().st_mode)
-    with part_beside(path) as part:
+    with create_atomic_file(path) as part:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
         try:
             part.check()
@@ -111,22 +111,22 @@ def extend_cache(
     """
     path = old.path.resolve()  # a link stays a link
     dropped = set(map(int, without))
-    row_of = {key: row for row, key in enumerate(keys_of(old.names, old.texts)) if row not in dropped}
-    there = np.fromiter((row_of.get(key, -1) for key in keys_of((clip.name for clip in clips), texts)), np.int64)
-    with part_beside(path) as part:
+    row_of = {key: row for row, key in enumerate(clip_keys(old.names, old.texts)) if row not in dropped}
+    there = np.fromiter((row_of.get(key, -1) for key in clip_keys((clip.name for clip in clips), texts)), np.int64)
+    with create_atomic_file(path) as part:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
-        with closed_on_error(CacheWriter(part.path)) as new:
+        with close_on_error(CacheWriter(part.path)) as new:
             part.check()
-            new.take_over(old, np.flatnonzero(there >= 0), there[there >= 0])
+            new.copy_rows_from(old, np.flatnonzero(there >= 0), there[there >= 0])
             part.replace(path)  # the lock goes with the file
-    new.take_place_of(old)
+    new.replace_file_of(old)
     return new
 
 
 def _allocate(
-    part: Part,
+    part: AtomicFile,
     path: Path,
     clips: Sequence[Clip],
     texts: Sequence[str],

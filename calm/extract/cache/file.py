@@ -46,13 +46,13 @@ def open_cache_file(path: Path, mode: str, locking: bool | str) -> h5py.File:
     check_regular(path, path.stat().st_mode)  # HDF5 would wait at a named pipe
     if mode != "r":  # HDF5 may allocate as soon as a dataset is opened to be written
         open_cache_file(path, "r", locking=False).close()
-    with closed_on_error(_open(path, mode, locking)) as file:
+    with close_on_error(_open(path, mode, locking)) as file:
         _check(file, path)
     return file
 
 
 @contextlib.contextmanager
-def closed_on_error(file: File) -> Iterator[File]:
+def close_on_error(file: File) -> Iterator[File]:
     """Close a file if what is done with it first does not end well, and leave it open otherwise.
 
     Parameters
@@ -79,11 +79,11 @@ def _open(path: Path, mode: str, locking: bool | str) -> h5py.File:
             raise ValueError(f"{path} is not a head cache") from error
         if "already open for read-only" in str(error):
             raise OSError(f"{path} is open in this process: close the HeadCache that is open on it") from error
-        raise OSError(f"cannot open {path}: {system_words(error)}") from error
+        raise OSError(f"cannot open {path}: {os_error_message(error)}") from error
 
 
 def _check(file: h5py.File, path: Path) -> None:
-    with damage_told(path):
+    with damage_as_value_error(path):
         known = is_head_cache(file)
         version = version_of(file) if known else 0
         if known and version <= FORMAT_VERSION:
@@ -95,7 +95,7 @@ def _check(file: h5py.File, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def damage_as_value_error(path: Path) -> Iterator[None]:
     """Say of what goes wrong while a cache is read which file it is, in one line.
 
     Raises
@@ -109,11 +109,11 @@ def damage_told(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, NotImplementedError) as error:
         if isinstance(error, OSError) and (error.errno or "errno" in str(error)):  # the system's, not HDF5's
-            raise OSError(f"cannot read {path}: {system_words(error)}") from error
-        raise ValueError(f"{path} is damaged: {system_words(error)}") from error
+            raise OSError(f"cannot read {path}: {os_error_message(error)}") from error
+        raise ValueError(f"{path} is damaged: {os_error_message(error)}") from error
 
 
-def system_words(error: Exception) -> str:
+def os_error_message(error: Exception) -> str:
     """Find the operating system's own words in those of HDF5."""
     found = re.search(r"error message = '([^']*)'", str(error))
     return found.group(1) if found else " ".join(str(error).split())

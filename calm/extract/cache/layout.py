@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calm.extract.prompt import LONGEST_TEXT
+from calm.extract.prompt import MAX_TEXT_LENGTH
 
 FORMAT = "calm head cache"
 FORMAT_VERSION = 2
@@ -59,10 +59,10 @@ TEXT = "text"
 TABLES = {"label": "labels", "split": "splits", "group": "groups", "prompt": "prompts"}
 
 #: How many bytes a text may take: each is stored as wide as the longest of its column or table.
-LONGEST = {"name": 4096, "label": 1024, "split": 1024, "group": 1024, "prompt": 4 * (LONGEST_TEXT + 1)}
+LONGEST = {"name": 4096, "label": 1024, "split": 1024, "group": 1024, "prompt": 4 * (MAX_TEXT_LENGTH + 1)}
 
 
-class DamageError(ValueError):
+class DamagedFileError(ValueError):
     """What is wrong inside a cache, to be told with the file's path."""
 
 

@@ -16,8 +16,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, version_of
-from calm.extract.cache.file import closed_on_error, damage_told, open_cache_file
-from calm.extract.cache.layout import DONE, FAILED, TABLES, DamageError
+from calm.extract.cache.file import close_on_error, damage_as_value_error, open_cache_file
+from calm.extract.cache.layout import DONE, FAILED, TABLES, DamagedFileError
 from calm.extract.cache.rows import HeadRows
 from calm.extract.cache.selection import blocks, choose, runs
 from calm.extract.failures import failures_by_name
@@ -28,21 +28,21 @@ _BLOCK = 2**16
 
 
 @dataclass(frozen=True)
-class Coded:
+class Categorical:
     """A column of few distinct texts."""
 
     codes: NDArray[np.int32]  #: which text each clip has, (clips,)
     texts: NDArray[Any]  #: the distinct texts, as str
 
     @property
-    def whole(self) -> NDArray[Any]:
+    def values(self) -> NDArray[Any]:
         """The text of each clip, (clips,)."""
         return self.texts[self.codes]
 
 
 def _open_again(kind: type[HeadCache], path: Path, identity: str) -> HeadCache:
     """Open a cache that was pickled, of which rows may have been too."""
-    with closed_on_error(kind(path)) as cache:
+    with close_on_error(kind(path)) as cache:
         if cache.identity != identity:
             raise ValueError(f"{path} is not of the clips that it was of when it was pickled: open it anew")
     return cache
@@ -93,10 +93,10 @@ class HeadCache:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._absolute = self.path.absolute()  # wherever this process goes
-        self._coded: dict[str, Coded] = {}
+        self._categorical: dict[str, Categorical] = {}
         self._kept: dict[str, NDArray[Any]] = {}
         self._file = self._open()
-        with closed_on_error(self._file), damage_told(self.path):
+        with close_on_error(self._file), damage_as_value_error(self.path):
             self._read_description()
 
     def _open(self) -> h5py.File:
@@ -111,7 +111,7 @@ class HeadCache:
         self.storage = str(file["heads"].dtype)
         self.status: NDArray[np.uint8] = file["status"][:]
         if self.status.max(initial=0) > FAILED:
-            raise DamageError(f"a clip's status is {self.status.max()}")
+            raise DamagedFileError(f"a clip's status is {self.status.max()}")
         self.request = read_request(file)
         self.fingerprint = read_fingerprint(file, self.shape[1])
         self.made_with = read_made_with(file)
@@ -152,7 +152,7 @@ class HeadCache:
         with contextlib.suppress(OSError, ValueError):
             _ = self.seconds, self.peak
             for column, table in TABLES.items():
-                if column not in self._coded:
+                if column not in self._categorical:
                     kept = [name for name in (column, table) if name in self._file]  # version 1 has few tables
                     self._kept.update((name, self._column(name)) for name in kept)
 
@@ -164,32 +164,32 @@ class HeadCache:
     @property
     def labels(self) -> NDArray[Any]:
         """Label of each clip, as str (clips,); empty where it has none."""
-        return self.coded("label").whole
+        return self.categorical("label").values
 
     @property
     def splits(self) -> NDArray[Any]:
         """Split of each clip, as str (clips,); empty where it has none."""
-        return self.coded("split").whole
+        return self.categorical("split").values
 
     @property
     def groups(self) -> NDArray[Any]:
         """Group of each clip, as str (clips,); empty where it has none."""
-        return self.coded("group").whole
+        return self.categorical("group").values
 
     @property
     def texts(self) -> NDArray[Any]:
         """What the model was asked beside each clip, as str (clips,)."""
-        return self.coded("prompt").whole
+        return self.categorical("prompt").values
 
     @property
     def prompts(self) -> NDArray[Any]:
         """The distinct texts that the model was asked beside the clips, as str (prompts,)."""
-        return self.coded("prompt").texts
+        return self.categorical("prompt").texts
 
     @property
-    def prompt_of(self) -> NDArray[np.int32]:
+    def prompt_codes(self) -> NDArray[np.int32]:
         """Which of them each clip was asked with, (clips,)."""
-        return self.coded("prompt").codes
+        return self.categorical("prompt").codes
 
     @cached_property
     def seconds(self) -> NDArray[np.float32]:
@@ -202,7 +202,7 @@ class HeadCache:
         return self._column("peak")
 
     @cached_property
-    def first_alike(self) -> NDArray[np.int64]:
+    def first_duplicate(self) -> NDArray[np.int64]:
         """The first clip of the same content as each, (clips,): itself, where no other is or that is not known."""
         first = np.arange(len(self))
         if self.version < 2:
@@ -238,7 +238,7 @@ class HeadCache:
     def failures(self) -> dict[str, str]:
         """Why each failed clip failed, as :func:`calm.extract.failures.failures_by_name` tells it."""
         failed = np.flatnonzero(self.status == FAILED)
-        asked = self.coded("prompt")
+        asked = self.categorical("prompt")
         texts, reasons = asked.texts[asked.codes[failed]], self._texts("reason", failed)
         return failures_by_name(zip(failed.tolist(), self.names_of(failed), texts, reasons, strict=True))
 
@@ -246,7 +246,7 @@ class HeadCache:
         """Read the names of some clips, as str (n,)."""
         return self._texts("name", rows)
 
-    def coded(self, column: str) -> Coded:
+    def categorical(self, column: str) -> Categorical:
         """Return a column of few distinct texts as numbers and a table of them.
 
         Parameters
@@ -258,29 +258,29 @@ class HeadCache:
         ValueError
             If the column is damaged, or could not be read when the file was closed.
         """
-        if column not in self._coded:
-            self._coded[column] = self._read_coded(column)
-        return self._coded[column]
+        if column not in self._categorical:
+            self._categorical[column] = self._read_categorical(column)
+        return self._categorical[column]
 
-    def _read_coded(self, column: str) -> Coded:
+    def _read_categorical(self, column: str) -> Categorical:
         if self.version < 2 and column != "prompt":
             return self._code_texts(column)
         texts, codes = self._texts(TABLES[column]), self._column(column)
-        with damage_told(self.path):
+        with damage_as_value_error(self.path):
             if len(set(texts.tolist())) < len(texts):
-                raise DamageError(f"a text is twice in {TABLES[column]}")
+                raise DamagedFileError(f"a text is twice in {TABLES[column]}")
             if len(codes) and not 0 <= codes.min() <= codes.max() < len(texts):
-                raise DamageError(f"{column} points beyond the {len(texts)} {TABLES[column]}")
-        return Coded(codes, texts)
+                raise DamagedFileError(f"{column} points beyond the {len(texts)} {TABLES[column]}")
+        return Categorical(codes, texts)
 
-    def _code_texts(self, column: str) -> Coded:
+    def _code_texts(self, column: str) -> Categorical:
         """Make a table of the texts of a column that has none, as in version 1."""
         place: dict[str, int] = {}
         codes = np.empty(len(self), dtype=np.int32)
         for start in range(0, len(self), _BLOCK):
             texts = self._texts(column, np.arange(start, min(start + _BLOCK, len(self))))
             codes[start : start + len(texts)] = [place.setdefault(text, len(place)) for text in texts]
-        return Coded(codes, np.array(list(place), dtype=object))
+        return Categorical(codes, np.array(list(place), dtype=object))
 
     def contents(self, rows: Any = slice(None)) -> Iterator[Content]:
         """Tell what some clips were, by digest, size and time, as far as that is known."""
@@ -305,7 +305,7 @@ class HeadCache:
     def _column(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Read a column, or some rows of it."""
         dataset = self._stored(name)
-        with damage_told(self.path):
+        with damage_as_value_error(self.path):
             if rows is None:
                 return np.asarray(dataset[:])
             read = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
@@ -320,7 +320,7 @@ class HeadCache:
         texts = np.empty(len(rows), dtype=object)
         for start in range(0, len(rows), _BLOCK):
             read = self._column(name, rows[start : start + _BLOCK]).tolist()
-            with damage_told(self.path):
+            with damage_as_value_error(self.path):
                 texts[start : start + len(read)] = [text.decode() for text in read]
         return texts
 
@@ -382,7 +382,7 @@ class HeadCache:
         _, layers, per_layer, dim = self.shape
         high = layers if high is None else high
         stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)
-        with damage_told(self.path):
+        with damage_as_value_error(self.path):
             for run in runs(rows):
                 there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
                 dataset.read_direct(stored, np.s_[there, low:high], np.s_[run])

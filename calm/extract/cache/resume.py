@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.cache.keys import Key, keys_of
+from calm.extract.cache.clip_keys import Key, clip_keys
 from calm.extract.cache.layout import DONE, PENDING
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.media.audio import AudioError
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import content_by_now
-from calm.extract.media.perceive import perceive, sources_of
+from calm.extract.media.content import current_content
+from calm.extract.media.decode import decode_clip, sources_of
 from calm.extract.media.video import VideoError
-from calm.extract.senses import Senses
+from calm.extract.media_options import MediaOptions
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Changes:
     times: NDArray[np.int64]  #: these times, in nanoseconds
 
 
-def is_described_as(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+def matches_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
     """Tell whether a cache is of just these clips, in this order, with these descriptions."""
     same = len(clips) == len(begun) and all(
         clip.name == name and text == text_there
@@ -79,15 +79,15 @@ def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str
 def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
     """Compare the files of encoded clips with what they held then: by size and time, and where those moved by digest.
 
-    What is compared of a clip is what the model is given of it, by the senses of the cache's request.
+    What is compared of a clip is what the model is given of it, by the media options of the cache's request.
     """
-    by_key, keys = _by_key(clips, texts), keys_of(begun.names, begun.texts)
+    by_key, keys = _by_key(clips, texts), clip_keys(begun.names, begun.texts)
     encoded = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
     changed: list[int] = []
     touched: dict[int, int] = {}
     for row, known in zip(encoded.tolist(), begun.contents(encoded), strict=True):
         clip = by_key.get(keys[row])
-        now = known if clip is None else content_by_now(known, *sources_of(clip, begun.request.senses))
+        now = known if clip is None else current_content(known, *sources_of(clip, begun.request.media_options))
         if now.digest != known.digest:
             changed.append(row)
         elif now != known:
@@ -95,31 +95,31 @@ def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
     return Changes(_numbers(changed), _numbers(touched), _numbers(touched.values()))
 
 
-def is_anything_to_do(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
+def has_pending_work(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
     """Tell whether clips were added or have changed, one is pending, or one that could not be read now can be."""
-    by_key, keys = _by_key(clips, texts), keys_of(begun.names, begun.texts)
+    by_key, keys = _by_key(clips, texts), clip_keys(begun.names, begun.texts)
     if len(changes.rows) or by_key.keys() - set(keys):
         return True
-    left = [row for row in begun.todo.tolist() if keys[row] in by_key]
+    left = [row for row in begun.pending.tolist() if keys[row] in by_key]
     if any(begun.status[row] == PENDING for row in left):
         return True
-    made, senses = begun.fingerprint, begun.request.senses
+    made, media_options = begun.fingerprint, begun.request.media_options
     limit = made.max_seconds if np.isfinite(made.max_seconds) else None
-    return any(_readable(by_key[keys[row]], senses, made.sampling_rate, limit) for row in left)
+    return any(_readable(by_key[keys[row]], media_options, made.sampling_rate, limit) for row in left)
 
 
 def _by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[Key, Clip]:
     """Find clips by what tells rows apart."""
-    return dict(zip(keys_of((clip.name for clip in clips), texts), clips, strict=True))
+    return dict(zip(clip_keys((clip.name for clip in clips), texts), clips, strict=True))
 
 
 def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
 
 
-def _readable(clip: Clip, senses: Senses, sampling_rate: int, max_seconds: float | None) -> bool:
+def _readable(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> bool:
     try:
-        perceive(clip, senses, sampling_rate, max_seconds)
+        decode_clip(clip, media_options, sampling_rate, max_seconds)
     except (AudioError, VideoError, OSError):  # the cache holds the reason already
         return False
     return True

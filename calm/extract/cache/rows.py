@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.selection import Rows, choose
-from calm.extract.fingerprint import Extraction, as_loaded
+from calm.extract.fingerprint import Extraction, resolved_request
 
 if TYPE_CHECKING:
     from calm.extract.cache.reader import HeadCache
@@ -75,8 +75,8 @@ class HeadRows:
         return self._texts("group")
 
     def _texts(self, column: str) -> NDArray[Any]:
-        coded = self.cache.coded(column)
-        return coded.texts[coded.codes[self.rows]]
+        categorical = self.cache.categorical(column)
+        return categorical.texts[categorical.codes[self.rows]]
 
     @property
     def digests(self) -> list[str | None]:
@@ -87,10 +87,10 @@ class HeadRows:
     def extraction(self) -> Extraction:
         """How these head vectors were made."""
         cache = self.cache
-        asked = cache.coded("prompt")
+        asked = cache.categorical("prompt")
         prompts = np.unique(asked.codes[self.rows])
         return Extraction(
-            request=as_loaded(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
+            request=resolved_request(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
             text=str(asked.texts[prompts[0]]) if len(prompts) == 1 else None,
         )

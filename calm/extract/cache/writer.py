@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract.cache.file import closed_on_error, open_cache_file, system_words
+from calm.extract.cache.file import close_on_error, open_cache_file, os_error_message
 from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, FORMAT_VERSION, PENDING, REASON_BYTES
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.selection import runs
@@ -37,7 +37,7 @@ class CacheWriter(HeadCache):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        with closed_on_error(self._file):
+        with close_on_error(self._file):
             if self.version < FORMAT_VERSION:
                 raise ValueError(
                     f"{path} has format version {self.version}, which is read but not written any more: "
@@ -48,7 +48,7 @@ class CacheWriter(HeadCache):
         return open_cache_file(self.path, "r+", locking="best-effort")
 
     @property
-    def todo(self) -> NDArray[np.int64]:
+    def pending(self) -> NDArray[np.int64]:
         """Indices of the clips to encode: pending ones, and failed ones that could not be read.
 
         A clip that was read and then failed in the model would fail there again.
@@ -104,11 +104,11 @@ class CacheWriter(HeadCache):
         done = [result for result in ascending if not result.failed]
         failed = [result for result in ascending if result.failed]
         with self._writing():
-            self._take_back(_rows(ascending))
+            self._mark_pending(_rows(ascending))
             self._describe(ascending)
             self._put("heads", _rows(done), [result.value for result in done])
             self._put("reason", _rows(failed), [result.reason.encode() for result in failed])
-            self._acknowledge({DONE: _rows(done), FAILED: _rows(failed)})
+            self._mark_done({DONE: _rows(done), FAILED: _rows(failed)})
         return stored
 
     def _check_not_done(self, rows: NDArray[np.int64]) -> None:
@@ -121,7 +121,9 @@ class CacheWriter(HeadCache):
         try:
             yield
         except OSError as error:
-            raise OSError(f"cannot write to {self.path}: {system_words(error)}; what is done so far is kept") from error
+            raise OSError(
+                f"cannot write to {self.path}: {os_error_message(error)}; what is done so far is kept"
+            ) from error
 
     def _storable(self, result: ClipResult) -> ClipResult:
         """Return a result as it can be stored."""
@@ -145,7 +147,7 @@ class CacheWriter(HeadCache):
         self._put("size", rows, [content.size for content in contents])
         self._put("modified", rows, [content.modified for content in contents])
 
-    def take_over(self, source: HeadCache, here: NDArray[np.int64], there: NDArray[np.int64]) -> None:
+    def copy_rows_from(self, source: HeadCache, here: NDArray[np.int64], there: NDArray[np.int64]) -> None:
         """Copy rows of another cache to rows of this one, that are pending: head vectors, failures and all.
 
         Parameters
@@ -167,9 +169,9 @@ class CacheWriter(HeadCache):
         for start in range(0, int(done.sum()), block):
             part = slice(start, start + block)
             self._put("heads", here[done][part], source._vectors(there[done][part]))
-        self._acknowledge({DONE: here[done], FAILED: here[failed]})
+        self._mark_done({DONE: here[done], FAILED: here[failed]})
 
-    def take_place_of(self, old: CacheWriter) -> None:
+    def replace_file_of(self, old: CacheWriter) -> None:
         """Be called as another cache whose place this file has taken, and close that."""
         self.path, self._absolute = old.path, old._absolute
         old.close()
@@ -181,7 +183,7 @@ class CacheWriter(HeadCache):
         for run in runs(rows):
             dataset[int(rows[run.start]) : int(rows[run.start]) + run.stop - run.start] = values[run]
 
-    def _take_back(self, rows: NDArray[np.int64]) -> None:
+    def _mark_pending(self, rows: NDArray[np.int64]) -> None:
         """Mark failed clips as pending before anything of theirs is overwritten."""
         again = rows[self.status[rows] != PENDING]
         if len(again):
@@ -189,7 +191,7 @@ class CacheWriter(HeadCache):
             self._put("status", again, self.status[again])
             self._sync()
 
-    def _acknowledge(self, rows: dict[int, NDArray[np.int64]]) -> None:
+    def _mark_done(self, rows: dict[int, NDArray[np.int64]]) -> None:
         """Mark clips once all that was written before is on the disk."""
         self._sync()
         for status, which in rows.items():

@@ -17,15 +17,15 @@ class Batching:
 
     batch_size: int | None = option(
         None,
-        about="Clips a forward pass, fewer from where memory is short. Unless given, as many as a GPU holds, up to 64, "
+        help="Clips a forward pass, fewer from where memory is short. Unless given, as many as a GPU holds, up to 64, "
         "and 8 on a CPU.",
-        least=1,
+        minimum=1,
     )
     workers: int | None = option(
         None,
-        about="Threads that decode, resample and compute features ahead of the model. Unless given, a third of the "
+        help="Threads that decode, resample and compute features ahead of the model. Unless given, a third of the "
         "cores beside a CPU's model, and one a core, up to 8, beside a GPU.",
-        least=1,
+        minimum=1,
     )
 
     def __post_init__(self) -> None:

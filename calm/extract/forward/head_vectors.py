@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import Batching, BatchSize
-from calm.extract.forward.feed import Batch, Feed
-from calm.extract.forward.passes import passes
+from calm.extract.forward.forward_passes import forward_passes
 from calm.extract.media.clip import Clip
+from calm.extract.media_options import AUDIO_ONLY, MediaOptions
 from calm.extract.models.lalm import LALM
 from calm.extract.result import ClipResult
-from calm.extract.senses import SOUND_ALONE, Senses
-from calm.options import documented, make_group
+from calm.options import build_group, document_options
 
 if TYPE_CHECKING:
-    from calm.extract.forward.arriving import Arriving
+    from calm.extract.forward.async_copy import AsyncCopy
 
 
-@documented(Batching)
+@document_options(Batching)
 def head_vectors(
     lalm: LALM,
     clips: Sequence[Clip],
     texts: Sequence[str],
     *,
-    senses: Senses = SOUND_ALONE,
+    media_options: MediaOptions = AUDIO_ONLY,
     tokens: int = 1,
     max_seconds: float | None = None,
     layers: Sequence[int] | None = None,
@@ -42,7 +42,7 @@ def head_vectors(
     clips : sequence of Clip
     texts : sequence of str
         What the model is asked beside each clip.
-    senses : Senses, default=SOUND_ALONE
+    media_options : MediaOptions, default=AUDIO_ONLY
         What of a clip goes in.
     tokens : int, default=1
         1 for the last token of the prompt, m for the mean over the last m.
@@ -62,7 +62,7 @@ def head_vectors(
 
     See Also
     --------
-    calm.extract.gather : Puts results together.
+    calm.extract.collect_results : Puts results together.
     calm.extract.extract_to_cache : Stores them.
 
     Examples
@@ -74,27 +74,27 @@ def head_vectors(
     >>> result.value.shape
     (6, 8, 32)
     """
-    how = make_group(Batching, batching)
+    how = build_group(Batching, batching)
     if len(texts) != len(clips):
         raise ValueError(f"{len(clips)} clips, but {len(texts)} texts")
-    from calm.extract.forward.arriving import Arriving
-    from calm.extract.forward.prefix import SharedPrefixes
+    from calm.extract.forward.async_copy import AsyncCopy
+    from calm.extract.forward.prefix_cache import PrefixCaches
     from calm.extract.forward.recorder import record_heads
 
-    feed = Feed(
+    loader = BatchLoader(
         lalm.builder,
         clips,
         texts,
         lalm.device,
         max_seconds=max_seconds,
-        senses=senses,
-        silence=lalm.hears_silence,
+        media_options=media_options,
+        full_window=lalm.needs_full_window,
     )
-    prefixes = SharedPrefixes(lalm, tokens, layers)
+    prefixes = PrefixCaches(lalm, tokens, layers)
 
-    def record(batch: Batch) -> Arriving:
+    def record(batch: Batch) -> AsyncCopy:
         prefix, inputs = prefixes.of(batch.inputs), lalm.on_device(batch.inputs)
         model = lalm.model_for(inputs)
-        return Arriving(record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix))
+        return AsyncCopy(record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix))
 
-    return passes(feed, BatchSize(how.batch_size), record, rows=rows, workers=how.workers)
+    return forward_passes(loader, BatchSize(how.batch_size), record, rows=rows, workers=how.workers)

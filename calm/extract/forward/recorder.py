@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch.nn.functional import pad
 
-from calm.extract.forward.prefix import Beginning, SharedPrefix, after_prefix
+from calm.extract.forward.prefix_cache import PrefixCache, PrefixUse, use_prefix_cache
 from calm.extract.models.decoder import DecoderHeads
 
 
@@ -40,8 +40,8 @@ class HeadRecorder:
     every : int, default=None
         None ends the forward pass at the last attention that is wanted, and leaves this context: what follows is never
         run. k lets the model go on, and records every k-th token that it generates, beginning with the first.
-    beginning : Beginning, default=None
-        Of :func:`calm.extract.forward.prefix.after_prefix`: how many tokens the decoder leaves out.
+    beginning : PrefixUse, default=None
+        Of :func:`calm.extract.forward.prefix_cache.use_prefix_cache`: how many tokens the decoder leaves out.
 
     Raises
     ------
@@ -74,14 +74,14 @@ class HeadRecorder:
         tokens: int = 1,
         layers: Sequence[int] | None = None,
         every: int | None = None,
-        beginning: Beginning | None = None,
+        beginning: PrefixUse | None = None,
     ) -> None:
         if tokens < 1:
             raise ValueError(f"tokens must be at least 1, got {tokens!r}")
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1, got {every!r}")
-        self._heads, self._wanted, self._every = heads, heads.chosen(layers), every
-        self._mask, self._beginning = mask, beginning or Beginning()
+        self._heads, self._wanted, self._every = heads, heads.layer_indices(layers), every
+        self._mask, self._beginning = mask, beginning or PrefixUse()
         self._positions, self._share = _last_positions(mask, tokens)
         self._forget()
 
@@ -89,7 +89,7 @@ class HeadRecorder:
         self._seen: dict[int, int] = {}  # by layer: positions that went by
         self._prompt: dict[int, torch.Tensor] = {}
         self._generated: dict[int, list[torch.Tensor]] = {layer: [] for layer in self._wanted}
-        self._enough = _Enough()
+        self._enough = _StopForward()
 
     def __enter__(self) -> Self:
         self._forget()  # what an earlier use recorded
@@ -193,7 +193,7 @@ class HeadRecorder:
         return pad(vectors, (0, most_dims - dim, 0, most_heads - n_heads)).to(self._mask.device)
 
 
-class _Enough(Exception):
+class _StopForward(Exception):
     """Ends a forward pass whose head vectors are all there."""
 
 
@@ -205,7 +205,7 @@ def record_heads(
     *,
     tokens: int = 1,
     layers: Sequence[int] | None = None,
-    prefix: SharedPrefix | None = None,
+    prefix: PrefixCache | None = None,
 ) -> torch.Tensor:
     """Run a forward pass up to the last attention, keeping the head vectors of the prompts' last tokens.
 
@@ -220,8 +220,8 @@ def record_heads(
         What the processor made, with ``attention_mask`` ``(clips, length)``, on the model's device.
     tokens, layers
         As :class:`HeadRecorder` takes them.
-    prefix : SharedPrefix, default=None
-        Of the tokens with which all prompts begin, from :class:`calm.extract.forward.prefix.SharedPrefixes`: the
+    prefix : PrefixCache, default=None
+        Of the tokens with which all prompts begin, from :class:`calm.extract.forward.prefix_cache.PrefixCaches`: the
         decoder leaves them out. None of the last ``tokens`` may be among them.
 
     Returns
@@ -251,7 +251,7 @@ def record_heads(
     """
     mask = inputs["attention_mask"]
     with (
-        after_prefix(model, prefix) as beginning,
+        use_prefix_cache(model, prefix) as beginning,
         HeadRecorder(heads, mask, tokens=tokens, layers=layers, beginning=beginning) as recorder,
     ):
         model(**inputs, use_cache=False)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.libraries import library_call
-from calm.extract.media.percept import Percept
 from calm.extract.media.sound import Sound
-from calm.extract.media.video import CONTAINER_SUFFIXES, VideoError, is_rate, opened_sound, seconds_of_container
+from calm.extract.media.video import CONTAINER_SUFFIXES, VideoError, container_duration, is_rate, opened_sound
 
 #: A file; a mono array ``(samples,)`` or ``(samples, channels)`` at the model's rate; or such an array with its rate.
 Audio = str | Path | NDArray[Any] | tuple[NDArray[Any], int]
@@ -38,7 +38,7 @@ class AudioError(ValueError):
     """A clip that cannot be used; the message says why."""
 
 
-def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = None) -> Percept:
+def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = None) -> DecodedClip:
     """Decode, mix down to mono (the mean of the channels), resample and cut.
 
     Parameters
@@ -55,7 +55,7 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
 
     Returns
     -------
-    Percept
+    DecodedClip
         Without frames.
 
     Raises
@@ -83,17 +83,17 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
         raise AudioError("memory does not suffice for it") from error
 
 
-def seconds_of(audio: Audio, sampling_rate: int) -> float:
+def audio_duration(audio: Audio, sampling_rate: int) -> float:
     """Tell how long a clip is, by a file's header alone; 0 where that cannot be told.
 
     Examples
     --------
-    >>> seconds_of((np.zeros(4000), 8000), 16000)
+    >>> audio_duration((np.zeros(4000), 8000), 16000)
     0.5
     """
     try:
         if isinstance(audio, str | Path) and Path(audio).suffix.lower() in CONTAINER_SUFFIXES:
-            return seconds_of_container(Path(audio))  # also where no decoder is there
+            return container_duration(Path(audio))  # also where no decoder is there
         with _opened(audio, sampling_rate) as sound:
             return sound.seconds
     except (AudioError, VideoError, OSError, ImportError, MemoryError):  # told when it is read
@@ -151,7 +151,7 @@ def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
     raise AudioError(f"samples of type {samples.dtype}; expected floating point or signed integers")
 
 
-def _heard(sound: Sound, sampling_rate: int, max_seconds: float | None) -> Percept:
+def _heard(sound: Sound, sampling_rate: int, max_seconds: float | None) -> DecodedClip:
     wanted = sys.maxsize if max_seconds is None else math.ceil((max_seconds + _MARGIN_SECONDS) * sound.rate)
     peak, decoded = np.float32(0), 0
 
@@ -177,7 +177,7 @@ def _heard(sound: Sound, sampling_rate: int, max_seconds: float | None) -> Perce
     too_short = round(MIN_SECONDS * sampling_rate) - len(samples)
     if too_short > 0:
         samples = np.pad(samples, (0, too_short))
-    return Percept(samples, None, max(sound.seconds, decoded / sound.rate), float(peak))
+    return DecodedClip(samples, None, max(sound.seconds, decoded / sound.rate), float(peak))
 
 
 def _resampled(blocks: Iterator[NDArray[np.float32]], rate: float, sampling_rate: int) -> Iterator[NDArray[np.float32]]:

@@ -46,19 +46,19 @@ class Columns:
 
     panel: ClassVar[str] = "Manifest"
 
-    audio: str | None = option(None, about="Manifest column of audio files.", flags=("--audio-column",))
-    label: str | None = option(None, about="Manifest column of labels.", flags=("--label-column",))
-    split: str | None = option(None, about="Manifest column of splits (train, test).", flags=("--split-column",))
+    audio: str | None = option(None, help="Manifest column of audio files.", flags=("--audio-column",))
+    label: str | None = option(None, help="Manifest column of labels.", flags=("--label-column",))
+    split: str | None = option(None, help="Manifest column of splits (train, test).", flags=("--split-column",))
     group: str | None = option(
         None,
-        about="Manifest column of groups (recording, speaker, fold), which are kept apart.",
+        help="Manifest column of groups (recording, speaker, fold), which are kept apart.",
         flags=("--group-column",),
     )
-    question: str | None = option(None, about="Manifest column of questions.", flags=("--question-column",))
-    options: str | None = option(None, about="Manifest column of answer options.", flags=("--options-column",))
+    question: str | None = option(None, help="Manifest column of questions.", flags=("--question-column",))
+    options: str | None = option(None, help="Manifest column of answer options.", flags=("--options-column",))
     video: str | None = option(
         None,
-        about="Manifest column of videos, for their pictures, and their sound where there is no audio column.",
+        help="Manifest column of videos, for their pictures, and their sound where there is no audio column.",
         flags=("--video-column",),
     )
 

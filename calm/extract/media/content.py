@@ -42,7 +42,7 @@ def content_of(*sources: Any) -> Content:
     Parameters
     ----------
     *sources : path, array, or (array, rate)
-        What a model is given of the clip, as :func:`calm.extract.media.perceive.sources_of` tells it.
+        What a model is given of the clip, as :func:`calm.extract.media.decode.sources_of` tells it.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def content_if_readable(*sources: Any) -> Content:
         return UNKNOWN
 
 
-def content_by_now(known: Content, *sources: Any) -> Content:
+def current_content(known: Content, *sources: Any) -> Content:
     """Tell what a clip is made of now: what is known, where size and time are still those; the digest, where not.
 
     Of files that cannot be read, of samples, and where nothing was known, what is known is all there is to tell.

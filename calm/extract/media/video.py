@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.file import open_regular
 from calm.extract.media.libraries import library_call
-from calm.extract.media.percept import Percept
 from calm.extract.media.sound import Sound
 
 #: Files that hold pictures.
@@ -65,7 +65,7 @@ def is_rate(value: Any) -> bool:
         return False
 
 
-def need_av() -> Any:
+def require_av() -> Any:
     """Import PyAV.
 
     Raises
@@ -80,7 +80,7 @@ def need_av() -> Any:
     return av
 
 
-def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: float | None = None) -> Percept:
+def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: float | None = None) -> DecodedClip:
     """Take frames at a steady rate: at ``k / fps`` seconds, what is shown then.
 
     Parameters
@@ -96,7 +96,7 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
 
     Returns
     -------
-    Percept
+    DecodedClip
         Without samples.
 
     Raises
@@ -125,7 +125,7 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
                 raise VideoError("no pictures in it")
             if container.streams.video[0].codec_context is None:
                 raise VideoError("there is no decoder for its pictures")
-            return _taken(_shown(container), container_seconds(container), fps, max_pixels, max_seconds)
+            return _taken(_shown(container), declared_duration(container), fps, max_pixels, max_seconds)
     except MemoryError as error:
         raise VideoError("memory does not suffice for it") from error
 
@@ -144,7 +144,7 @@ def _checked(video: Any) -> tuple[NDArray[np.uint8], float]:
 
 
 def _in_memory(array: NDArray[np.uint8], rate: float) -> Iterator[tuple[float, float, Any]]:
-    as_frame = need_av().VideoFrame.from_ndarray
+    as_frame = require_av().VideoFrame.from_ndarray
     for i, picture in enumerate(array):
         with library_call(VideoError, _NOT_READABLE):
             frame = as_frame(picture, "rgb24")
@@ -153,7 +153,7 @@ def _in_memory(array: NDArray[np.uint8], rate: float) -> Iterator[tuple[float, f
 
 def _taken(
     shown: Iterator[tuple[float, float, Any]], seconds: float, fps: float, max_pixels: int, max_seconds: float | None
-) -> Percept:
+) -> DecodedClip:
     """Go through frames in order of time, and keep the one that is shown at each moment wanted."""
     limit = math.inf if max_seconds is None else max_seconds
     pictures: list[NDArray[np.uint8]] = []
@@ -183,7 +183,7 @@ def _taken(
         take_until(end)
     if not pictures:
         raise VideoError("no pictures in it")
-    return Percept(None, np.stack(pictures), max(seconds, end))
+    return DecodedClip(None, np.stack(pictures), max(seconds, end))
 
 
 def _shown(container: Any) -> Iterator[tuple[float, float, Any]]:
@@ -249,7 +249,7 @@ def opened_sound(path: Path) -> Iterator[Sound]:
             raise VideoError("there is no decoder for its sound")
         with library_call(VideoError, _NOT_READABLE):
             rate, layout, channels = int(stream.rate), stream.layout.name, len(stream.layout.channels)
-        yield Sound(rate, container_seconds(container), _sounding(container, stream, rate, layout, channels))
+        yield Sound(rate, declared_duration(container), _sounding(container, stream, rate, layout, channels))
 
 
 def _sounding(container: Any, stream: Any, rate: int, layout: str, channels: int) -> Iterator[NDArray[np.float32]]:
@@ -259,11 +259,11 @@ def _sounding(container: Any, stream: Any, rate: int, layout: str, channels: int
         with library_call(VideoError, _NOT_READABLE):
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             if kind not in resamplers:
-                resamplers[kind] = need_av().AudioResampler(format="flt", layout=layout, rate=rate)
+                resamplers[kind] = require_av().AudioResampler(format="flt", layout=layout, rate=rate)
             blocks = [block.to_ndarray().reshape(block.samples, -1) for block in resamplers[kind].resample(frame)]
             begins = None if frame.time is None else float(frame.time) - _begin(container)
         if number == 0 and begins is not None:
-            yield from _silence(min(begins, container_seconds(container) or math.inf) * rate, channels)
+            yield from _silence(min(begins, declared_duration(container) or math.inf) * rate, channels)
         yield from blocks
 
 
@@ -275,7 +275,7 @@ def _silence(samples: float, channels: int) -> Iterator[NDArray[np.float32]]:
         left -= _SILENCE
 
 
-def seconds_of_container(path: Path) -> float:
+def container_duration(path: Path) -> float:
     """Tell how long a container is by its header alone; 0 where that cannot be told.
 
     Raises
@@ -286,10 +286,10 @@ def seconds_of_container(path: Path) -> float:
         If it cannot be read.
     """
     with _opened(path) as container:
-        return container_seconds(container)
+        return declared_duration(container)
 
 
-def container_seconds(container: Any) -> float:
+def declared_duration(container: Any) -> float:
     """Tell how long an open container says that it is; 0 where it does not say."""
     return 0.0 if container.duration is None else max(0.0, container.duration / 1e6)
 
@@ -304,7 +304,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
     FFmpeg would open what a file names: playlists and lists of parts lead to other files, pipes and the network.
     """
-    av = need_av()
+    av = require_av()
     with open_regular(path) as stream:
         only_this = {"fd": str(stream.fileno()), "protocol_whitelist": "fd", "max_pixels": str(_MOST_PIXELS)}
         with library_call(VideoError, _NOT_READABLE):

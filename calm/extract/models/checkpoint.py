@@ -35,7 +35,7 @@ class Checkpoint:
         return family_of(self.config)
 
     @property
-    def where(self) -> dict[str, Any]:
+    def from_pretrained_kwargs(self) -> dict[str, Any]:
         """What every ``from_pretrained`` is told besides its path."""
         return {"revision": self.revision or "main", "trust_remote_code": self.trust_remote_code}
 
@@ -53,16 +53,16 @@ def read_checkpoint(name: str, revision: str | None = None, trust_remote_code: b
     from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
     path = str(CHECKPOINT) if name in ("tiny", "tiny-random") else resolve_model(name)
-    where = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    from_pretrained_kwargs = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     with one_line_refusals(name):
-        config = AutoConfig.from_pretrained(path, **where)
+        config = AutoConfig.from_pretrained(path, **from_pretrained_kwargs)
         thinker = getattr(config, "thinker_config", None)  # Omni models: the part that listens and reads
         if isinstance(thinker, PreTrainedConfig):
             if is_quantized(config):
                 thinker.quantization_config = config.quantization_config
             config = thinker
         auto_class = _auto_class(config)
-        processor = AutoProcessor.from_pretrained(path, **where)
+        processor = AutoProcessor.from_pretrained(path, **from_pretrained_kwargs)
         _check_takes_audio(config, processor)
     templates = (getattr(part, "chat_template", None) for part in (processor, processor.tokenizer))
     if family_of(config).chat is None and not any(templates):
@@ -116,10 +116,10 @@ def _check_takes_audio(config: Any, processor: Any) -> None:
     if getattr(config, "audio_config", config) is None:
         raise ValueError(f"it takes no audio: this size of {config.model_type} has no part for it")
     if getattr(config, "has_lora_adapter", False):
-        need_peft()
+        require_peft()
 
 
-def need_peft() -> None:
+def require_peft() -> None:
     """Refuse to go on without the package that loads adapters."""
     if importlib.util.find_spec("peft") is None:
         raise ImportError("peft, for the adapter by which it understands sound")

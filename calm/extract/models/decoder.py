@@ -31,7 +31,7 @@ class DecoderHeads:
         """``(layers, heads, dim)``, the largest of any layer; vectors of others are filled up with zeros."""
         return len(self.projections), max(heads for heads, _ in self.sizes), max(dim for _, dim in self.sizes)
 
-    def chosen(self, layers: Sequence[int] | None) -> list[int]:
+    def layer_indices(self, layers: Sequence[int] | None) -> list[int]:
         """Return the layers that are asked for, by their places among :attr:`projections`; all unless given.
 
         Raises

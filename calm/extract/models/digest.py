@@ -10,8 +10,8 @@ from typing import Any
 
 import xxhash
 
-from calm.extract.senses import Senses
-from calm.machine import cores
+from calm.extract.media_options import MediaOptions
+from calm.machine import available_cores
 
 #: What decides the features of a waveform, in most families.
 _EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
@@ -48,7 +48,9 @@ def weights_digest(model: Any) -> str:
     """
     tensors = sorted(model.state_dict().items())
     whole = xxhash.xxh3_128()
-    with ThreadPoolExecutor(min(_THREADS, cores())) as pool:  # hashing leaves the interpreter's lock to others
+    with ThreadPoolExecutor(
+        min(_THREADS, available_cores())
+    ) as pool:  # hashing leaves the interpreter's lock to others
         for (name, tensor), digest in zip(tensors, pool.map(_tensor_digest, (t for _, t in tensors)), strict=True):
             whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
             whole.update(digest)
@@ -66,7 +68,7 @@ def _tensor_digest(tensor: Any) -> bytes:
     return digest.digest()
 
 
-def processor_digest(processor: Any, extractor: Any, tokens: Sequence[int], senses: Senses) -> str:
+def processor_digest(processor: Any, extractor: Any, tokens: Sequence[int], media_options: MediaOptions) -> str:
     """Digest how a clip and a text become inputs.
 
     Parameters
@@ -76,13 +78,13 @@ def processor_digest(processor: Any, extractor: Any, tokens: Sequence[int], sens
         What makes features of waveforms.
     tokens : sequence of int
         Of a prompt about :data:`PROBE`.
-    senses : Senses
+    media_options : MediaOptions
         What makes inputs of videos counts only where there are pictures.
     """
     numbers = {name: getattr(extractor, name, None) for name in _EXTRACTOR_NUMBERS}
     further = {name: getattr(extractor, name, None) for name in _FURTHER_NUMBERS}
     numbers |= {name: number for name, number in further.items() if number is not None}
-    if senses.sees:
+    if media_options.uses_video:
         seen = {name: getattr(processor.video_processor, name, None) for name in _PICTURE_NUMBERS}
         numbers |= {f"video {name}": repr(number) for name, number in seen.items()}
     return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]

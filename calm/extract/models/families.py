@@ -27,7 +27,7 @@ class Family:
     mixes_lengths: bool = True  #: clips of unequal length may go through together, and none hears another's padding
     shares_from: float = 0  #: shorter clips, in seconds, go through alone
     shares_to: float = math.inf  #: longer clips go through alone
-    masks_silence: bool = False  #: its encoder masks what is beyond the end of a clip; see :mod:`.silence`
+    masks_padding: bool = False  #: its encoder masks what is beyond the end of a clip; see :mod:`.silence`
     sound: Callable[[Any, int], Mapping[str, Any]] | None = None
     """Of a feature extractor and a number of samples: what the processor is told about a clip's sound."""
     window_seconds: Callable[[Any, Any], float] | None = None  #: of its config and its feature extractor
@@ -64,7 +64,7 @@ _TRANSCRIBES = "it writes down what it hears as it hears it"
 
 #: By ``config.model_type``.
 FAMILIES: Mapping[str, Family] = {
-    "audioflamingo3": Family(masks_silence=True),
+    "audioflamingo3": Family(masks_padding=True),
     # Clips that are longer than its table of positions fail in its encoder.
     "fun_asr_nano": Family(window_seconds=_positions_of_fun_asr_nano),
     # Its convolutions over time look ahead, unmasked.
@@ -75,7 +75,7 @@ FAMILIES: Mapping[str, Family] = {
     # It says first what kind of content follows.
     "inkling_mm_model": Family(header="<|content_text|>"),
     "kyutai_speech_to_text": Family(no_prompt=_TRANSCRIBES),
-    "musicflamingo": Family(masks_silence=True),
+    "musicflamingo": Family(masks_padding=True),
     # A convolution over the encoder's frames, which decides on who speaks, sees the padding beside the last of them.
     "nemo_speechlm": Family(mixes_lengths=False),
     # The language model is given one frame more than the encoder masks in, where a clip's frames divide by eight.
@@ -84,7 +84,7 @@ FAMILIES: Mapping[str, Family] = {
     "phi4_multimodal": Family(mixes_lengths=False, shares_to=40, adapter="speech-lora"),
     # Its processor computes the spectrogram of a whole window, which is 300 s.
     "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed, pictures=omni_inputs, arguments=omni_sound_in_video),
-    "qwen2_audio": Family(masks_silence=True, sound=_no_longer_than_needed),
+    "qwen2_audio": Family(masks_padding=True, sound=_no_longer_than_needed),
     # It hears in chunks of a second: unmasked convolutions see what fills up a shorter one, which depends on the batch.
     "qwen3_omni_moe_thinker": Family(shares_from=1, pictures=omni_inputs, arguments=omni_sound_in_video),
     # It adds noise, drawn anew in every pass, to what it hears, unless told not to. Its template begins no answer.

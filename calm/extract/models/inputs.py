@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from calm.extract.fault import first_line, is_ours
-from calm.extract.media.percept import Percept
-from calm.extract.models.conversation import about_sound, about_video
+from calm.extract.errors import is_internal_error, short_message
+from calm.extract.media.decoded_clip import DecodedClip
+from calm.extract.media_options import AUDIO_ONLY, MAX_FRAMES, MediaOptions
+from calm.extract.models.chat_template import render_audio_prompt, render_video_prompt
 from calm.extract.models.digest import PROBE, processor_digest
 from calm.extract.models.families import Family
-from calm.extract.models.silence import trim
 from calm.extract.models.stacking import stack_inputs
-from calm.extract.prompt import LONGEST_TEXT
-from calm.extract.senses import MOST_FRAMES, SOUND_ALONE, Senses
+from calm.extract.models.window_padding import trim
+from calm.extract.prompt import MAX_TEXT_LENGTH
 
 if TYPE_CHECKING:
     import torch
@@ -79,12 +79,12 @@ class InputBuilder:
         return int(self.extractor.sampling_rate)
 
     @property
-    def marks(self) -> list[int]:
+    def media_token_ids(self) -> list[int]:
         """The tokens that stand for sound or pictures, as far as the processor names them."""
-        return [self.processor.tokenizer.convert_tokens_to_ids(mark) for mark in self._mark_texts]
+        return [self.processor.tokenizer.convert_tokens_to_ids(mark) for mark in self._media_tokens]
 
     @property
-    def _mark_texts(self) -> list[str]:
+    def _media_tokens(self) -> list[str]:
         names = (getattr(self.processor, name, None) for name in ("audio_token", "video_token"))
         return [name for name in names if name]
 
@@ -109,14 +109,16 @@ class InputBuilder:
         shorter, longer = (self.prepare([clip], [chat])["input_ids"].shape[1] for clip in clips)
         return bool(longer > shorter)
 
-    def limit_seconds(self, max_seconds: float | None = None, senses: Senses = SOUND_ALONE) -> float | None:
+    def limit_seconds(self, max_seconds: float | None = None, media_options: MediaOptions = AUDIO_ONLY) -> float | None:
         """Return where clips are cut: where it is asked for, at the window, or at as many pictures as are looked at."""
-        most = MOST_FRAMES / senses.frame_rate if senses.sees else None
+        most = MAX_FRAMES / media_options.frame_rate if media_options.uses_video else None
         return min((s for s in (max_seconds, self.window_seconds, most) if s is not None), default=None)
 
-    def digest(self, senses: Senses = SOUND_ALONE) -> str:
+    def digest(self, media_options: MediaOptions = AUDIO_ONLY) -> str:
         """Digest how a clip and a text become inputs."""
-        return processor_digest(self.processor, self.extractor, self._tokens(self.chat(PROBE, senses)), senses)
+        return processor_digest(
+            self.processor, self.extractor, self._tokens(self.chat(PROBE, media_options)), media_options
+        )
 
     def _tokens(self, prompt: str) -> list[int]:
         tokenizer = self.processor.tokenizer
@@ -129,7 +131,7 @@ class InputBuilder:
         begin = self.processor.tokenizer.bos_token
         return {"add_special_tokens": False} if begin is not None and prompt.startswith(begin) else {}
 
-    def chat(self, text: str, senses: Senses = SOUND_ALONE) -> str:
+    def chat(self, text: str, media_options: MediaOptions = AUDIO_ONLY) -> str:
         """Put the model's chat template round one clip and a text, up to where the model would answer.
 
         Raises
@@ -140,21 +142,21 @@ class InputBuilder:
             If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
             see one.
         """
-        if len(text) > LONGEST_TEXT:
-            raise InputError(f"the text to ask has more than {LONGEST_TEXT} characters")
-        for mark in self._mark_texts:
+        if len(text) > MAX_TEXT_LENGTH:
+            raise InputError(f"the text to ask has more than {MAX_TEXT_LENGTH} characters")
+        for mark in self._media_tokens:
             if mark in text:
                 raise InputError(f"the text to ask holds {mark!r}, which stands for the clip itself")
-        if senses.sees and self.family.pictures is None:
+        if media_options.uses_video and self.family.pictures is None:
             raise ValueError(f"model {self.name!r} is shown no videos here: qwen2.5-omni and qwen3-omni can be")
-        about = about_video if senses.sees else about_sound
+        about = render_video_prompt if media_options.uses_video else render_audio_prompt
         prompt = about(self.processor, self.family, text)
         if prompt is None:
-            what = "video" if senses.sees else "sound"
+            what = "video" if media_options.uses_video else "sound"
             raise ValueError(f"the chat template of model {self.name!r} has no place for a {what} and a text beside it")
         return prompt
 
-    def together(self, clips: Sequence[Percept | NDArray[np.float32]]) -> list[list[int]]:
+    def split_by_length(self, clips: Sequence[DecodedClip | NDArray[np.float32]]) -> list[list[int]]:
         """Split a batch into parts that go through the model together without a clip hearing another's padding.
 
         Returns
@@ -165,21 +167,21 @@ class InputBuilder:
         family = self.family
         parts: dict[int, list[int]] = {}
         for number, clip in enumerate(clips):
-            percept = Percept.of(clip, self.sampling_rate)
-            samples = 0 if percept.samples is None else len(percept.samples)
-            shares = percept.samples is None or family.shares_from <= samples / self.sampling_rate <= family.shares_to
+            decoded = DecodedClip.of(clip, self.sampling_rate)
+            samples = 0 if decoded.samples is None else len(decoded.samples)
+            shares = decoded.samples is None or family.shares_from <= samples / self.sampling_rate <= family.shares_to
             part = -1 - number if not shares else 0 if family.mixes_lengths else samples
             parts.setdefault(part, []).append(number)
         return list(parts.values())
 
     def prepare(
         self,
-        clips: Sequence[Percept | NDArray[np.float32]],
+        clips: Sequence[DecodedClip | NDArray[np.float32]],
         prompts: Sequence[str],
         *,
-        senses: Senses = SOUND_ALONE,
+        media_options: MediaOptions = AUDIO_ONLY,
         padding_side: PaddingSide = "right",
-        silence: bool = True,
+        full_window: bool = True,
     ) -> dict[str, torch.Tensor]:
         """Turn clips and rendered prompts into inputs, on the CPU.
 
@@ -190,15 +192,15 @@ class InputBuilder:
 
         Parameters
         ----------
-        clips : sequence of Percept, or of float32 arrays (samples,)
-            From :func:`calm.extract.perceive`; or bare waveforms, mono, at :attr:`sampling_rate`. Such as may go
-            :meth:`together`.
+        clips : sequence of DecodedClip, or of float32 arrays (samples,)
+            From :func:`calm.extract.decode_clip`; or bare waveforms, mono, at :attr:`sampling_rate`. Such as may go
+            :meth:`split_by_length`.
         prompts : sequence of str
             From :meth:`chat`, one a clip.
-        senses : Senses, default=SOUND_ALONE
+        media_options : MediaOptions, default=AUDIO_ONLY
             The same as for :meth:`chat`, and for perceiving.
         padding_side : {"right", "left"}, default="right"
-        silence : bool, default=True
+        full_window : bool, default=True
             False leaves out what fills up an encoder's window where no clip can hear it; it takes
             :meth:`calm.extract.LALM.model_for` these inputs then.
 
@@ -211,28 +213,28 @@ class InputBuilder:
         InputError
             If the processor cannot take a clip or its prompt, but does take others.
         """
-        rows = self.rows(clips, prompts, senses=senses, silence=silence)
-        return self.stack(rows, padding_side=padding_side, silence=silence)
+        rows = self.rows(clips, prompts, media_options=media_options, full_window=full_window)
+        return self.stack(rows, padding_side=padding_side, full_window=full_window)
 
     def rows(
         self,
-        clips: Sequence[Percept | NDArray[np.float32]],
+        clips: Sequence[DecodedClip | NDArray[np.float32]],
         prompts: Sequence[str],
         *,
-        senses: Senses = SOUND_ALONE,
-        silence: bool = True,
+        media_options: MediaOptions = AUDIO_ONLY,
+        full_window: bool = True,
     ) -> list[Mapping[str, torch.Tensor]]:
         """Make the inputs of each clip alone, for :meth:`stack` to put together."""
         pairs = zip(clips, prompts, strict=True)
-        return [self.row(clip, prompt, senses=senses, silence=silence) for clip, prompt in pairs]
+        return [self.row(clip, prompt, media_options=media_options, full_window=full_window) for clip, prompt in pairs]
 
     def row(
         self,
-        clip: Percept | NDArray[np.float32],
+        clip: DecodedClip | NDArray[np.float32],
         prompt: str,
         *,
-        senses: Senses = SOUND_ALONE,
-        silence: bool = True,
+        media_options: MediaOptions = AUDIO_ONLY,
+        full_window: bool = True,
     ) -> Mapping[str, torch.Tensor]:
         """Make the inputs of one clip.
 
@@ -241,13 +243,15 @@ class InputBuilder:
         InputError
             If the processor cannot take this clip or its prompt, but does take another.
         """
-        percept = Percept.of(clip, self.sampling_rate)
+        decoded = DecodedClip.of(clip, self.sampling_rate)
         try:
-            row = self._row(percept, prompt, senses, silence)
+            row = self._row(decoded, prompt, media_options, full_window)
         except Exception as error:  # processors raise what they like: whose fault it is has to be found out
-            if is_ours(error) or not self._takes_others(senses, silence):
+            if is_internal_error(error) or not self._accepts_control_clip(media_options, full_window):
                 raise
-            raise InputError(f"its sound or its question is refused by the processor: {first_line(error)}") from error
+            raise InputError(
+                f"its sound or its question is refused by the processor: {short_message(error)}"
+            ) from error
         tokens, context = row["input_ids"].shape[1], self.context
         if context is not None and tokens > context:
             raise InputError(f"its prompt has {tokens} tokens, and the model's context is {context}")
@@ -259,38 +263,40 @@ class InputBuilder:
         length = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
         return length if isinstance(length, int) and length > 0 else None
 
-    def control(self, senses: Senses = SOUND_ALONE) -> Percept:
+    def control_clip(self, media_options: MediaOptions = AUDIO_ONLY) -> DecodedClip:
         """Return a clip that any model must be able to take: a second of faint noise, and grey pictures."""
         samples = frames = None
-        if senses.hears:
+        if media_options.uses_audio:
             samples = 0.01 * np.random.default_rng(0).standard_normal(self.sampling_rate).astype(np.float32)
-        if senses.sees:
-            frames = np.full((max(2, math.ceil(senses.frame_rate)), 56, 56, 3), 128, dtype=np.uint8)
-        return Percept(samples, frames, 1.0, 0.05)
+        if media_options.uses_video:
+            frames = np.full((max(2, math.ceil(media_options.frame_rate)), 56, 56, 3), 128, dtype=np.uint8)
+        return DecodedClip(samples, frames, 1.0, 0.05)
 
-    def _takes_others(self, senses: Senses, silence: bool) -> bool:
+    def _accepts_control_clip(self, media_options: MediaOptions, full_window: bool) -> bool:
         try:
-            self._row(self.control(senses), self.chat(PROBE, senses), senses, silence)
+            self._row(self.control_clip(media_options), self.chat(PROBE, media_options), media_options, full_window)
         except Exception:  # noqa: BLE001 - the first exception is raised again, and tells more
             return False
         return True
 
-    def _row(self, percept: Percept, prompt: str, senses: Senses, silence: bool) -> Mapping[str, torch.Tensor]:
+    def _row(
+        self, decoded: DecodedClip, prompt: str, media_options: MediaOptions, full_window: bool
+    ) -> Mapping[str, torch.Tensor]:
         """How the sound is padded is the processor's affair, for most families."""
         if self.family.inputs is not None:
-            return self.family.inputs(self.processor, self.config, percept.samples, prompt)
+            return self.family.inputs(self.processor, self.config, decoded.samples, prompt)
         sound: Mapping[str, Any] = {}
-        trimmed = self._leaves_out(silence)
-        if percept.samples is not None and self.family.sound is not None and (trimmed or not self.family.masks_silence):
-            sound = self.family.sound(self.extractor, len(percept.samples))
-        if percept.frames is not None and self.family.pictures is not None:
-            frames, how = percept.frames, (senses.frame_rate, senses.frame_pixels)
+        trimmed = self._leaves_out(full_window)
+        if decoded.samples is not None and self.family.sound is not None and (trimmed or not self.family.masks_padding):
+            sound = self.family.sound(self.extractor, len(decoded.samples))
+        if decoded.frames is not None and self.family.pictures is not None:
+            frames, how = decoded.frames, (media_options.frame_rate, media_options.frame_pixels)
             return self.family.pictures(
-                self.processor, prompt, frames, *how, percept.samples, self.sampling_rate, sound
+                self.processor, prompt, frames, *how, decoded.samples, self.sampling_rate, sound
             )
         return self.processor(
             text=[prompt],
-            audio=[percept.samples],
+            audio=[decoded.samples],
             sampling_rate=self.sampling_rate,
             return_tensors="pt",
             **({"audio_kwargs": sound} if sound else {}),
@@ -298,19 +304,23 @@ class InputBuilder:
         )
 
     def stack(
-        self, rows: Sequence[Mapping[str, torch.Tensor]], *, padding_side: PaddingSide = "right", silence: bool = True
+        self,
+        rows: Sequence[Mapping[str, torch.Tensor]],
+        *,
+        padding_side: PaddingSide = "right",
+        full_window: bool = True,
     ) -> dict[str, torch.Tensor]:
         """Put inputs that were made clip by clip together."""
         batch = stack_inputs(rows, self._pad_token, padding_side)
-        batch = trim(batch) if self._leaves_out(silence) else batch
+        batch = trim(batch) if self._leaves_out(full_window) else batch
         return {name: self._as_input(value) for name, value in batch.items()}
 
     @property
     def _pad_token(self) -> int:
         return self.processor.tokenizer.pad_token_id or 0
 
-    def _leaves_out(self, silence: bool) -> bool:
-        return not silence and self.family.masks_silence
+    def _leaves_out(self, full_window: bool) -> bool:
+        return not full_window and self.family.masks_padding
 
     def _as_input(self, tensor: torch.Tensor) -> torch.Tensor:
         """Bring features to the model's dtype. A number for each clip is none: times in seconds must not be rounded."""

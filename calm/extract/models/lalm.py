@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from calm.extract.media_options import AUDIO_ONLY, MediaOptions
 from calm.extract.models.decoder import DecoderHeads, find_heads
 from calm.extract.models.digest import weights_digest
 from calm.extract.models.families import Family, family_of
 from calm.extract.models.inputs import InputBuilder, PaddingSide
-from calm.extract.models.silence import fitting
-from calm.extract.senses import SOUND_ALONE, Senses
+from calm.extract.models.window_padding import fitting
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-    from calm.extract.media.percept import Percept
+    from calm.extract.media.decoded_clip import DecodedClip
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LALM:
     processor: Any
     revision: str | None = None  #: branch, tag or commit of a hub checkpoint, as it was asked for
     commit: str | None = None  #: which commit of a hub checkpoint that was
-    checkpoint: str = ""  #: what :func:`checkpoint_of` gave when it was loaded; empty where that is not known
+    checkpoint: str = ""  #: what :func:`checkpoint_state` gave when it was loaded; empty where that is not known
     quantize: str | None = None  #: "int8" or "nf4" where weights were loaded in fewer bits
 
     @cached_property
@@ -72,30 +72,32 @@ class LALM:
 
     def inputs(
         self,
-        clips: Sequence[Percept | NDArray[np.float32]],
+        clips: Sequence[DecodedClip | NDArray[np.float32]],
         prompts: Sequence[str],
         *,
-        senses: Senses = SOUND_ALONE,
+        media_options: MediaOptions = AUDIO_ONLY,
         padding_side: PaddingSide = "right",
     ) -> Mapping[str, Any]:
         """Turn clips and rendered prompts into the model's inputs, on its device, as a forward pass takes them.
 
         Parameters
         ----------
-        clips, prompts, senses, padding_side
+        clips, prompts, media_options, padding_side
             As :meth:`calm.extract.InputBuilder.prepare` takes them.
         """
-        return self.on_device(self.builder.prepare(clips, prompts, senses=senses, padding_side=padding_side))
+        return self.on_device(
+            self.builder.prepare(clips, prompts, media_options=media_options, padding_side=padding_side)
+        )
 
     @property
-    def hears_silence(self) -> bool:
-        """Whether inputs need the silence that fills up an encoder's window; see :mod:`.silence`."""
+    def needs_full_window(self) -> bool:
+        """Whether inputs need the silence that fills up an encoder's window; see :mod:`.full_window`."""
         spread = hasattr(self.model, "hf_device_map")  # its parts call back to those they were made of
-        return spread or not self.family.masks_silence
+        return spread or not self.family.masks_padding
 
     def model_for(self, inputs: Mapping[str, Any]) -> Any:
         """Return the model as it takes inputs that were prepared with or without silence."""
-        return self.model if self.hears_silence else fitting(self.model, inputs["input_features"].shape[-1])
+        return self.model if self.needs_full_window else fitting(self.model, inputs["input_features"].shape[-1])
 
     def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
         """Bring prepared inputs to the model's device, and add what its forward pass is told besides."""

@@ -1,4 +1,4 @@
-"""Loading a frozen large audio-language model by an alias, a hub id or a folder."""
+"""LoadOptions a frozen large audio-language model by an alias, a hub id or a folder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import threading
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from calm.extract.models.checkpoint import Checkpoint, need_peft, one_line_refusals, read_checkpoint
+from calm.extract.models.checkpoint import Checkpoint, one_line_refusals, read_checkpoint, require_peft
 from calm.extract.models.inputs import InputBuilder
 from calm.extract.models.lalm import LALM
 from calm.extract.models.memory import check_fits, count_weights
-from calm.extract.models.names import checkpoint_of, commit_of
-from calm.extract.models.placement import Loading, Placement, usual_dtype
+from calm.extract.models.names import checkpoint_state, hub_commit
+from calm.extract.models.placement import LoadOptions, Placement, default_dtype
 from calm.extract.models.quantize import check_quantize, is_quantized, quantization_config
 from calm.extract.models.tiny import random_tiny
-from calm.options import documented, make_group, options_of
+from calm.options import build_group, document_options, options_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TURN = threading.RLock()
 
 
-@documented(Loading, Placement)
+@document_options(LoadOptions, Placement)
 def load_lalm(name: str, **options: Any) -> LALM:
     """Load a large audio-language model, frozen and in evaluation mode.
 
@@ -60,17 +60,17 @@ def load_lalm(name: str, **options: Any) -> LALM:
     ((6, 8, 32), 16000, 5.0)
     """
     placed = {option: options.pop(option) for option in options_of(Placement) if option in options}
-    how, place = make_group(Loading, options), make_group(Placement, placed)
+    how, place = build_group(LoadOptions, options), build_group(Placement, placed)
     with _TURN:
         return _load(name, how, place)
 
 
-def _load(name: str, how: Loading, place: Placement) -> LALM:
+def _load(name: str, how: LoadOptions, place: Placement) -> LALM:
     import torch
 
     place.check()
     check_quantize(how.quantize)
-    wanted = getattr(torch, how.dtype) if how.dtype else usual_dtype(place.target)
+    wanted = getattr(torch, how.dtype) if how.dtype else default_dtype(place.target)
     checkpoint = read_checkpoint(name, how.revision, place.trust_remote_code)
     if name == "tiny-random":
         model = _draw_weights(place, wanted, how.quantize)
@@ -83,8 +83,8 @@ def _load(name: str, how: Loading, place: Placement) -> LALM:
         model.eval().requires_grad_(False),
         checkpoint.processor,
         revision=how.revision,
-        commit=commit_of(checkpoint.path, how.revision),
-        checkpoint=checkpoint_of(name, how.revision),
+        commit=hub_commit(checkpoint.path, how.revision),
+        checkpoint=checkpoint_state(name, how.revision),
         quantize=how.quantize,
     )
     _check_whole(lalm)
@@ -150,7 +150,7 @@ def _load_weights(found: Checkpoint, place: Placement, dtype: torch.dtype | None
         attn_implementation=place.attention,
         output_loading_info=True,
         **fewer,
-        **found.where,
+        **found.from_pretrained_kwargs,
     )
     if place.device_map is None and not stays:
         model = model.to(place.target)
@@ -175,7 +175,7 @@ def _add_adapter(model: Any, found: Checkpoint) -> None:
     folder, revision = found.family.adapter, found.revision
     if folder is None or find_adapter_config_file(found.path, subfolder=folder, revision=revision or "main") is None:
         return
-    need_peft()
+    require_peft()
     model.load_adapter(found.path, adapter_name=folder, adapter_kwargs={"subfolder": folder, "revision": revision})
     model.set_adapter(folder)
 

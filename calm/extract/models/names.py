@@ -53,7 +53,7 @@ def resolve_model(name: str) -> str:
     raise ValueError(f"unknown model {name!r}: {hint} A hub id (owner/name) or a local folder will do too")
 
 
-def checkpoint_of(name: str, revision: str | None) -> str:
+def checkpoint_state(name: str, revision: str | None) -> str:
     """Tell a checkpoint from what it may become under the same name, without loading it.
 
     Returns
@@ -67,13 +67,13 @@ def checkpoint_of(name: str, revision: str | None) -> str:
         return name if name == "tiny-random" else f"tiny {checkpoint_digest()}"
     folder = Path(resolved)
     if not folder.is_dir():
-        return commit_of(resolved, revision) or ""
+        return hub_commit(resolved, revision) or ""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
 
 
-def commit_of(resolved: str, revision: str | None) -> str | None:
+def hub_commit(resolved: str, revision: str | None) -> str | None:
     """Return the commit of a hub checkpoint that was just loaded, which its place in the hub's cache tells."""
     from huggingface_hub import try_to_load_from_cache
 

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Loading:
+class LoadOptions:
     """Which weights are loaded, and in what precision: what changes head vectors."""
 
-    revision: str | None = option(None, about="Branch, tag or commit of a hub model.")
+    revision: str | None = option(None, help="Branch, tag or commit of a hub model.")
     dtype: str | None = option(
         None,
-        about="Precision of the computation; unless given, float32 on a CPU, and bfloat16 on a GPU that has it.",
+        help="Precision of the computation; unless given, float32 on a CPU, and bfloat16 on a GPU that has it.",
         choices=("float32", "bfloat16", "float16"),
     )
     quantize: str | None = option(
         None,
-        about="Load the weights of linear layers in 8 or 4 bits, which takes less memory (extra quantize).",
+        help="Load the weights of linear layers in 8 or 4 bits, which takes less memory (extra quantize).",
         choices=("int8", "nf4"),
     )
 
@@ -44,14 +44,14 @@ class Placement:
 
     panel: ClassVar[str] = "Model"
 
-    device: str | None = option(None, about="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
+    device: str | None = option(None, help="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
     device_map: str | None = option(
-        None, about="auto: spread the model over several devices (extra device-map). Goes without a device."
+        None, help="auto: spread the model over several devices (extra device-map). Goes without a device."
     )
     attention: str | None = option(
-        None, about="How attention is computed, as transformers names it: sdpa, eager, flash_attention_2 …"
+        None, help="How attention is computed, as transformers names it: sdpa, eager, flash_attention_2 …"
     )
-    trust_remote_code: bool = option(False, about="Run code that comes with the model.")
+    trust_remote_code: bool = option(False, help="Run code that comes with the model.")
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -100,7 +100,7 @@ class Placement:
         return [torch.device(target.type, i) for i in range(torch.accelerator.device_count())]
 
 
-def usual_dtype(device: torch.device) -> torch.dtype | None:
+def default_dtype(device: torch.device) -> torch.dtype | None:
     """Return the dtype of the computation unless one is given; None for the checkpoint's own."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Loading a model with its weights in fewer bits, by bitsandbytes."""
+"""LoadOptions a model with its weights in fewer bits, by bitsandbytes."""
 
 from __future__ import annotations
 

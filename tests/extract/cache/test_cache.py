@@ -17,7 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from calm.extract import CacheWriter, Clip, Fingerprint, HeadCache, Request, check_same, create_cache, extend_cache
+from calm.extract import (
+    CacheWriter,
+    Clip,
+    Fingerprint,
+    HeadCache,
+    Request,
+    check_compatible,
+    create_cache,
+    extend_cache,
+)
 from calm.extract.cache.layout import LONGEST
 from calm.extract.media.content import UNKNOWN, Content
 from calm.extract.result import ClipResult
@@ -145,7 +154,7 @@ def test_float16_overflow_is_a_failure_and_the_others_are_stored(tmp_path: Path)
         assert stored[0].failed and stored[1] is results[1]
         reason = "head vectors reach 7e+04, more than float16 holds: extract with float32 storage"
         assert writer.failures == {"räin/b.wav": stored[0].reason} == {"räin/b.wav": reason}
-        assert (writer.done.tolist(), writer.todo.tolist()) == ([0], [2])  # it would overflow again
+        assert (writer.done.tolist(), writer.pending.tolist()) == ([0], [2])  # it would overflow again
     with CacheWriter(make(tmp_path / "b.h5", storage="float32")) as writer:
         assert writer.write(results) == results
         assert writer.done.tolist() == [0, 1]
@@ -220,7 +229,7 @@ def test_an_extension_that_is_killed_leaves_the_old_cache(tmp_path: Path) -> Non
         import os, signal, sys
         from calm.extract import CacheWriter, extend_cache
         from tests.extract.cache.test_cache import CLIPS
-        CacheWriter.take_over = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        CacheWriter.copy_rows_from = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         with CacheWriter(sys.argv[1]) as old:
             extend_cache(old, CLIPS * 2, ["Hm?"] * 6)
         """,
@@ -283,7 +292,7 @@ def test_a_kill_while_failed_clips_are_written_again_loses_none(tmp_path: Path, 
     )
     assert killed.returncode == -9
     with CacheWriter(path) as writer:
-        assert sorted([*writer.done.tolist(), *writer.todo.tolist()]) == [0, 1, 2]
+        assert sorted([*writer.done.tolist(), *writer.pending.tolist()]) == [0, 1, 2]
         assert writer.done.tolist() == ([0, 1, 2] if sync == 3 else [0])
         np.testing.assert_array_equal(writer.read([0]), vectors(np.array([0])).reshape(1, 6, 4))
 
@@ -322,7 +331,7 @@ def test_a_row_that_is_done_is_never_written_again(tmp_path: Path) -> None:
 def test_rows_of_clips_that_have_changed_are_left_out_of_the_new_file(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0, 1, 2])
     with CacheWriter(path) as old, extend_cache(old, CLIPS, ["Hm?"] * 3, without=np.array([1])) as new:
-        assert (new.done.tolist(), new.todo.tolist()) == ([0, 2], [1])
+        assert (new.done.tolist(), new.pending.tolist()) == ([0, 2], [1])
         assert np.isnan(new.seconds[1]) and list(new.contents([1])) == [UNKNOWN]
 
 
@@ -352,7 +361,12 @@ def test_what_describes_clips_in_few_words_and_numbers_can_be_read_after_closing
             described(cache)
     assert described(cache) == expected
     assert cache.seconds[0] == 2.5
-    for ask in (lambda: cache.names, lambda: cache.read([0]), lambda: cache.first_alike, lambda: cache[[0]].digests):
+    for ask in (
+        lambda: cache.names,
+        lambda: cache.read([0]),
+        lambda: cache.first_duplicate,
+        lambda: cache[[0]].digests,
+    ):
         with pytest.raises(ValueError, match=r"heads\.h5 has been closed"):
             ask()
     cache.close()  # a second time
@@ -475,8 +489,8 @@ def test_a_cache_without_one_of_its_datasets_is_damaged(tmp_path: Path) -> None:
 def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
     other = replace(FINGERPRINT, prompt="Eh?", tokens=2)
     with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
-        check_same(FINGERPRINT, other, "A", "B")
-    check_same(FINGERPRINT, replace(FINGERPRINT), "A", "B")
+        check_compatible(FINGERPRINT, other, "A", "B")
+    check_compatible(FINGERPRINT, replace(FINGERPRINT), "A", "B")
 
 
 def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from calm.extract import (
     read_waveform,
 )
 from calm.extract.cache.creation import extend_cache
-from calm.extract.cache.resume import find_changes, is_anything_to_do
+from calm.extract.cache.resume import find_changes, has_pending_work
 from calm.extract.media import content
 from calm.extract.media.content import content_of
 from calm.extract.result import ClipResult
@@ -126,13 +126,13 @@ def test_a_clip_that_failed_in_the_model_is_tried_again_once_it_has_changed(tmp_
         content = content_of(tmp_path / "a.wav")
         writer.write([ClipResult(0, reason="overflow", seconds=1.0, peak=1.0, content=content)])
         changes = find_changes(writer, clips, ["Hm?"])
-        assert changes.rows.tolist() == [] and not is_anything_to_do(writer, clips, ["Hm?"], changes)
+        assert changes.rows.tolist() == [] and not has_pending_work(writer, clips, ["Hm?"], changes)
         (tmp_path / "a.wav").write_bytes(b"softer")
         changes = find_changes(writer, clips, ["Hm?"])
-        assert changes.rows.tolist() == [0] and is_anything_to_do(writer, clips, ["Hm?"], changes)
-        assert writer.todo.tolist() == []  # asking changes nothing
+        assert changes.rows.tolist() == [0] and has_pending_work(writer, clips, ["Hm?"], changes)
+        assert writer.pending.tolist() == []  # asking changes nothing
         with extend_cache(writer, clips, ["Hm?"], without=changes.rows) as new:
-            assert new.todo.tolist() == [0]
+            assert new.pending.tolist() == [0]
             assert np.isnan(new.seconds[0]) and new.failures == {}
 
 
@@ -231,7 +231,7 @@ def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
         return heard
 
     with monkeypatch.context() as patched:
-        patched.setattr("calm.extract.media.perceive.read_waveform", decode)
+        patched.setattr("calm.extract.media.decode.read_waveform", decode)
         assert extract(data, path, tiny) == (3, {"low/0.wav": f"it is being written: {written}"})
     assert extract(data, path, tiny) == (1, {})
     with HeadCache(path) as cache:

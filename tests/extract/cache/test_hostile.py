@@ -24,12 +24,12 @@ def use(path: Path) -> None:
     """Open a cache, describe it, and read all that can be read."""
     with HeadCache(path) as cache:
         _ = repr(cache), cache.names, cache.labels, cache.splits, cache.groups, cache.texts, cache.prompts
-        _ = cache.seconds, cache.peak, cache.failures, cache.done, cache.prompt_of
+        _ = cache.seconds, cache.peak, cache.failures, cache.done, cache.prompt_codes
         rows = cache[cache.done]
         _ = rows.names, rows.labels, rows.groups, np.asarray(rows)
         if len(rows):
-            assert rows.extraction.fingerprint.number_of(0) >= 0
-        _ = rows.digests, cache.first_alike, list(cache.contents())
+            assert rows.extraction.fingerprint.layer_number(0) >= 0
+        _ = rows.digests, cache.first_duplicate, list(cache.contents())
 
 
 def refused(path: Path, what: str) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from calm import CALMClassifier, draw_episode
 from calm.cli import app
-from calm.evaluation.episodes import rows_apart
+from calm.evaluation.episodes import held_out_rows
 from calm.extract import CacheWriter, HeadCache
 from tests.extract.cache.files import CLIPS, write_version_1, write_version_2
 
@@ -21,13 +21,13 @@ def test_both_versions_tell_the_same(tmp_path: Path) -> None:
         assert (one.version, two.version) == (1, 2)
         for name in ("shape", "storage", "request", "fingerprint", "made_with", "failures"):
             assert getattr(one, name) == getattr(two, name)
-        for name in ("names", "labels", "splits", "groups", "texts", "prompts", "prompt_of", "status", "done"):
+        for name in ("names", "labels", "splits", "groups", "texts", "prompts", "prompt_codes", "status", "done"):
             assert getattr(one, name).tolist() == getattr(two, name).tolist()
             assert getattr(one, name).dtype == getattr(two, name).dtype
         np.testing.assert_array_equal(np.asarray(one[:7]), np.asarray(two[:7]))
         assert one[2:5].groups.tolist() == two[2:5].groups.tolist() == ["g2", "g3", "g0"]
         assert one[:3].digests == [None] * 3
-        assert one.first_alike.tolist() == list(range(8))
+        assert one.first_duplicate.tolist() == list(range(8))
         assert draw_episode(one, 1, 3).support.rows.tolist() == draw_episode(two, 1, 3).support.rows.tolist()
 
 
@@ -37,7 +37,7 @@ def test_an_old_cache_is_fitted_on_and_apart_by_names(tmp_path: Path) -> None:
         rows = cache[:2]
         fitted = CALMClassifier().fit(rows, rows.labels)
         assert fitted.support_digests_ == [None, None]
-        apart = rows_apart(cache, fitted.support_names_, [], fitted.support_digests_)
+        apart = held_out_rows(cache, fitted.support_names_, [], fitted.support_digests_)
         assert apart.rows.rows.tolist() == [2, 3, 6]  # 4 and 5 share their groups
         assert (apart.support, apart.groups) == (2, 2)
         assert len(fitted.predict(cache[:7])) == 7

@@ -10,7 +10,7 @@ import soundfile
 
 from calm.extract import AudioError, read_waveform
 from tests.conftest import noise, tone
-from tests.extract.media.percepts import samples_of
+from tests.extract.media.decoded_clips import samples_of
 
 
 def strongest_pitch(samples: np.ndarray, rate: int) -> float:

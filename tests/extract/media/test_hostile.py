@@ -18,14 +18,14 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calm.extract import AudioError, Clip, Senses, VideoError, find_clips, perceive, read_frames, read_waveform
-from calm.extract.media.audio import seconds_of
+from calm.extract import AudioError, Clip, MediaOptions, VideoError, decode_clip, find_clips, read_frames, read_waveform
+from calm.extract.media.audio import audio_duration
 from calm.extract.media.content import UNKNOWN, content_if_readable, content_of
 from tests.conftest import noise, tone
-from tests.extract.media.percepts import frames_of, samples_of
+from tests.extract.media.decoded_clips import frames_of, samples_of
 from tests.extract.media.videos import RATE, numbered_frames, write_video
 
-BOTH = Senses("audio-visual")
+BOTH = MediaOptions("audio-visual")
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
     """In a process of its own, which is killed if it waits for somebody to write into the pipe."""
     code = f"""if True:
         import os, socket
-        from calm.extract import Clip, Senses, perceive
-        from calm.extract.media.audio import seconds_of
+        from calm.extract import Clip, MediaOptions, decode_clip
+        from calm.extract.media.audio import audio_duration
         from calm.extract.media.content import content_of
         path, kind = {str(tmp_path / name)!r}, {kind!r}
         if kind == "pipe": os.mkfifo(path)
@@ -58,11 +58,11 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
         if kind == "device": os.symlink("/dev/zero", path)
         if kind == "folder": os.mkdir(path)
         clip = Clip(path, "clip")
-        for ask in (lambda: perceive(clip, Senses(), 16000), lambda: perceive(clip, Senses("visual"), 16000),
-                    lambda: content_of(path)):
+        for ask in (lambda: decode_clip(clip, MediaOptions(), 16000),
+                    lambda: decode_clip(clip, MediaOptions("visual"), 16000), lambda: content_of(path)):
             try: ask()
             except OSError as error: print(error)
-        print(seconds_of(path, 16000))
+        print(audio_duration(path, 16000))
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     words = {"pipe": "a named pipe", "socket": "a socket", "device": "a device", "folder": "a folder"}[kind]
@@ -74,16 +74,16 @@ def test_a_manifest_may_name_a_pipe_without_anybody_waiting_for_it(tmp_path: Pat
     (tmp_path / "list.csv").write_text("path,label\npipe.wav,dog\n")
     (clip,) = find_clips(tmp_path / "list.csv")
     with pytest.raises(OSError, match=r"pipe\.wav is a named pipe, not a file"):
-        perceive(clip, Senses(), RATE)
+        decode_clip(clip, MediaOptions(), RATE)
 
 
 def test_a_file_that_may_not_be_a_name_is_not_there(tmp_path: Path) -> None:
     for name in ("a\0b.wav", "\ud800.wav", "a" * 5000 + ".wav"):
         with pytest.raises(OSError):
-            perceive(Clip(tmp_path / name, "clip"), Senses(), RATE)
+            decode_clip(Clip(tmp_path / name, "clip"), MediaOptions(), RATE)
         with pytest.raises(OSError):
             content_of(tmp_path / name)
-        assert seconds_of(tmp_path / name, RATE) == 0
+        assert audio_duration(tmp_path / name, RATE) == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -106,7 +106,7 @@ def test_a_film_that_is_a_list_of_other_files_opens_none_of_them(tmp_path: Path)
 def test_links_to_files_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "store.wav", tone(440), RATE)
     (tmp_path / "clip.wav").symlink_to("store.wav")
-    heard = perceive(Clip(tmp_path / "clip.wav", "clip"), Senses(), RATE)
+    heard = decode_clip(Clip(tmp_path / "clip.wav", "clip"), MediaOptions(), RATE)
     assert heard.content == content_of(tmp_path / "store.wav")
 
 
@@ -228,7 +228,7 @@ def test_every_kind_of_file_that_can_be_written_is_read_whole_and_in_part(
 def test_a_rate_that_is_none_fails_its_own_clip(rate: Any) -> None:
     with pytest.raises(AudioError, match="Hz"):
         read_waveform((np.zeros(100, dtype=np.float32), rate), RATE)
-    assert seconds_of((np.zeros(100), rate), RATE) == 0
+    assert audio_duration((np.zeros(100), rate), RATE) == 0
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "2", True, None])
@@ -256,7 +256,7 @@ def test_pictures_at_a_rate_that_is_none_fail_their_own_clip(rate: Any) -> None:
 def test_what_is_no_waveform_fails_its_own_clip(audio: Any) -> None:
     with pytest.raises(AudioError):
         read_waveform(audio, RATE)
-    assert seconds_of(audio, RATE) >= 0
+    assert audio_duration(audio, RATE) >= 0
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 0, 0, 3), (2, 0, 8, 3), (2, 8, 8, 4), (2, 8, 8)])
@@ -297,10 +297,10 @@ def test_changed_bytes_fail_their_own_clip_at_most(
     path = tmp_path / f"clip.{suffix}"
     path.write_bytes(whole[:cut])
     clip = Clip(path, "clip")
-    assert seconds_of(path, RATE) >= 0
-    for senses in (Senses(), Senses("visual")) if suffix in ("mp4", "mkv") else (Senses(),):
+    assert audio_duration(path, RATE) >= 0
+    for media_options in (MediaOptions(), MediaOptions("visual")) if suffix in ("mp4", "mkv") else (MediaOptions(),):
         try:
-            heard = perceive(clip, senses, RATE, max_seconds)
+            heard = decode_clip(clip, media_options, RATE, max_seconds)
         except (AudioError, VideoError, OSError) as error:
             assert str(error) and "\n" not in str(error)
         else:
@@ -320,7 +320,7 @@ def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path
 def test_a_percept_knows_what_it_was_made_of(tmp_path: Path) -> None:
     film = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
-    both = perceive(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
+    both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
     assert both.content == content_of(tmp_path / "clip.wav", film)
     assert both.samples is not None and both.frames is not None
     heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.frame_rate, BOTH.frame_pixels)

@@ -19,20 +19,20 @@ from calm.extract import (
     Clip,
     Columns,
     HeadCache,
+    MediaOptions,
     Request,
-    Senses,
     VideoError,
+    decode_clip,
     extract_to_cache,
     find_clips,
-    perceive,
     read_frames,
     read_waveform,
 )
-from calm.extract.forward import feed
+from calm.extract.forward import batch_loader
 from calm.extract.forward.batch_size import BatchSize
-from calm.extract.media.audio import seconds_of
+from calm.extract.media.audio import audio_duration
 from tests.conftest import noise
-from tests.extract.media.percepts import frames_of, samples_of
+from tests.extract.media.decoded_clips import frames_of, samples_of
 from tests.extract.media.videos import RATE, numbered_frames, numbers_of, write_video
 
 EVERYTHING = 10**7
@@ -54,7 +54,7 @@ def test_frames_are_those_shown_at_each_moment(name: str, codec: str, sound_code
     assert numbers_of(frames_of(read_frames(path, 2.0, EVERYTHING))) == [0, 5, 10, 15]
     assert numbers_of(frames_of(read_frames(path, 20.0, EVERYTHING, max_seconds=0.3))) == [0, 0, 1, 1, 2, 2]
     assert read_frames(path, 2.0, EVERYTHING, max_seconds=0.3).seconds == pytest.approx(2.0, abs=0.05)
-    assert seconds_of(path, RATE) == pytest.approx(2.0, abs=0.05)
+    assert audio_duration(path, RATE) == pytest.approx(2.0, abs=0.05)
 
 
 @given(n=st.integers(1, 30), rate=st.floats(0.5, 60), fps=st.floats(0.1, 60), limit=st.floats(0.05, 5) | st.none())
@@ -112,7 +112,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="expected"):
         read_frames((np.zeros((4, 8, 8), dtype=np.uint8), 2.0), 2.0, EVERYTHING)
     with pytest.raises(VideoError, match="samples alone"):
-        perceive(Clip(noise(0.5, 0, RATE), "noise"), Senses("visual"), RATE)
+        decode_clip(Clip(noise(0.5, 0, RATE), "noise"), MediaOptions("visual"), RATE)
 
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,13 +123,13 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         read_waveform(path, RATE)
     with pytest.raises(ImportError, match=r"pip install 'calm-audio\[video\]'"):
         read_frames(path, 2.0, EVERYTHING)
-    assert seconds_of(path, RATE) == 0
+    assert audio_duration(path, RATE) == 0
     with pytest.raises(ImportError, match=r"pip install 'calm-audio\[video\]'"):
         extract_to_cache(find_clips([path]), tmp_path / "h.h5", Request("no/model", modality="visual"))
 
 
 @pytest.mark.parametrize(
-    ("senses", "reason"),
+    ("media_options", "reason"),
     [
         ({"modality": "smell"}, "modality must be audio, visual or audio-visual, got 'smell'"),
         ({"modality": "visual", "fps": 0.0}, "fps must be above 0"),
@@ -137,9 +137,9 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         ({"fps": 2.0}, "they go with modality visual or audio-visual"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(senses: dict, reason: str) -> None:
+def test_a_request_that_makes_no_sense_is_refused(media_options: dict, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Request("tiny", **senses)
+        Request("tiny", **media_options)
 
 
 def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_cache_from_before_videos_is_one_of_sound(tiny: LALM, tmp_path: Path) 
         file.attrs["request"] = json.dumps({name: value for name, value in known.items() if name not in later})
     assert extract_to_cache(clips, tmp_path / "h.h5", Request("tiny"), lalm=tiny).new == 1
     with HeadCache(tmp_path / "h.h5") as cache:
-        assert (cache.fingerprint.modality, cache.request.senses.modality) == ("audio", "audio")
+        assert (cache.fingerprint.modality, cache.request.media_options.modality) == ("audio", "audio")
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
@@ -248,17 +248,22 @@ def test_a_row_without_sound_has_that_of_its_video(tmp_path: Path) -> None:
     assert [clip.name for clip in find_clips(tmp_path / "m.csv")] == ["a.wav", "b.mp4"]
 
 
-@pytest.mark.parametrize(("senses", "most"), [(Senses("audio"), 6), (Senses("visual"), 2)], ids=["audio", "visual"])
+@pytest.mark.parametrize(
+    ("media_options", "most"), [(MediaOptions("audio"), 6), (MediaOptions("visual"), 2)], ids=["audio", "visual"]
+)
 def test_pictures_go_in_batches_that_memory_holds(
-    tiny: LALM, monkeypatch: pytest.MonkeyPatch, senses: Senses, most: int
+    tiny: LALM, monkeypatch: pytest.MonkeyPatch, media_options: MediaOptions, most: int
 ) -> None:
     """Room for two clips of 10 s: 20 frames each, of three colours in float32."""
-    monkeypatch.setattr(feed, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
+    monkeypatch.setattr(batch_loader, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
     clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
-    reader, read = feed.Feed(tiny.builder, clips, ["What is it?"] * 6, tiny.device, max_seconds=10.0), list[int]()
-    reader.senses, reader.limit = senses, 10.0
+    reader, read = (
+        batch_loader.BatchLoader(tiny.builder, clips, ["What is it?"] * 6, tiny.device, max_seconds=10.0),
+        list[int](),
+    )
+    reader.media_options, reader.limit = media_options, 10.0
 
-    def note(rows: list[int]) -> list[feed.Fed]:
+    def note(rows: list[int]) -> list[batch_loader.LoadedBatch]:
         read.append(len(rows))
         return []
 
@@ -268,5 +273,5 @@ def test_pictures_go_in_batches_that_memory_holds(
 
 
 def test_no_more_pictures_are_looked_at_than_there_is_room_for(tiny: LALM) -> None:
-    assert tiny.builder.limit_seconds(None, Senses("visual", fps=1000.0)) == 0.768
-    assert tiny.builder.limit_seconds(3.0, Senses("visual")) == 3.0
+    assert tiny.builder.limit_seconds(None, MediaOptions("visual", fps=1000.0)) == 0.768
+    assert tiny.builder.limit_seconds(3.0, MediaOptions("visual")) == 3.0

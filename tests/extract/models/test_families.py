@@ -19,9 +19,9 @@ from calm.extract import (
     HeadCache,
     Request,
     answer_log_likelihoods,
+    collect_results,
     extract_to_cache,
     find_clips,
-    gather,
     head_vectors,
     load_lalm,
     record_heads,
@@ -86,7 +86,7 @@ def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM
     _, _, lalm = family
     waves = clips(lalm)
     texts = [QUESTION if i % 3 else "Hm?" for i in range(len(waves))]
-    gathered = gather(head_vectors(lalm, find_clips(waves), texts, batch_size=len(waves)))
+    gathered = collect_results(head_vectors(lalm, find_clips(waves), texts, batch_size=len(waves)))
     assert gathered.values is not None and not gathered.failures
     found = torch.from_numpy(gathered.values)
     expected = torch.stack([whole_pass(lalm, wave, text) for wave, text in zip(waves, texts, strict=True)])
@@ -97,7 +97,7 @@ def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM
 def test_padding_on_the_left_changes_nothing(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
     waves = clips(lalm)
-    for part in lalm.builder.together(waves):
+    for part in lalm.builder.split_by_length(waves):
         chats = [lalm.builder.chat("Hm?" if i % 2 else QUESTION) for i in range(len(part))]
         sides = [
             record_heads(lalm.model, lalm.heads, lalm.inputs([waves[i] for i in part], chats, padding_side=side))
@@ -174,7 +174,7 @@ def test_answers_are_as_likely_as_a_whole_pass_says(family: tuple[Case, Any, LAL
     _, _, lalm = family
     answers = ("dog barking", "rain")
     waves = clips(lalm)
-    part = max(lalm.builder.together(waves), key=len)
+    part = max(lalm.builder.split_by_length(waves), key=len)
     chats = [lalm.builder.chat("Hm?" if i % 2 else QUESTION) for i in part]
     inputs = lalm.inputs([waves[i] for i in part], chats, padding_side="left")
     found = answer_log_likelihoods(lalm, inputs, answers)

@@ -27,7 +27,11 @@ def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: L
         assert made.keys() == expected.keys()
         for name in made:
             torch.testing.assert_close(made[name], expected[name])
-    assert (builder.sampling_rate, builder.window_seconds, builder.marks) == (16000, 5.0, tiny.builder.marks)
+    assert (builder.sampling_rate, builder.window_seconds, builder.media_token_ids) == (
+        16000,
+        5.0,
+        tiny.builder.media_token_ids,
+    )
     assert builder.digest() == tiny.builder.digest()
 
 

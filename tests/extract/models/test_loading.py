@@ -1,4 +1,4 @@
-"""Loading: aliases, local folders, precision, and clear words for what cannot be used."""
+"""LoadOptions: aliases, local folders, precision, and clear words for what cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
-from calm.extract import LALM, checkpoint_of, find_heads, load_lalm, record_heads, resolve_model
+from calm.extract import LALM, checkpoint_state, find_heads, load_lalm, record_heads, resolve_model
 from calm.extract.models.tiny import random_tiny
 from tests.conftest import another_tiny, noise
 
@@ -178,12 +178,12 @@ def test_a_model_that_would_be_offloaded_is_refused(saved_tiny: Path, monkeypatc
 def test_what_a_folder_holds_is_told_without_loading_it(saved_tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(saved_tiny, folder)
-    before = checkpoint_of(str(folder), None)
-    assert checkpoint_of(str(folder), None) == before
+    before = checkpoint_state(str(folder), None)
+    assert checkpoint_state(str(folder), None) == before
     (folder / "model.safetensors").touch()
-    assert checkpoint_of(str(folder), None) != before
-    assert checkpoint_of("tiny", None).startswith("tiny ") and checkpoint_of("tiny-random", None) == "tiny-random"
-    assert checkpoint_of("someone/never-downloaded", None) == ""
+    assert checkpoint_state(str(folder), None) != before
+    assert checkpoint_state("tiny", None).startswith("tiny ") and checkpoint_state("tiny-random", None) == "tiny-random"
+    assert checkpoint_state("someone/never-downloaded", None) == ""
 
 
 def test_options_that_cannot_be_are_refused() -> None:

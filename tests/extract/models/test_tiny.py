@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from calm import CALMClassifier, SAVClassifier
-from calm.extract import LALM, find_clips, gather, head_vectors, load_lalm
+from calm.extract import LALM, collect_results, find_clips, head_vectors, load_lalm
 from calm.extract.models.tiny import CHECKPOINT, random_tiny
 from calm.fit import draw_support, head_specialization
 from calm.inference.zero_shot import zero_shot
@@ -38,7 +38,7 @@ def new_kinds(tiny: LALM) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     waves, labels = make_sounds(10, 16, seed=77)
     found = {}
     for lalm in (tiny, load_lalm("tiny-random", device="cpu")):
-        vectors = gather(head_vectors(lalm, find_clips(list(waves)), [QUESTION] * len(waves))).values
+        vectors = collect_results(head_vectors(lalm, find_clips(list(waves)), [QUESTION] * len(waves))).values
         assert vectors is not None
         found[lalm.name] = vectors.reshape(len(vectors), -1, vectors.shape[-1]), np.asarray(labels)
     return found

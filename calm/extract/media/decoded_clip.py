@@ -12,12 +12,12 @@ from calm.extract.media.content import UNKNOWN, Content
 
 
 @dataclass(frozen=True)
-class Percept:
+class DecodedClip:
     """What is heard and seen of a clip.
 
     Examples
     --------
-    >>> Percept.of(np.ones(8000, dtype=np.float32), 16000).seconds
+    >>> DecodedClip.of(np.ones(8000, dtype=np.float32), 16000).seconds
     0.5
     """
 
@@ -28,9 +28,9 @@ class Percept:
     content: Content = UNKNOWN  #: digest, size and time of what it was made of
 
     @classmethod
-    def of(cls, clip: Percept | NDArray[np.float32], sampling_rate: int) -> Percept:
+    def of(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
         """Take a waveform ``(samples,)`` for what is heard, at the model's rate; what is one already stays as it is."""
-        if isinstance(clip, Percept):
+        if isinstance(clip, DecodedClip):
             return clip
         samples = clip
         return cls(samples, None, len(samples) / sampling_rate, float(np.abs(samples).max(initial=0)))

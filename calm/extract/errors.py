@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 
-def is_ours(error: BaseException) -> bool:
+def is_internal_error(error: BaseException) -> bool:
     """Tell whether an exception was raised by a line of this package, and so is no clip's fault.
 
     What a library or a model raises inside of a call that we make has its last frame there. A function in C has no
@@ -17,7 +17,7 @@ def is_ours(error: BaseException) -> bool:
     >>> try:
     ...     json.loads("{")
     ... except ValueError as error:
-    ...     is_ours(error)
+    ...     is_internal_error(error)
     False
     """
     frames = list(traceback.walk_tb(error.__traceback__))
@@ -25,13 +25,15 @@ def is_ours(error: BaseException) -> bool:
     return module == "calm" or module.startswith("calm.")
 
 
-def is_shortage(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an exception says that memory does not suffice, whichever device it is about.
 
     PyTorch has an exception of its own for some devices only; others have words.
 
-    >>> is_shortage(RuntimeError("DefaultCPUAllocator: can't allocate memory")), is_shortage(RuntimeError("no"))
-    (True, False)
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    True
+    >>> is_out_of_memory(RuntimeError("no"))
+    False
     """
     words = str(error).lower()
     return isinstance(error, MemoryError) or any(told in words for told in _SHORTAGE)
@@ -40,10 +42,10 @@ def is_shortage(error: BaseException) -> bool:
 _SHORTAGE = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
-def first_line(error: BaseException) -> str:
+def short_message(error: BaseException) -> str:
     """Return the first line of an exception's message that says anything, or the name of its type.
 
-    >>> first_line(KeyError())
+    >>> short_message(KeyError())
     'KeyError'
     """
     lines = (line.strip() for line in str(error).splitlines())

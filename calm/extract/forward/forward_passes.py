@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from calm.extract.fault import first_line, is_ours, is_shortage
+from calm.extract.errors import is_internal_error, is_out_of_memory, short_message
+from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
-from calm.extract.forward.feed import Batch, Feed
 from calm.extract.result import ClipResult
 
 #: From a batch to something whose ``numpy()`` has a row for each of its clips.
 Work = Callable[[Batch], Any]
 
 
-def passes(
-    feed: Feed, size: BatchSize, work: Work, *, rows: Sequence[int] | None = None, workers: int | None = None
+def forward_passes(
+    loader: BatchLoader, size: BatchSize, work: Work, *, rows: Sequence[int] | None = None, workers: int | None = None
 ) -> Iterator[list[ClipResult]]:
     """Send the clips of a feed through a model.
 
@@ -28,13 +28,13 @@ def passes(
 
     Parameters
     ----------
-    feed : Feed
+    loader : BatchLoader
     size : BatchSize
         Learns what memory suffices for.
     work : callable
         Of a batch with clips in it.
     rows, workers
-        See :meth:`Feed.batches`.
+        See :meth:`BatchLoader.batches`.
 
     Yields
     ------
@@ -43,7 +43,7 @@ def passes(
     """
     before: tuple[Batch, Any] | None = None
     try:
-        for passed in _passed(feed, size, work, rows, workers):
+        for passed in _passed(loader, size, work, rows, workers):
             if before is not None:
                 last, before = before, None
                 yield _finished(*last)
@@ -60,14 +60,14 @@ def passes(
 
 
 def _passed(
-    feed: Feed, size: BatchSize, work: Work, rows: Sequence[int] | None, workers: int | None
+    loader: BatchLoader, size: BatchSize, work: Work, rows: Sequence[int] | None, workers: int | None
 ) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
     """Send batches through; yield each with what the model gives, and clips that failed."""
-    for fed in feed.batches(size, rows=rows, workers=workers):
+    for fed in loader.batches(size, rows=rows, workers=workers):
         if isinstance(fed, list):
             yield fed
         else:
-            yield from _in_parts(feed, fed, size, work)
+            yield from _in_parts(loader, fed, size, work)
 
 
 def _finished(batch: Batch, found: Any) -> list[ClipResult]:
@@ -81,43 +81,45 @@ def _finished(batch: Batch, found: Any) -> list[ClipResult]:
     ]
 
 
-def _in_parts(feed: Feed, batch: Batch, size: BatchSize, work: Work) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
+def _in_parts(
+    loader: BatchLoader, batch: Batch, size: BatchSize, work: Work
+) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
     """Send a batch through, or as many parts of it as have to be made."""
     clips, fault = len(batch.clips), ""
     try:
         found = work(batch)
     except Exception as error:  # models raise what they like: whose fault it is has to be found out
-        found, short_of_memory = None, is_shortage(error)
+        found, short_of_memory = None, is_out_of_memory(error)
         if not short_of_memory:
-            if is_ours(error) or not _takes_others(feed, work):
+            if is_internal_error(error) or not _takes_others(loader, work):
                 raise
-            fault = first_line(error)
+            fault = short_message(error)
     # What the failed pass held is free now that its exception is left.
     if found is not None:
-        size.passed(clips, feed.device)
+        size.passed(clips, loader.device)
         yield batch, found
     elif clips == 1:
-        yield [_set_aside(batch.clips[0], feed, fault)]
+        yield [_set_aside(batch.clips[0], loader, fault)]
     else:
         if short_of_memory:
             size.failed(clips)
         for part in np.array_split(batch.rows, 2):
-            for again in feed.read(part.tolist()):
-                yield from [again] if isinstance(again, list) else _in_parts(feed, again, size, work)
+            for again in loader.read(part.tolist()):
+                yield from [again] if isinstance(again, list) else _in_parts(loader, again, size, work)
 
 
-def _set_aside(clip: ClipResult, feed: Feed, fault: str) -> ClipResult:
+def _set_aside(clip: ClipResult, loader: BatchLoader, fault: str) -> ClipResult:
     """Say why a clip does not go through even alone."""
     if fault:
         return replace(clip, reason=f"the model cannot take it: {fault}")
     # Elsewhere there may be enough memory: it is told without a length, and so tried again.
-    return ClipResult(clip.row, reason=f"{feed.device} has no memory for it", content=clip.content)
+    return ClipResult(clip.row, reason=f"{loader.device} has no memory for it", content=clip.content)
 
 
-def _takes_others(feed: Feed, work: Work) -> bool:
+def _takes_others(loader: BatchLoader, work: Work) -> bool:
     """Tell whether a clip that any model must be able to take goes through."""
     try:
-        work(feed.control()).numpy()
+        work(loader.control()).numpy()
     except Exception:  # noqa: BLE001 - the first exception is raised again, and tells more
         return False
     return True

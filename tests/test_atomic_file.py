@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from calm import CALMClassifier, load
-from calm.parts import part_beside
+from calm.atomic_file import create_atomic_file
 from tests.extract.cache.files import write_version_2
 from tests.tasks import task
 
@@ -62,15 +62,15 @@ def test_parts_of_other_machines_are_left_for_a_day(tmp_path: Path) -> None:
     for part in (young, old, bare):
         part.touch()
     os.utime(old, (1, 1))
-    with part_beside(path) as made:
+    with create_atomic_file(path) as made:
         assert {p.name for p in tmp_path.iterdir()} == {young.name, made.path.name}
     assert [p.name for p in tmp_path.iterdir()] == [young.name]
 
 
 def test_a_number_that_was_given_to_another_process_saves_no_part(tmp_path: Path) -> None:
-    with part_beside(tmp_path / "heads.h5") as mine:
+    with create_atomic_file(tmp_path / "heads.h5") as mine:
         os.utime(mine.path, (1, 1))  # long before this process began
-        with part_beside(tmp_path / "heads.h5"):
+        with create_atomic_file(tmp_path / "heads.h5"):
             assert not mine.path.exists()
 
 
@@ -79,14 +79,14 @@ def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path
     others = [tmp_path / f".{name}.bak.12.part", tmp_path / f".other{name[:9]}.12.part", tmp_path / f"{name}.12.part"]
     for other in others:
         other.touch()
-    with part_beside(tmp_path / name) as part:
+    with create_atomic_file(tmp_path / name) as part:
         assert part.path.parent == tmp_path and part.path.name.startswith(".") and part.path.suffix == ".part"
     assert all(other.exists() for other in others)
 
 
 def planted_at(path: Path, victim: Path) -> list[Path]:
     """Put a link to somebody's file wherever a part was to be expected, of this process and of a dead one."""
-    with part_beside(path) as part:
+    with create_atomic_file(path) as part:
         of_this_process = re.sub(r"(\.[0-9a-f]{8})?\.part$", ".part", part.path.name)
     links = [path.parent / name for name in (of_this_process, f".{path.name}.4711.part")]
     for link in links:
@@ -107,7 +107,7 @@ def test_a_link_that_lies_in_the_way_leads_nobody_to_the_file_behind_it(
 
 
 def test_two_parts_of_one_file_are_two_files(tmp_path: Path) -> None:
-    with part_beside(tmp_path / "made") as one, part_beside(tmp_path / "made") as another:
+    with create_atomic_file(tmp_path / "made") as one, create_atomic_file(tmp_path / "made") as another:
         assert one.path != another.path
         another.file.write(b"whole")
         another.replace(tmp_path / "made")
@@ -116,7 +116,7 @@ def test_two_parts_of_one_file_are_two_files(tmp_path: Path) -> None:
 
 def test_what_has_taken_a_parts_place_is_neither_renamed_nor_removed(tmp_path: Path) -> None:
     (victim := tmp_path / "victim").write_bytes(b"precious")
-    with part_beside(tmp_path / "made") as part:
+    with create_atomic_file(tmp_path / "made") as part:
         part.path.unlink()
         part.path.symlink_to(victim)
         with pytest.raises(OSError, match="another file has taken the place of"):

@@ -13,7 +13,7 @@ from calm.extract.result import ClipResult
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ClipResults:
     """What a model gave for some clips, and which of them failed."""
 
     rows: NDArray[np.int64]  #: which clips of the list went through, (n,), ascending
@@ -21,9 +21,9 @@ class Gathered:
     failures: Sequence[ClipResult] = field(default=())  #: those that did not, in the order of the list
 
 
-def gather(
+def collect_results(
     batches: Iterable[Sequence[ClipResult]], convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-) -> Gathered:
+) -> ClipResults:
     """Put results together in the order of the clips.
 
     Parameters
@@ -35,7 +35,7 @@ def gather(
     Examples
     --------
     >>> batches = [[ClipResult(2, np.ones(3)), ClipResult(0, np.zeros(3))], [ClipResult(1, reason="no samples in it")]]
-    >>> found = gather(batches)
+    >>> found = collect_results(batches)
     >>> found.rows, found.values.shape, found.failures[0].reason
     (array([0, 2]), (2, 3), 'no samples in it')
     """
@@ -50,7 +50,7 @@ def gather(
             parts.append(values if convert is None else convert(values))
             rows += [result.row for result in there]
     order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
-    return Gathered(
+    return ClipResults(
         rows=np.asarray(rows, dtype=np.int64)[order],
         values=np.concatenate(parts)[order] if parts else None,
         failures=tuple(sorted(failures, key=lambda result: result.row)),

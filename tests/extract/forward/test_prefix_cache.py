@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calm.extract import LALM, find_clips, gather, head_vectors, load_lalm, record_heads
-from calm.extract.forward.prefix import SharedPrefixes, leading_tokens, run_prefix
+from calm.extract import LALM, collect_results, find_clips, head_vectors, load_lalm, record_heads
+from calm.extract.forward.prefix_cache import PrefixCaches, compute_prefix_cache, shared_prefix_tokens
 from tests.conftest import noise
 
 QUESTION = "What is the sound in this audio clip?"
@@ -27,7 +27,7 @@ def test_what_is_shared_is_what_all_begin_with_before_the_sound(prompts: list[li
     ids = torch.zeros(len(prompts), max(map(len, prompts)), dtype=torch.long)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt)
-    found = leading_tokens({"input_ids": ids, "attention_mask": (ids > 0).long()}, [SOUND], tokens)
+    found = shared_prefix_tokens({"input_ids": ids, "attention_mask": (ids > 0).long()}, [SOUND], tokens)
     expected: list[int] = []
     for column in zip(*prompts, strict=False):
         if len(set(column)) > 1 or column[0] == SOUND:
@@ -51,7 +51,7 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
     waves = [noise(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 2.0))]
     chats = [tiny.builder.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.builder.prepare(waves, chats)
-    prefixes = SharedPrefixes(tiny, how.get("tokens", 1), how.get("layers"))
+    prefixes = PrefixCaches(tiny, how.get("tokens", 1), how.get("layers"))
     prefix = prefixes.of(prepared)
     assert prefix is not None and prefixes.of(prepared) is prefix
     seen.clear()
@@ -62,7 +62,7 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
 
 def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> None:
     clips = find_clips([noise(1.0, seed) for seed in range(4)])
-    vectors = gather(head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2)).values
+    vectors = collect_results(head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2)).values
     assert vectors is not None
     beginning, *passes = seen
     inputs = tiny.inputs([noise(1.0, 0)], [tiny.builder.chat(QUESTION)])
@@ -75,7 +75,7 @@ def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) ->
     """A model that puts something else in the place of a token is run whole."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
-    prefix = SharedPrefixes(lalm).of(prepared)
+    prefix = PrefixCaches(lalm).of(prepared)
     assert prefix is not None
     expected = record_heads(lalm.model, lalm.heads, prepared)
     prefix.embeddings = prefix.embeddings + 1
@@ -89,12 +89,12 @@ def test_a_decoder_that_forgets_has_no_shared_beginning() -> None:
     decoder = lalm.model.get_decoder()
     decoder.config.sliding_window, decoder.has_sliding_layers = 6, True
     decoder.config.layer_types = ["sliding_attention"] * len(decoder.layers)
-    assert run_prefix(lalm.model, lalm.heads, tuple(range(10, 20)), 5) is None
+    assert compute_prefix_cache(lalm.model, lalm.heads, tuple(range(10, 20)), 5) is None
 
 
 def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
     lalm = load_lalm("tiny-random", device="cpu")
-    prefixes = SharedPrefixes(lalm)
+    prefixes = PrefixCaches(lalm)
     for letter in "abcdefgh":
         chat = letter * 8 + lalm.builder.chat(QUESTION)
         assert prefixes.of(lalm.builder.prepare([noise(0.5)], [chat])) is not None
@@ -107,7 +107,7 @@ def test_threads_take_turns_on_one_model() -> None:
     clips = find_clips([noise(0.3, seed) for seed in range(6)])
 
     def vectors(question: str) -> np.ndarray:
-        found = gather(head_vectors(lalm, clips, [question] * len(clips), batch_size=1)).values
+        found = collect_results(head_vectors(lalm, clips, [question] * len(clips), batch_size=1)).values
         assert found is not None
         return found
 

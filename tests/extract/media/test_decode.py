@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from calm.extract import Clip, Senses, find_clips, perceive, read_frames, read_waveform
+from calm.extract import Clip, MediaOptions, decode_clip, find_clips, read_frames, read_waveform
 from calm.extract.media.content import content_of
-from calm.extract.media.perceive import sources_of
+from calm.extract.media.decode import sources_of
 from tests.conftest import noise, tone
-from tests.extract.media.percepts import samples_of
+from tests.extract.media.decoded_clips import samples_of
 from tests.extract.media.videos import numbered_frames, write_video
 
 RATE = 16000
-HEARD, SEEN, BOTH = Senses(), Senses("visual"), Senses("audio-visual")
+HEARD, SEEN, BOTH = MediaOptions(), MediaOptions("visual"), MediaOptions("audio-visual")
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def clip(tmp_path: Path) -> Clip:
 
 
 def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
-    digests = {senses.modality: perceive(clip, senses, RATE).content for senses in (HEARD, SEEN, BOTH)}
+    digests = {
+        media_options.modality: decode_clip(clip, media_options, RATE).content for media_options in (HEARD, SEEN, BOTH)
+    }
     assert digests == {
         "audio": content_of(clip.audio),
         "visual": content_of(clip.video),
@@ -41,19 +43,19 @@ def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
 
 def test_pictures_in_the_file_of_the_sound_are_digested_with_it_and_once(tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
-    for senses in (HEARD, SEEN, BOTH):
-        assert sources_of(Clip(film, "film"), senses) == (film,)
-        assert perceive(Clip(film, "film"), senses, RATE).content == content_of(film)
+    for media_options in (HEARD, SEEN, BOTH):
+        assert sources_of(Clip(film, "film"), media_options) == (film,)
+        assert decode_clip(Clip(film, "film"), media_options, RATE).content == content_of(film)
 
 
 def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_their_sound_is(clip: Clip) -> None:
     Path(str(clip.video)).rename(str(clip.video) + ".away")
-    assert perceive(clip, HEARD, RATE).samples is not None
+    assert decode_clip(clip, HEARD, RATE).samples is not None
     Path(str(clip.video) + ".away").rename(str(clip.video))
     Path(str(clip.audio)).unlink()
-    assert perceive(clip, SEEN, RATE).frames is not None
+    assert decode_clip(clip, SEEN, RATE).frames is not None
     with pytest.raises(FileNotFoundError, match=r"no such file: .*clip\.wav"):
-        perceive(clip, BOTH, RATE)
+        decode_clip(clip, BOTH, RATE)
 
 
 # --- files that are written while they are read ---
@@ -93,8 +95,8 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
-    monkeypatch.setattr("calm.extract.media.perceive.read_waveform", changing(path, change, 1))
-    heard = perceive(Clip(path, "clip"), HEARD, RATE)
+    monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, change, 1))
+    heard = decode_clip(Clip(path, "clip"), HEARD, RATE)
     assert heard.content == content_of(path)
     np.testing.assert_array_equal(samples_of(heard), samples_of(read_waveform(path, RATE)))
 
@@ -104,9 +106,9 @@ def test_a_file_that_changes_whenever_it_is_read_fails_its_clip(
 ) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
-    monkeypatch.setattr("calm.extract.media.perceive.read_waveform", changing(path, replace_whole, 1000))
+    monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, replace_whole, 1000))
     with pytest.raises(OSError, match=r"^it is being written: .*clip\.wav$"):
-        perceive(Clip(path, "clip"), HEARD, RATE)
+        decode_clip(Clip(path, "clip"), HEARD, RATE)
 
 
 def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,15 +121,15 @@ def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeyp
             left.pop().replace(film)
         return seen
 
-    monkeypatch.setattr("calm.extract.media.perceive.read_frames", decode)
-    both = perceive(clip, BOTH, RATE)
+    monkeypatch.setattr("calm.extract.media.decode.read_frames", decode)
+    both = decode_clip(clip, BOTH, RATE)
     assert both.seconds == 3.0
     assert both.content == content_of(clip.audio, film)
 
 
 def test_samples_in_memory_are_digested_as_they_are() -> None:
     (clip,) = find_clips([tone(300)])
-    assert perceive(clip, HEARD, RATE).content == content_of(clip.audio)
+    assert decode_clip(clip, HEARD, RATE).content == content_of(clip.audio)
 
 
 def test_a_file_that_claims_any_size_is_digested_in_a_moment(tmp_path: Path) -> None:

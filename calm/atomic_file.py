@@ -26,7 +26,7 @@ _OF_PART = re.compile(r"\.(?:([A-Za-z0-9-]+)\.)?([0-9]+)(?:\.[0-9a-f]{8})?\.part
 
 
 @dataclass(frozen=True)
-class Part:
+class AtomicFile:
     """A file that is written under another name until it is whole."""
 
     path: Path  #: where it lies until then
@@ -59,7 +59,7 @@ class Part:
 
 
 @contextmanager
-def part_beside(path: Path) -> Iterator[Part]:
+def create_atomic_file(path: Path) -> Iterator[AtomicFile]:
     """Make a file to write ``path`` in until it is whole, and remove what is left there of killed processes.
 
     The name tells machine and process, and cannot be foreseen. Nothing that is there already is opened, and no link is
@@ -84,7 +84,7 @@ def part_beside(path: Path) -> Iterator[Part]:
     Examples
     --------
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with part_beside(Path(folder, "heads.h5")) as part:
+    ...     with create_atomic_file(Path(folder, "heads.h5")) as part:
     ...         _ = part.file.write(b"all of it")
     ...         part.replace(Path(folder, "heads.h5"))
     ...     os.listdir(folder)
@@ -96,7 +96,7 @@ def part_beside(path: Path) -> Iterator[Part]:
                 old.unlink()
     new = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.part")
     with os.fdopen(os.open(new, _NEW, 0o666), "w+b") as file:
-        part = Part(new, file)
+        part = AtomicFile(new, file)
         try:
             yield part
         finally:
@@ -105,7 +105,7 @@ def part_beside(path: Path) -> Iterator[Part]:
                 new.unlink()
 
 
-def check_folder(path: Path) -> None:
+def check_writable_folder(path: Path) -> None:
     """Find out whether a file can be made, before work is done for it. Nothing is left there.
 
     Parameters

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 Key = tuple[str, str, int]
 
 
-def keys_of(names: Iterable[str], texts: Iterable[str]) -> list[Key]:
+def clip_keys(names: Iterable[str], texts: Iterable[str]) -> list[Key]:
     """Return a key for each clip: its name, what is asked beside it, and how many before it have both.
 
     A manifest may list one file twice with one question, beside other videos for instance.
 
     Examples
     --------
-    >>> keys_of(["a.wav", "b.wav", "a.wav"], ["What?"] * 3)
+    >>> clip_keys(["a.wav", "b.wav", "a.wav"], ["What?"] * 3)
     [('a.wav', 'What?', 0), ('b.wav', 'What?', 0), ('a.wav', 'What?', 1)]
     """
     before: Counter[tuple[str, str]] = Counter()

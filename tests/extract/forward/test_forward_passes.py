@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from calm.extract import LALM, Clip, ClipResult, Request, extract_to_cache, find_clips, gather, head_vectors
-from calm.extract.forward import passes
+from calm.extract import LALM, Clip, ClipResult, Request, collect_results, extract_to_cache, find_clips, head_vectors
+from calm.extract.forward import forward_passes
 from tests.conftest import noise, tone
 
 QUESTION = "What is the sound in this audio clip?"
@@ -33,9 +33,9 @@ def raising_at(monkeypatch: pytest.MonkeyPatch, lalm: LALM, frames: int) -> list
 
 def test_a_clip_at_which_the_model_raises_fails_alone(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6), tone(500, 0.7)])
-    expected = gather(head_vectors(tiny, clips, [QUESTION] * 4))
+    expected = collect_results(head_vectors(tiny, clips, [QUESTION] * 4))
     raising_at(monkeypatch, tiny, frames=300)
-    found = gather(head_vectors(tiny, clips, [QUESTION] * 4))
+    found = collect_results(head_vectors(tiny, clips, [QUESTION] * 4))
     assert found.rows.tolist() == [0, 2, 3]
     assert [(result.row, result.reason) for result in found.failures] == [
         (1, "the model cannot take it: index out of range in self")
@@ -47,17 +47,20 @@ def test_a_clip_at_which_the_model_raises_fails_alone(tiny: LALM, monkeypatch: p
 def test_a_model_that_raises_at_every_clip_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = raising_at(monkeypatch, tiny, frames=0)
     with pytest.raises(IndexError, match="index out of range"):
-        gather(head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION] * 2))
+        collect_results(head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION] * 2))
     assert len(sizes) == 2  # the batch, and a clip that any model takes
 
 
 def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*_: Any) -> None:
-        exec(compile("raise KeyError('ours')", "prefix.py", "exec"), {"__name__": "calm.extract.forward.prefix"})
+        exec(
+            compile("raise KeyError('ours')", "prefix_cache.py", "exec"),
+            {"__name__": "calm.extract.forward.prefix_cache"},
+        )
 
-    monkeypatch.setattr("calm.extract.forward.prefix.SharedPrefixes.of", raises)
+    monkeypatch.setattr("calm.extract.forward.prefix_cache.PrefixCaches.of", raises)
     with pytest.raises(KeyError, match="ours"):
-        gather(head_vectors(tiny, find_clips([tone(300)]), [QUESTION]))
+        collect_results(head_vectors(tiny, find_clips([tone(300)]), [QUESTION]))
 
 
 def test_rows_that_no_processor_takes_fail_with_their_names_and_the_others_go_on(tiny: LALM, tmp_path: Path) -> None:
@@ -76,21 +79,24 @@ def test_rows_that_no_processor_takes_fail_with_their_names_and_the_others_go_on
 
 def test_results_are_put_into_the_order_of_the_clips() -> None:
     batches = [[ClipResult(3, np.ones(2)), ClipResult(0, np.zeros(2))], [ClipResult(2, reason="no")], []]
-    found = gather([*batches, [ClipResult(1, np.full(2, 5.0))]], convert=lambda values: values.sum(axis=1))
+    found = collect_results([*batches, [ClipResult(1, np.full(2, 5.0))]], convert=lambda values: values.sum(axis=1))
     assert found.rows.tolist() == [0, 1, 3] and found.values is not None
     assert found.values.tolist() == [0, 10, 2]
     assert [result.row for result in found.failures] == [2]
-    assert gather([]).values is None
+    assert collect_results([]).values is None
 
 
 def test_what_went_through_before_a_bug_is_kept(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(_: Any, batch: Any, *__: Any) -> Any:
         if batch.rows == [1]:
-            exec(compile("raise KeyError('ours')", "prefix.py", "exec"), {"__name__": "calm.extract.forward.passes"})
+            exec(
+                compile("raise KeyError('ours')", "prefix_cache.py", "exec"),
+                {"__name__": "calm.extract.forward.forward_passes"},
+            )
         return original(_, batch, *__)
 
-    original = passes._in_parts
-    monkeypatch.setattr(passes, "_in_parts", raises)
+    original = forward_passes._in_parts
+    monkeypatch.setattr(forward_passes, "_in_parts", raises)
     results = head_vectors(tiny, find_clips([tone(300, 0.6), tone(400, 0.5)]), [QUESTION] * 2, batch_size=1)
     assert [result.row for result in next(results)] == [0]
     with pytest.raises(KeyError, match="ours"):

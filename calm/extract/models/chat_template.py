@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from calm.extract.models.families import Family
 
 
-def about_sound(processor: Any, family: Family, text: str) -> str | None:
+def render_audio_prompt(processor: Any, family: Family, text: str) -> str | None:
     """Render a prompt with the mark of one sound; None where the template leaves out the sound or the text."""
     if family.chat is not None:
         return family.chat.replace("{text}", text)
@@ -29,7 +29,7 @@ def about_sound(processor: Any, family: Family, text: str) -> str | None:
     return None
 
 
-def about_video(processor: Any, family: Family, text: str) -> str | None:
+def render_video_prompt(processor: Any, family: Family, text: str) -> str | None:
     """Render a prompt with the mark of one video; None where the template leaves out the video or the text."""
     content = [{"type": "video"}, {"type": "text", "text": text}]
     prompt = _rendered(processor, [{"role": "user", "content": content}])

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
+def show_each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
     """Show every warning of one text only once, however many fits give it.
 
     Parameters
@@ -19,7 +19,7 @@ def each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
 
     Examples
     --------
-    >>> with each_warning_once(lambda message, *_: print(message)):
+    >>> with show_each_warning_once(lambda message, *_: print(message)):
     ...     for _ in range(3):
     ...         warnings.warn("few groups", stacklevel=1)
     few groups

@@ -16,14 +16,14 @@ DEFAULT_FPS = 2.0
 DEFAULT_MAX_PIXELS = 448 * 448
 
 #: Of one clip; Qwen's own processors take no more.
-MOST_FRAMES = 768
+MAX_FRAMES = 768
 
 #: No encoder sees anything in less.
 _MIN_PIXELS = 28 * 28
 
 
 @dataclass(frozen=True)
-class Senses:
+class MediaOptions:
     """What of a clip goes into the model.
 
     Raises
@@ -33,23 +33,23 @@ class Senses:
 
     Examples
     --------
-    >>> Senses("audio-visual").sees, Senses("audio").sees, Senses("visual").fps
+    >>> MediaOptions("audio-visual").sees, MediaOptions("audio").sees, MediaOptions("visual").fps
     (True, False, 2.0)
     """
 
     panel: ClassVar[str] = "Clips"
 
-    modality: str = option("audio", about="What of a clip goes into the model.", choices=MODALITIES)
+    modality: str = option("audio", help="What of a clip goes into the model.", choices=MODALITIES)
     fps: float | None = option(
-        None, about="Frames taken of each second of a video; default: 2, where there are pictures."
+        None, help="Frames taken of each second of a video; default: 2, where there are pictures."
     )
     max_pixels: int | None = option(
-        None, about="Height × width of a frame; larger ones are made smaller; default: 448 × 448."
+        None, help="Height × width of a frame; larger ones are made smaller; default: 448 × 448."
     )
 
     def __post_init__(self) -> None:
         check_values(self)
-        if not self.sees:
+        if not self.uses_video:
             if self.fps is not None or self.max_pixels is not None:
                 raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")
             return
@@ -61,12 +61,12 @@ class Senses:
             raise ValueError(f"max_pixels must be at least {_MIN_PIXELS}, got {self.max_pixels!r}")
 
     @property
-    def hears(self) -> bool:
+    def uses_audio(self) -> bool:
         """Whether the sound goes in."""
         return self.modality != "visual"
 
     @property
-    def sees(self) -> bool:
+    def uses_video(self) -> bool:
         """Whether pictures go in."""
         return self.modality != "audio"
 
@@ -82,10 +82,10 @@ class Senses:
 
     def picture_bytes(self, seconds: float) -> float:
         """Compute what the pictures of a clip take at most: three colours in float32, 12 bytes a pixel."""
-        if not self.sees:
+        if not self.uses_video:
             return 0.0
-        return 12 * self.frame_pixels * min(max(1.0, seconds * self.frame_rate), MOST_FRAMES)
+        return 12 * self.frame_pixels * min(max(1.0, seconds * self.frame_rate), MAX_FRAMES)
 
 
 #: What goes in unless anything else is asked for.
-SOUND_ALONE = Senses()
+AUDIO_ONLY = MediaOptions()

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
 
 #: Fewer tokens than these are not worth the trouble; and of more than so many different beginnings, the oldest go.
-_WORTH_SHARING, _REMEMBERED = 4, 4
+_MIN_PREFIX_TOKENS, _MAX_PREFIX_CACHES = 4, 4
 
 #: What a decoder may be told beside its tokens without the hook here having to know what it means.
 _KNOWN = {"input_ids", "inputs_embeds", "attention_mask", "position_ids", "cache_position"}
 
 
 @dataclass
-class SharedPrefix:
+class PrefixCache:
     """What a decoder's layers keep of some tokens."""
 
     embeddings: torch.Tensor  #: of the tokens, (1, length, width)
@@ -53,7 +53,7 @@ class SharedPrefix:
         return self.verified
 
 
-class _SharedLayer(DynamicLayer):
+class _PrefixCacheLayer(DynamicLayer):
     """Keys and values ``(1, heads, length, dim)`` that stand before those of every clip, and are not added to."""
 
     def __init__(self, layer: DynamicLayer) -> None:
@@ -69,7 +69,7 @@ class _SharedLayer(DynamicLayer):
         return before, after
 
 
-def leading_tokens(inputs: Mapping[str, torch.Tensor], marks: Collection[int], tokens: int) -> tuple[int, ...]:
+def shared_prefix_tokens(inputs: Mapping[str, torch.Tensor], marks: Collection[int], tokens: int) -> tuple[int, ...]:
     """Return the tokens with which all prompts of a batch begin, before any that stands for sound or pictures.
 
     Parameters
@@ -84,7 +84,7 @@ def leading_tokens(inputs: Mapping[str, torch.Tensor], marks: Collection[int], t
     Examples
     --------
     >>> ids = torch.tensor([[7, 8, 1, 1, 9], [7, 8, 1, 5, 0]])
-    >>> leading_tokens({"input_ids": ids, "attention_mask": (ids > 0).int()}, marks=[1], tokens=1)
+    >>> shared_prefix_tokens({"input_ids": ids, "attention_mask": (ids > 0).int()}, marks=[1], tokens=1)
     (7, 8)
     """
     ids = inputs["input_ids"]
@@ -93,12 +93,12 @@ def leading_tokens(inputs: Mapping[str, torch.Tensor], marks: Collection[int], t
     return tuple(ids[0, : max(0, length)].tolist())
 
 
-class _Enough(Exception):
+class _StopForward(Exception):
     """Ends a pass at the last layer whose keys and values are wanted."""
 
 
 @torch.inference_mode()
-def run_prefix(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: int) -> SharedPrefix | None:
+def compute_prefix_cache(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: int) -> PrefixCache | None:
     """Run a decoder over the first tokens of its prompts, up to the last attention that is wanted.
 
     Parameters
@@ -112,10 +112,10 @@ def run_prefix(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: i
 
     Returns
     -------
-    SharedPrefix or None
+    PrefixCache or None
         None where a layer keeps anything else than keys and values of all tokens: a sliding window, a recurrent state.
     """
-    embed, enough, thread = model.get_input_embeddings(), _Enough(), threading.get_ident()
+    embed, enough, thread = model.get_input_embeddings(), _StopForward(), threading.get_ident()
     embeddings = embed(torch.tensor([tokens], device=embed.weight.device))
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
 
@@ -126,7 +126,7 @@ def run_prefix(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: i
     hook = heads.projections[last].register_forward_pre_hook(stop)
     try:
         inner_decoder(model)(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
-    except _Enough as signal:
+    except _StopForward as signal:
         if signal is not enough:
             raise
     finally:
@@ -134,10 +134,10 @@ def run_prefix(model: Any, heads: DecoderHeads, tokens: tuple[int, ...], last: i
     layers = cache.layers[: heads.layers[last] + 1]
     if any(type(layer) is not DynamicLayer or layer.get_seq_length() != len(tokens) for layer in layers):
         return None
-    return SharedPrefix(embeddings, Cache(layers=[_SharedLayer(layer) for layer in layers]))
+    return PrefixCache(embeddings, Cache(layers=[_PrefixCacheLayer(layer) for layer in layers]))
 
 
-class SharedPrefixes:
+class PrefixCaches:
     """The beginnings of a run's prompts.
 
     Parameters
@@ -150,11 +150,11 @@ class SharedPrefixes:
     """
 
     def __init__(self, lalm: LALM, tokens: int = 1, layers: Sequence[int] | None = None) -> None:
-        self._lalm, self._marks, self._tokens = lalm, lalm.builder.marks, tokens
-        self._last = max(lalm.heads.chosen(layers))
-        self._known: dict[tuple[int, ...], SharedPrefix | None] = {}
+        self._lalm, self._marks, self._tokens = lalm, lalm.builder.media_token_ids, tokens
+        self._last = max(lalm.heads.layer_indices(layers))
+        self._known: dict[tuple[int, ...], PrefixCache | None] = {}
 
-    def of(self, prepared: Mapping[str, torch.Tensor]) -> SharedPrefix | None:
+    def of(self, prepared: Mapping[str, torch.Tensor]) -> PrefixCache | None:
         """Return what the prompts of a batch begin with, run through the decoder now or remembered.
 
         Parameters
@@ -164,34 +164,34 @@ class SharedPrefixes:
 
         Returns
         -------
-        SharedPrefix or None
+        PrefixCache or None
             For :func:`calm.extract.record_heads`. None where there are too few, or the decoder cannot go on from there.
         """
-        leading = leading_tokens(prepared, self._marks, self._tokens) if self._marks else ()
-        if len(leading) < _WORTH_SHARING:
+        leading = shared_prefix_tokens(prepared, self._marks, self._tokens) if self._marks else ()
+        if len(leading) < _MIN_PREFIX_TOKENS:
             return None
         if leading not in self._known:
-            while len(self._known) >= _REMEMBERED:
+            while len(self._known) >= _MAX_PREFIX_CACHES:
                 self._known.pop(next(iter(self._known)))
             with self._lalm.heads.lock:  # threads take turns on one model
-                self._known[leading] = run_prefix(self._lalm.model, self._lalm.heads, leading, self._last)
+                self._known[leading] = compute_prefix_cache(self._lalm.model, self._lalm.heads, leading, self._last)
         return self._known[leading]
 
 
-class Beginning:
+class PrefixUse:
     """Whether a forward pass left the shared tokens out."""
 
     skipped = 0  #: how many, once the decoder has begun
 
 
 @contextlib.contextmanager
-def after_prefix(model: Any, prefix: SharedPrefix | None) -> Iterator[Beginning]:
+def use_prefix_cache(model: Any, prefix: PrefixCache | None) -> Iterator[PrefixUse]:
     """Let the decoder leave out the shared tokens, and attend to what was kept of them.
 
     A decoder that is given anything for every token that is not understood here, or other embeddings of the shared
     tokens, runs over all of them.
     """
-    beginning, thread = Beginning(), threading.get_ident()
+    beginning, thread = PrefixUse(), threading.get_ident()
     if prefix is None:
         yield beginning
         return

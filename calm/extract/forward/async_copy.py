@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 
-class Arriving:
+class AsyncCopy:
     """Begins to copy a tensor to the CPU, and waits for that alone when it is asked for.
 
     A GPU does what it is told in order. A copy that is asked for only when the vectors are wanted stands behind the
@@ -20,7 +20,7 @@ class Arriving:
 
     Examples
     --------
-    >>> Arriving(torch.ones(2)).numpy()
+    >>> AsyncCopy(torch.ones(2)).numpy()
     array([1., 1.], dtype=float32)
     """
 

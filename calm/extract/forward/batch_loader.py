@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from calm.extract.forward.batch_size import BatchSize
-from calm.extract.media.audio import AudioError, seconds_of
+from calm.extract.media.audio import AudioError, audio_duration
 from calm.extract.media.clip import Clip
 from calm.extract.media.content import content_if_readable
-from calm.extract.media.perceive import perceive, sources_of
-from calm.extract.media.percept import Percept
-from calm.extract.media.video import VideoError, need_av
+from calm.extract.media.decode import decode_clip, sources_of
+from calm.extract.media.decoded_clip import DecodedClip
+from calm.extract.media.video import VideoError, require_av
+from calm.extract.media_options import AUDIO_ONLY, MediaOptions
 from calm.extract.models.digest import PROBE
 from calm.extract.models.inputs import InputBuilder, InputError, PaddingSide
 from calm.extract.result import ClipResult
-from calm.extract.senses import SOUND_ALONE, Senses
-from calm.machine import cores
+from calm.machine import available_cores
 
 if TYPE_CHECKING:
     import torch
@@ -53,10 +53,10 @@ class Batch:
 
 
 #: What comes out of a feed: a batch that is ready, or clips that cannot go into one, each with its reason.
-Fed = Batch | list[ClipResult]
+LoadedBatch = Batch | list[ClipResult]
 
 
-class Feed:
+class BatchLoader:
     """Reads clips as a model hears and sees them, and makes its inputs; takes no weights.
 
     Parameters
@@ -71,9 +71,9 @@ class Feed:
         Where long clips are cut; the model's window if that is shorter.
     padding_side : {"right", "left"}, default="right"
         See :meth:`calm.extract.InputBuilder.prepare`.
-    senses : Senses, default=SOUND_ALONE
+    media_options : MediaOptions, default=AUDIO_ONLY
         What of a clip goes in.
-    silence : bool, default=True
+    full_window : bool, default=True
         See :meth:`calm.extract.InputBuilder.prepare`.
 
     Raises
@@ -93,69 +93,71 @@ class Feed:
         *,
         max_seconds: float | None = None,
         padding_side: PaddingSide = "right",
-        senses: Senses = SOUND_ALONE,
-        silence: bool = True,
+        media_options: MediaOptions = AUDIO_ONLY,
+        full_window: bool = True,
     ) -> None:
-        if senses.sees:
-            need_av()
+        if media_options.uses_video:
+            require_av()
         self.builder, self.clips, self.texts, self.device = builder, clips, texts, device
-        self.padding_side, self.senses, self.silence = padding_side, senses, silence
-        self.limit = builder.limit_seconds(max_seconds, senses)
-        builder.chat(PROBE, senses)  # a model that is to see, and cannot, is refused now
+        self.padding_side, self.media_options, self.full_window = padding_side, media_options, full_window
+        self.limit = builder.limit_seconds(max_seconds, media_options)
+        builder.chat(PROBE, media_options)  # a model that is to see, and cannot, is refused now
         self._chat = lru_cache(_CHATS)(self._rendered)
 
-    def read(self, rows: Sequence[int]) -> list[Fed]:
+    def read(self, rows: Sequence[int]) -> list[LoadedBatch]:
         """Decode some clips and make one batch of them, or as many as may go together.
 
         Clips that cannot be read, or that the processor cannot take, are set aside with the reason.
         """
-        clips, percepts, made = [], [], []  # as long as one another
+        clips, decoded_clips, made = [], [], []  # as long as one another
         failed: list[ClipResult] = []
         for row in sorted(rows):
-            percept = None
+            decoded = None
             try:
-                percept = perceive(self.clips[row], self.senses, self.builder.sampling_rate, self.limit)
-                inputs = self._inputs_of(percept, self.texts[row])
+                decoded = decode_clip(self.clips[row], self.media_options, self.builder.sampling_rate, self.limit)
+                inputs = self._inputs_of(decoded, self.texts[row])
             except (AudioError, VideoError, InputError, OSError) as error:
-                failed.append(self._known(row, percept, reason=str(error)))
+                failed.append(self._known(row, decoded, reason=str(error)))
             else:
-                clips.append(self._known(row, percept))
-                percepts.append(percept)
+                clips.append(self._known(row, decoded))
+                decoded_clips.append(decoded)
                 made.append(inputs)
-        batches: list[Fed] = [
+        batches: list[LoadedBatch] = [
             Batch(tuple(clips[i] for i in part), self._stacked([made[i] for i in part]))
-            for part in self.builder.together(percepts)
+            for part in self.builder.split_by_length(decoded_clips)
         ]
         return [*batches, failed] if failed else batches
 
     def control(self) -> Batch:
         """Make a batch of a clip that any model must be able to take, to tell a clip's fault from the model's."""
-        percept = self.builder.control(self.senses)
-        return Batch((ClipResult(-1),), self._stacked([self._inputs_of(percept, PROBE)]))
+        decoded = self.builder.control_clip(self.media_options)
+        return Batch((ClipResult(-1),), self._stacked([self._inputs_of(decoded, PROBE)]))
 
     def _rendered(self, text: str) -> str:
         try:
-            return self.builder.chat(text, self.senses)
+            return self.builder.chat(text, self.media_options)
         except ValueError as error:  # of this text: another was rendered before
             raise InputError(str(error)) from error
 
-    def _inputs_of(self, percept: Percept, text: str) -> Mapping[str, torch.Tensor]:
-        return self.builder.row(percept, self._chat(text), senses=self.senses, silence=self.silence)
+    def _inputs_of(self, decoded: DecodedClip, text: str) -> Mapping[str, torch.Tensor]:
+        return self.builder.row(
+            decoded, self._chat(text), media_options=self.media_options, full_window=self.full_window
+        )
 
     def _stacked(self, rows: list[Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
         """Put inputs of clips together; beside a GPU, in memory from which it copies while it computes."""
-        inputs = self.builder.stack(rows, padding_side=self.padding_side, silence=self.silence)
+        inputs = self.builder.stack(rows, padding_side=self.padding_side, full_window=self.full_window)
         return {name: tensor.pin_memory() for name, tensor in inputs.items()} if self.device.type == "cuda" else inputs
 
-    def _known(self, row: int, percept: Percept | None, reason: str = "") -> ClipResult:
-        if percept is None:
-            sources = sources_of(self.clips[row], self.senses)
+    def _known(self, row: int, decoded: DecodedClip | None, reason: str = "") -> ClipResult:
+        if decoded is None:
+            sources = sources_of(self.clips[row], self.media_options)
             return ClipResult(row, reason=reason, content=content_if_readable(*sources))
-        return ClipResult(row, None, reason, percept.seconds, percept.peak, percept.content)
+        return ClipResult(row, None, reason, decoded.seconds, decoded.peak, decoded.content)
 
     def batches(
         self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None
-    ) -> Iterator[Fed]:
+    ) -> Iterator[LoadedBatch]:
         """Yield all clips in batches of about one length, made by threads while the model works.
 
         Batches are planned for all clips, and hold of them what is in ``rows``: where some were done before, the others
@@ -172,11 +174,11 @@ class Feed:
             of the cores, since the model needs the others.
         """
         if workers is None:
-            most = _THREADS_FOR_PICTURES if self.senses.sees else 8
-            workers = max(1, cores() // 3) if self.device.type == "cpu" else min(most, cores())
+            most = _THREADS_FOR_PICTURES if self.media_options.uses_video else 8
+            workers = max(1, available_cores() // 3) if self.device.type == "cpu" else min(most, available_cores())
         with ThreadPoolExecutor(max(1, workers), initializer=_one_core) as pool:
             try:
-                waiting: deque[Future[list[Fed]]] = deque()
+                waiting: deque[Future[list[LoadedBatch]]] = deque()
                 for planned in self._planned(size, None if rows is None else set(rows), pool):
                     waiting.append(pool.submit(self.read, planned))
                     if len(waiting) > workers:
@@ -203,11 +205,11 @@ class Feed:
 
     def _with_pictures(self, seconds: float) -> int:
         """Tell how many clips of a length, or shorter ones, wait for the model together without crowding memory."""
-        each = self.senses.picture_bytes(seconds or math.inf)  # a length that cannot be told may be any
+        each = self.media_options.picture_bytes(seconds or math.inf)  # a length that cannot be told may be any
         return max(1, int(_PICTURE_BYTES // each)) if each else sys.maxsize
 
     def _seconds(self, row: int) -> float:
-        seconds = seconds_of(self.clips[row].audio, self.builder.sampling_rate)
+        seconds = audio_duration(self.clips[row].audio, self.builder.sampling_rate)
         return min(seconds, math.inf if self.limit is None else self.limit)
 
 

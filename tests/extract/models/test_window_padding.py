@@ -8,7 +8,7 @@ from transformers import WhisperFeatureExtractor
 
 from calm.extract import LALM, record_heads
 from calm.extract.models.families import FAMILIES
-from calm.extract.models.silence import fitting, trim
+from calm.extract.models.window_padding import fitting, trim
 from tests.conftest import noise
 
 
@@ -35,7 +35,8 @@ def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: 
 def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...]) -> None:
     waves = [noise(s, seed) for seed, s in enumerate(seconds)]
     whole, short = (
-        tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")] * len(waves), silence=s) for s in (True, False)
+        tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")] * len(waves), full_window=s)
+        for s in (True, False)
     )
     frames = short["input_features"].shape[-1]
     assert frames <= 100 * max(seconds) + 10 and whole["input_features"].shape[-1] == 500
