@@ -165,7 +165,7 @@ def test_the_encoder_learns_alone(scripts: Any, lesson: tuple[Any, dict[str, tor
     found = learn(listener, lambda: scripts["losses"].heard_loss(listener, batch), 25)
     assert 0 <= found[-1] < 0.4 * found[0]
     changed = {name for name, p in listener.named_parameters() if not torch.equal(p, before[name])}
-    assert changed and all(listener.uses_audio(name) for name in changed)
+    assert changed and all(listener.hears(name) for name in changed)
 
 
 def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:

@@ -33,7 +33,7 @@ class MediaOptions:
 
     Examples
     --------
-    >>> MediaOptions("audio-visual").sees, MediaOptions("audio").sees, MediaOptions("visual").fps
+    >>> MediaOptions("audio-visual").uses_video, MediaOptions("audio").uses_video, MediaOptions("visual").fps
     (True, False, 2.0)
     """
 
