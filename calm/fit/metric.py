@@ -34,7 +34,7 @@ class Metric:
         xp = namespace(self.centre)
         return Metric(*(xp.astype(part, dtype) for part in self.parts))
 
-    def of(self, heads: slice) -> Metric:
+    def select_heads(self, heads: slice) -> Metric:
         """Return the metric of some of the heads."""
         return Metric(*(part[heads] for part in self.parts))
 
