@@ -1,4 +1,4 @@
-"""Dealing support clips into folds by what they are, not by the order they come in."""
+"""Cross-validation folds of support clips that depend on the clips and not on their order."""
 
 from __future__ import annotations
 
@@ -7,35 +7,44 @@ from numpy.typing import NDArray
 
 
 def assign_folds(key: NDArray[np.floating], y: NDArray[np.integer], n_folds: int) -> NDArray[np.int64]:
-    """Deal the clips of every class over the folds.
+    """Assign support clips to cross-validation folds, stratified by class.
 
-    Equal clips go to one fold, so that none is predicted from its own copy. Neither the order of clips nor the names of
-    classes matter.
+    Clips of a class with equal keys share a fold, so that no clip is predicted from its own copy. The folds depend
+    neither on the order of the clips nor on the order of the classes.
 
     Parameters
     ----------
-    key : array (n,)
-        A number that tells clips apart.
-    y : array of int (n,)
+    key : array of shape (n_clips,)
+        Number that is equal for identical clips and differs between other clips.
+    y : array of int of shape (n_clips,)
+        Class number of each clip.
     n_folds : int
+        Number of folds.
 
     Returns
     -------
-    array of int (n,)
-        Number of the fold; −1 for clips of a class that has no two different ones, which are in no fold.
+    array of int of shape (n_clips,)
+        Fold number of each clip. It is −1 (no fold) for classes without two different clips.
+
+    See Also
+    --------
+    calm.fit.draw_support : Split clips into a support set and queries.
+    calm.fit.leave_one_out : Leave out single clips in closed form.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from calm.fit import assign_folds
     >>> assign_folds(np.array([0.1, 0.2, 0.2, 0.5, 0.7]), np.array([0, 0, 0, 1, 2]), 2)
     array([ 0,  1,  1, -1, -1])
     """
     folds = np.full(len(y), -1)
     classes = np.unique(y)
-    first = [key[y == c].min() for c in classes]
-    for start, c in enumerate(classes[np.argsort(first, kind="stable")]):
-        own = np.flatnonzero(y == c)
-        distinct, rank = np.unique(key[own], return_inverse=True)
+    smallest_keys = [key[y == c].min() for c in classes]
+    for position, c in enumerate(classes[np.argsort(smallest_keys, kind="stable")]):
+        members = np.flatnonzero(y == c)
+        distinct, rank = np.unique(key[members], return_inverse=True)
         if len(distinct) > 1:
-            # Classes begin at different folds: where shots are few, a fold takes from few classes at once.
-            folds[own] = (rank + start * len(distinct)) % n_folds
+            # Classes start at different folds: with few shots, a fold then holds out clips of few classes.
+            folds[members] = (rank + position * len(distinct)) % n_folds
     return folds

@@ -144,7 +144,7 @@ def test_the_ridge_is_scikit_learns_at_every_strength(seed: int) -> None:
 
 def test_a_strength_too_small_to_solve_for_is_refused() -> None:
     kernel = np.ones((300, 300), dtype=np.float32)
-    with pytest.raises(ValueError, match="strength 1e-20 is too small to solve for in float32"):
+    with pytest.raises(ValueError, match="strength 1e-20 is too small for a float32 kernel"):
         solve_ridge(kernel, np.arange(300) % 2, 2, 1e-20, np.ones(300))
 
 
