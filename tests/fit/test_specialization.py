@@ -52,8 +52,8 @@ def test_the_measure_is_unbiased_where_chance_explains_all() -> None:
 def test_size_and_order_of_heads_do_not_matter(scale: float, seed: int) -> None:
     X, y = planted(np.eye(4) * 0.1, clips=6)
     order = np.random.default_rng(seed).permutation(4)
-    expected = head_specialization(X, y, halvings=3)
-    assert head_specialization(scale * X[:, order], y, halvings=3) == pytest.approx(expected, abs=1e-9)
+    expected = head_specialization(X, y, n_splits=3)
+    assert head_specialization(scale * X[:, order], y, n_splits=3) == pytest.approx(expected, abs=1e-9)
 
 
 def test_too_few_clips_classes_or_heads_are_refused() -> None:
