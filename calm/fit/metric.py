@@ -1,4 +1,4 @@
-"""The metric of each head: where its vectors are centred, and how they are whitened before the cosine."""
+"""Metric of each head: the centring and whitening that precede the cosine similarity."""
 
 from __future__ import annotations
 
@@ -15,97 +15,183 @@ from calm.fit.statistics import ClassStatistics
 
 @dataclass(frozen=True)
 class Metric:
-    """A linear map a head: ``z = (x − centre) · transform``.
+    """Affine map of the vectors of each head, ``z = (x − centre) · transform``.
 
-    The cosine of two whitened vectors is a per-head form of linear discriminant analysis.
+    With the transform of :func:`calm.fit.whitening`, the cosine similarity of mapped vectors is a form of linear
+    discriminant analysis for each head.
+
+    Parameters
+    ----------
+    centre : array of shape (n_heads, head_dim)
+        Vector of each head that maps to zero.
+    transform : array of shape (n_heads, head_dim, head_dim)
+        Matrix of each head.
+    leverage : array of shape (n_heads,)
+        Weight of the scatter of one clip in the covariance behind the transform. Leave-one-out needs it.
+
+    See Also
+    --------
+    calm.fit.whitening : Build the metric that whitens the within-class covariance.
+    calm.fit.cosine_similarity : Compare head vectors with prototypes in a metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from calm.fit import Metric
+    >>> metric = Metric(np.ones((1, 2)), 2 * np.eye(2)[None], np.zeros(1))
+    >>> metric.project(np.array([[[1.0, 3.0]]]))
+    array([[[0., 4.]]])
     """
 
-    centre: Array  #: (K, D)
-    transform: Array  #: (K, D, D)
-    leverage: Array  #: (K,) how much one clip's residual, whitened and squared, weighs in the covariance
+    centre: Array
+    transform: Array
+    leverage: Array
 
     @property
     def parts(self) -> tuple[Array, Array, Array]:
-        """Centre, transform and leverage."""
+        """Centre, transform and leverage, in the order of the constructor."""
         return self.centre, self.transform, self.leverage
 
     def astype(self, dtype: Any) -> Metric:
-        """Return the metric in another precision."""
+        """Convert the metric to another dtype.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Floating-point dtype of the array library.
+
+        Returns
+        -------
+        Metric
+            Converted metric.
+        """
         xp = namespace(self.centre)
         return Metric(*(xp.astype(part, dtype) for part in self.parts))
 
     def select_heads(self, heads: slice) -> Metric:
-        """Return the metric of some of the heads."""
+        """Select the metric of a slice of heads.
+
+        Parameters
+        ----------
+        heads : slice
+            Heads to select.
+
+        Returns
+        -------
+        Metric
+            Metric of the selected heads.
+        """
         return Metric(*(part[heads] for part in self.parts))
 
     def project(self, X: Array) -> Array:
-        """Map head vectors ``(n, K, D)``, class means or clips, into the metric; heads come first: ``(K, n, D)``."""
+        """Map head vectors into the metric.
+
+        Parameters
+        ----------
+        X : array of shape (n_vectors, n_heads, head_dim)
+            Head vectors of clips, or class means.
+
+        Returns
+        -------
+        array of shape (n_heads, n_vectors, head_dim)
+            Mapped vectors. The first axis is the head.
+        """
         xp = namespace(X)
         centred = xp.permute_dims(X, (1, 0, 2)) - self.centre[:, None, :]
         return xp.matmul(centred, self.transform)
 
 
 def oas_shrinkage(covariance: Array, degrees: float) -> Array:
-    """Compute how far to shrink each covariance toward a scaled identity (OAS: Chen, Wiesel, Eldar and Hero, 2010).
+    """Compute the OAS shrinkage of covariances toward a scaled identity.
 
-    The oracle-approximating strength needs the covariance and its degrees of freedom only, so it is there after
-    :func:`calm.fit.merge_statistics` too; the mean stands for one of them.
+    The oracle approximating shrinkage (OAS) depends only on the covariance and its degrees of freedom. It is therefore
+    available after :func:`calm.fit.merge_statistics`, when the clips are no longer in memory.
 
     Parameters
     ----------
-    covariance : array (K, D, D)
+    covariance : array of shape (n_heads, head_dim, head_dim)
+        Sample covariance of each head. The result does not depend on its scale.
     degrees : float
-        Clips less classes.
+        Degrees of freedom: the number of clips minus the number of classes.
 
     Returns
     -------
-    array (K,)
-        Between 0 and 1; 1 where nothing can be told of directions.
+    array of shape (n_heads,)
+        Shrinkage γ between 0 and 1. It is 1 if the covariance does not differ from a scaled identity.
+
+    See Also
+    --------
+    calm.fit.whitening : Whiten head vectors with this shrinkage.
+    sklearn.covariance.oas : Estimate a covariance with OAS shrinkage from samples.
+
+    Notes
+    -----
+    The paper assumes n samples with a known mean. Here the class means are estimated, and the degrees of freedom take
+    the place of n.
+
+    References
+    ----------
+    Chen, Wiesel, Eldar and Hero, "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on Signal
+    Processing 58(10), 2010, arXiv 0907.4698.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from calm.fit import oas_shrinkage
     >>> covariance = np.diag([4.0, 1.0, 1.0])[None]
-    >>> [oas_shrinkage(covariance, n).round(2).item() for n in (5, 50)]
+    >>> [oas_shrinkage(covariance, degrees).round(2).item() for degrees in (5, 50)]
     [1.0, 0.14]
     """
     xp = namespace(covariance)
     dim = covariance.shape[-1]
-    squared = xp.sum(covariance * covariance, axis=(-2, -1))
+    squared_norm = xp.sum(covariance * covariance, axis=(-2, -1))
     trace = xp.sum(xp.linalg.diagonal(covariance), axis=-1)
-    spread = squared - trace**2 / dim  # 0 where the covariance is a multiple of the identity already
-    above = (1 - 2 / dim) * squared + trace**2
-    below = (degrees + 1 - 2 / dim) * spread
-    ones = xp.ones_like(above)
-    return xp.clip(xp.where(below > above * 1e-12, above / xp.where(below > 0, below, ones), ones), 0.0, 1.0)
+    deviation = squared_norm - trace**2 / dim  # 0 for a multiple of the identity
+    numerator = (1 - 2 / dim) * squared_norm + trace**2
+    denominator = (degrees + 1 - 2 / dim) * deviation
+    ones = xp.ones_like(numerator)
+    ratio = numerator / xp.where(denominator > 0, denominator, ones)
+    return xp.clip(xp.where(denominator > numerator * 1e-12, ratio, ones), 0.0, 1.0)
 
 
 def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
-    """Build the metric in which each head's pooled within-class covariance is the identity.
-
-    ``Σ = (1 − γ)·S + γ·tr(S)/D·I``, with ``S`` the pooled within-class covariance. The centre is the mean of the class
-    means. Where no class has two clips there is no covariance, and vectors are centred only.
+    """Build the metric that whitens the pooled within-class covariance of each head.
 
     Parameters
     ----------
     stats : ClassStatistics
-        With scatter.
-    strength : float or "oas"
-        γ, between 0 and 1: the shrinkage toward a scaled identity. 1 only centres. Unless given, by
-        :func:`oas_shrinkage`.
+        Statistics of the support clips, with scatter.
+    strength : float or "oas", default="oas"
+        Shrinkage γ of the covariance toward a scaled identity, between 0 and 1. "oas" computes it for each head by
+        :func:`calm.fit.oas_shrinkage`. With 1, vectors are centred and scaled, but not whitened.
 
     Returns
     -------
     Metric
-        In float64.
+        Metric in float64. It maps a head that is constant over all clips to zero.
 
     Raises
     ------
     ValueError
-        If the strength is neither "oas" nor between 0 and 1.
+        If the statistics have no scatter, the strength is neither "oas" nor between 0 and 1, or a covariance is not
+        positive definite.
+
+    See Also
+    --------
+    calm.fit.class_statistics : Compute the statistics.
+    calm.fit.cosine_similarity : Compare head vectors with prototypes in the metric.
+    sklearn.discriminant_analysis.LinearDiscriminantAnalysis : Classify by the same covariance.
+
+    Notes
+    -----
+    The covariance is ``Σ = (1 − γ)·S + γ·tr(S)/D·I``, where ``S`` is the pooled within-class covariance and ``D`` the
+    dimension of the head. The centre is the mean of the class means. If no class has two clips, there is no
+    covariance, and vectors are only centred.
 
     Examples
     --------
-    >>> from calm.fit import class_statistics
+    >>> import numpy as np
+    >>> from calm.fit import class_statistics, whitening
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 1, 2)) * [5.0, 0.1]
     >>> metric = whitening(class_statistics(X, np.zeros(200, int), 1), 0.0)
@@ -115,40 +201,46 @@ def whitening(stats: ClassStatistics, strength: float | str = "oas") -> Metric:
     """
     check_whitening(strength)
     if stats.scatter is None:
-        raise ValueError("whitening needs statistics with scatter")
-    xp, scatter = namespace(stats.means), to_float64(stats.scatter)
-    present = stats.counts > 0
-    centre = xp.mean(to_float64(stats.means)[convert_like(scatter, np.flatnonzero(present))], axis=0)
+        raise ValueError("whitening needs statistics with scatter: use class_statistics(..., scatter=True)")
+    xp, scatter, means = namespace(stats.means), to_float64(stats.scatter), to_float64(stats.means)
+    has_clips = stats.counts > 0
+    classes = convert_like(scatter, np.flatnonzero(has_clips))
+    centre = xp.mean(means[classes], axis=0)
     dim = centre.shape[1]
     identity = convert_like(scatter, np.eye(dim), scatter.dtype)
-    # What is left of a head that is the same for all clips is rounding; it is mapped to zero.
-    means = to_float64(stats.means)
+    # A head that is constant over all clips has rounding errors only; the metric maps it to zero.
     rounding = (64 * epsilon(stats.means)) ** 2 * xp.max(means * means, axis=(0, 2)) + tiny(means)
-    apart = xp.max((means - centre)[convert_like(scatter, np.flatnonzero(present))] ** 2, axis=(0, 2))
-    degrees = float(stats.counts.sum() - present.sum())
-    if degrees < 0.5:  # weights may leave a fraction of a clip
-        heard = xp.astype(apart > rounding, scatter.dtype)
-        return Metric(centre, heard[:, None, None] * identity, xp.zeros_like(rounding))
-    level = xp.sum(xp.linalg.diagonal(scatter), axis=-1) / (dim * degrees)
-    varies = level > rounding
-    heard = xp.astype(varies | (apart > rounding), scatter.dtype)
-    scale = xp.where(varies, level, xp.ones_like(level))
-    share = xp.astype(varies, scatter.dtype) / (scale * degrees)
-    covariance = scatter * share[:, None, None]  # at a level of one; zero for heads that do not vary
-    gamma = oas_shrinkage(covariance, degrees) if isinstance(strength, str) else xp.ones_like(level) * float(strength)
-    gamma = xp.where(varies, gamma, xp.ones_like(level))
+    varies_between = xp.max((means - centre)[classes] ** 2, axis=(0, 2)) > rounding
+    degrees = float(stats.counts.sum() - has_clips.sum())
+    if degrees < 0.5:  # 0 up to rounding, because sample weights need not be whole numbers
+        keeps_head = xp.astype(varies_between, scatter.dtype)
+        return Metric(centre, keeps_head[:, None, None] * identity, xp.zeros_like(rounding))
+
+    variance = xp.sum(xp.linalg.diagonal(scatter), axis=-1) / (dim * degrees)
+    varies_within = variance > rounding
+    keeps_head = xp.astype(varies_within | varies_between, scatter.dtype)
+    scale = xp.where(varies_within, variance, xp.ones_like(variance))
+    # Each head is scaled to a mean variance of 1, or of 0 if it does not vary within classes.
+    factor = xp.astype(varies_within, scatter.dtype) / (scale * degrees)
+    covariance = scatter * factor[:, None, None]
+    if isinstance(strength, str):
+        gamma = oas_shrinkage(covariance, degrees)
+    else:
+        gamma = xp.ones_like(variance) * float(strength)
+    gamma = xp.where(varies_within, gamma, xp.ones_like(variance))
     covariance *= (1 - gamma)[:, None, None]
-    # Never less than rounding: directions that never varied must not be stretched without end.
+    # At least the rounding error is added, so that directions without variance are not stretched without limit.
     least = max(1e-10, dim * epsilon(stats.scatter))
     covariance += xp.clip(gamma, least, None)[:, None, None] * identity
-    stretch = heard / xp.sqrt(scale)
-    return Metric(centre, _inverse_root(covariance) * stretch[:, None, None], (1 - gamma) / degrees)
+    stretch = keeps_head / xp.sqrt(scale)
+    return Metric(centre, _inverse_cholesky(covariance) * stretch[:, None, None], (1 - gamma) / degrees)
 
 
-def _inverse_root(covariance: Array) -> Array:
-    """Return ``U⁻¹`` for ``Σ = UᵀU`` with upper triangles ``U``, so that ``x·U⁻¹`` has the identity for covariance.
+def _inverse_cholesky(covariance: Array) -> Array:
+    """Return ``U⁻¹`` of each covariance ``Σ = UᵀU`` with upper triangular ``U``; ``x·U⁻¹`` is then white.
 
-    Of all roots the cheapest, and the same whoever computes it, which directions that are kept in it need.
+    The Cholesky factor is cheaper than other square roots of a matrix. It is also unique, so that directions learned in
+    the metric stay valid when the metric is computed again.
     """
     xp = namespace(covariance)
     if not is_numpy(covariance):
@@ -156,17 +248,17 @@ def _inverse_root(covariance: Array) -> Array:
     factorize: Any
     invert: Any
     factorize, invert = get_lapack_funcs(("potrf", "trtri"), (covariance,))  # type: ignore[misc]
-    roots = np.empty_like(covariance)
-    for root, of_head in zip(roots, covariance, strict=True):
-        upper, failed = factorize(of_head.T, overwrite_a=True)
+    inverses = np.empty_like(covariance)
+    for inverse, head_covariance in zip(inverses, covariance, strict=True):
+        upper, failed = factorize(head_covariance.T, overwrite_a=True)
         if failed:
-            raise ValueError("head vectors vary too unevenly to be whitened: give whitening a strength above zero")
-        root[:] = invert(upper, overwrite_c=True)[0]
-    return roots
+            raise ValueError("covariance of head vectors is not positive definite: use whitening='oas' or closer to 1")
+        inverse[:] = invert(upper, overwrite_c=True)[0]
+    return inverses
 
 
 def check_whitening(strength: float | str) -> None:
-    """Refuse a strength that is not "oas" or a share."""
+    """Raise ValueError if the strength is neither "oas" nor a number between 0 and 1."""
     if isinstance(strength, str) and strength != "oas":
         raise ValueError(f"whitening must be 'oas', a number between 0 and 1, or None; got {strength!r}")
     if not isinstance(strength, str):
