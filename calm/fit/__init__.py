@@ -1,11 +1,29 @@
-"""Head vectors and labels in, class-conditional head weights and votes out.
+"""Array functions that turn head vectors and labels into class-conditional head weights and votes.
 
-Pure array mathematics on numpy arrays or torch tensors (which stay where they are): no files, no torch import, no
-scikit-learn classes. The estimators in :mod:`calm` are thin wrappers round these functions; use them directly to build
-a method of your own.
+The functions do not read files, and import neither torch nor scikit-learn. The estimators in :mod:`calm` are built from
+them. Use them directly to build your own method.
 
-Symbols, as in the paper: ``n`` clips, ``K`` heads, ``D`` head dimension, ``C`` classes. Labels are class
-numbers ``0 … C-1``.
+An ``array`` in a docstring is a numpy array or a torch tensor on any device; results stay on that device. Labels ``y``
+are class numbers ``0 … n_classes - 1`` in numpy. Formulas use the symbols of the paper: ``n`` clips, ``K`` heads,
+``D`` head dimension and ``C`` classes, with indices ``i`` (clip), ``h`` (head) and ``c`` (class).
+
+Examples
+--------
+Weigh two heads, of which the first separates the classes, and classify a query:
+
+>>> import numpy as np
+>>> from calm.fit import class_means, clip_reliability, cosine_similarity, head_weights, posterior, soft_vote
+>>> X = np.array([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
+>>> y = np.array([0, 1])
+>>> prototypes = class_means(X, y, 2)
+>>> scores = clip_reliability(cosine_similarity(X, prototypes), y, "margin")
+>>> weights = head_weights(class_means(scores, y, 2).T, "margin")
+>>> weights
+array([[1., 1.],
+       [0., 0.]])
+>>> query = np.array([[[0.1, 0.9], [1.0, 0.0]]])
+>>> soft_vote(posterior(cosine_similarity(query, prototypes), 0.07), weights).argmax(axis=1)
+array([1])
 """
 
 from calm.fit.confidence import expected_calibration_error

@@ -1,4 +1,4 @@
-"""One code for numpy and torch: what the array API standard leaves to be said."""
+"""Helpers for code that runs on numpy arrays and torch tensors, beyond the array API standard."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array, to_device
 from numpy.typing import NDArray
 
-#: A numpy array, or a torch tensor on any device. What a function returns lives where its argument does.
+#: A numpy array, or a torch tensor on any device. Functions return arrays on the device of their argument.
 Array: TypeAlias = Any
 
 
 def namespace(x: Array) -> Any:
-    """Return the module of functions for an array: numpy's or torch's, under the names of the array API standard."""
+    """Return the array API namespace of an array: the functions of numpy or torch under standard names."""
     return array_namespace(x)
 
 
 def is_numpy(x: Any) -> bool:
-    """Tell whether an array is numpy's own."""
+    """Return whether an array is a numpy array."""
     return bool(is_numpy_array(x))
 
 
 def convert_like(x: Array, values: Any, dtype: Any = None) -> Array:
-    """Bring values to where ``x`` is, in their own precision unless another is asked for.
+    """Convert values to an array on the device of ``x``; by default, the dtype of the values is kept.
 
     >>> convert_like(np.zeros(2), [1, 2])
     array([1, 2])
@@ -32,18 +32,18 @@ def convert_like(x: Array, values: Any, dtype: Any = None) -> Array:
 
 
 def to_numpy(x: Array) -> NDArray[Any]:
-    """Bring an array to numpy."""
+    """Convert an array to numpy, from any device."""
     return np.asarray(x) if is_numpy(x) else np.asarray(to_device(x, "cpu"))
 
 
 def to_float64(x: Array) -> Array:
-    """Widen to float64, where the device has it (Apple's GPUs do not)."""
+    """Convert to float64, except on devices without float64 (MPS)."""
     xp = namespace(x)
     return x if str(device(x)).startswith("mps") else xp.astype(x, xp.float64, copy=False)
 
 
 def tiny(x: Array) -> float:
-    """Return the smallest normal number of an array's precision.
+    """Return the smallest normal number of the dtype of an array.
 
     >>> tiny(np.zeros(1, dtype=np.float32)) < 1e-37
     True
@@ -52,5 +52,5 @@ def tiny(x: Array) -> float:
 
 
 def epsilon(x: Array) -> float:
-    """Return the rounding error of an array's precision."""
+    """Return the machine epsilon of the dtype of an array."""
     return float(namespace(x).finfo(x.dtype).eps)

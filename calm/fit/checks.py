@@ -1,4 +1,4 @@
-"""Refusing parameters that are out of range."""
+"""Range checks of parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+#: Limits within which float32 can divide and multiply without underflow or overflow.
 _TINY, _HUGE = 1e-30, 1e30
 
 
@@ -16,7 +17,7 @@ def _is_number(value: Any) -> bool:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse what is not a number above zero, or is one that float32 cannot divide by.
+    """Raise ValueError if the value is not a positive number in the safe range of float32.
 
     >>> check_positive("temperature", 0)
     Traceback (most recent call last):
@@ -28,31 +29,31 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def check_not_negative(name: str, value: Any) -> None:
-    """Refuse what is not a number of zero or above, or is infinite."""
+    """Raise ValueError if the value is not a finite number of at least 0."""
     if not _is_number(value) or not 0 <= value < _HUGE:
         raise ValueError(f"{name} must be 0 or above (below {_HUGE:g}), got {value!r}")
 
 
 def check_count(name: str, value: Any) -> None:
-    """Refuse what is not a whole number of one or above."""
+    """Raise ValueError if the value is not a whole number of at least 1."""
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be at least 1 and a whole number, got {value!r}")
 
 
 def check_share(name: str, value: Any) -> None:
-    """Refuse what is not a number between zero and one."""
+    """Raise ValueError if the value is not a number between 0 and 1."""
     if not _is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False."""
+    """Raise ValueError if the value is not a bool."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Refuse what is not one of some words.
+    """Raise ValueError if the value is not one of the choices.
 
     >>> check_choice("combine", "magic", ("joint", "vote"))
     Traceback (most recent call last):

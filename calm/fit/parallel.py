@@ -1,4 +1,4 @@
-"""Spreading blocks of work over cores."""
+"""Parallel work on CPU cores, and blocks to divide it into."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ Result = TypeVar("Result")
 
 
 def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None) -> list[Result]:
-    """Do the work on every item, one item a core, and return the results in order.
+    """Call a function on every item in a pool of threads, and return the results in order.
 
-    Matrix products and element-wise functions of numpy release the interpreter's lock. Meanwhile the linear-algebra
-    library keeps to one thread a call, so that cores are not asked for twice.
+    Threads suffice, because matrix products and element-wise functions of numpy release the GIL. The BLAS library is
+    limited to one thread per call, so that the cores are not oversubscribed. Calls from inside ``work`` run serially.
 
     Parameters
     ----------
     work : callable
-        Must touch nothing that another item's work writes.
+        Function of one item. It must not read or write what another call writes.
     items : iterable
-    threads : int, optional
-        As many as there are cores; 1 works in turn, and leaves the threads of the linear-algebra library alone.
+        Arguments of the calls.
+    threads : int, default=None
+        Number of threads. None uses all available cores. 1 runs serially and does not limit the BLAS library.
+
+    Returns
+    -------
+    list
+        Result of each item.
 
     Examples
     --------
+    >>> from calm.fit.parallel import parallel_map
     >>> parallel_map(lambda x: x * x, [1, 2, 3])
     [1, 4, 9]
     """
@@ -40,23 +47,23 @@ def parallel_map(work: Callable[[Item], Result], items: Iterable[Item], *, threa
         return [work(item) for item in work_items]
 
     def start() -> None:
-        _thread.working = True  # work that is itself spread over cores goes on in turn
+        _thread.working = True  # makes nested calls run serially
 
-    # How many threads the linear-algebra library takes is the whole process's: who asks at the same time, waits.
+    # The limit on BLAS threads applies to the whole process, so that concurrent calls wait for the lock.
     with (
-        _turn,
+        _blas_lock,
         ThreadpoolController().limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(workers, initializer=start) as pool,
     ):
         return list(pool.map(work, work_items))
 
 
-_turn = Lock()
+_blas_lock = Lock()
 _thread = local()
 
 
 def chunk_slices(total: int, size: int) -> Iterator[slice]:
-    """Cut ``range(total)`` into slices of at most ``size``.
+    """Yield slices of at most ``size`` that cover ``range(total)``.
 
     >>> list(chunk_slices(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
