@@ -418,12 +418,12 @@ class CALMClassifier(ReliabilityClassifier):
         if self.combine == "joint":
             return LinearVoter(cast_like(like, self.directions_), there)
         weights = cast_like(like, self.head_weights_[self.used_heads_])
-        return SoftVoter.of(cast_like(like, self.prototypes_), weights, self.temperature, there)
+        return SoftVoter.from_prototypes(cast_like(like, self.prototypes_), weights, self.temperature, there)
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         voter = self._scorer(like)
         assert isinstance(voter, LinearVoter | SoftVoter)
-        return voter.of_heads
+        return voter.score_heads
 
     def _probabilities(self, scores: Array) -> Array:
         return softmax(self._logits(scores) / self.temperature_, axis=1)

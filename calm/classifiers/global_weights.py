@@ -95,7 +95,9 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         return self._voter(like)
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._voter(like).of_heads
+        return self._voter(like).score_heads
 
     def _voter(self, like: Array) -> SoftVoter:
-        return SoftVoter.of(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)
+        return SoftVoter.from_prototypes(
+            cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature
+        )

@@ -60,7 +60,7 @@ class NearestMeanClassifier(PrototypeClassifier):
 
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         means = cast_like(like, self.prototypes_)
-        return LinearVoter(means / means.shape[1], None).of_heads
+        return LinearVoter(means / means.shape[1], None).score_heads
 
     def _probabilities(self, scores: Array) -> Array:
         return softmax(scores / _TEMPERATURE, axis=1)

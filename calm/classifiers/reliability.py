@@ -92,5 +92,5 @@ class ReliabilityClassifier(PrototypeClassifier):
         """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
         metric = self._metric_from(stats, X)
         if self.cross_fit:
-            return LeaveOneOutSimilarity.of(X, stats.means, stats.counts, metric)
+            return LeaveOneOutSimilarity.from_prototypes(X, stats.means, stats.counts, metric)
         return lambda block, y, weights: cosine_similarity(block, stats.means, metric)

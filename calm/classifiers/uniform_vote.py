@@ -76,7 +76,7 @@ class UniformVoteClassifier(PrototypeClassifier):
     def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._voter(prototypes).of_heads
+            return self._voter(prototypes).score_heads
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
@@ -87,4 +87,4 @@ class UniformVoteClassifier(PrototypeClassifier):
     def _voter(self, prototypes: Array) -> SoftVoter:
         classes, heads, _ = prototypes.shape
         weights = convert_like(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
-        return SoftVoter.of(prototypes, weights, self.temperature)
+        return SoftVoter.from_prototypes(prototypes, weights, self.temperature)

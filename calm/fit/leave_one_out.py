@@ -145,7 +145,7 @@ def leave_one_out_similarity(
     >>> leave_one_out_similarity(X, y, prototypes, class_counts(y, 2))[0, 0].round(3)
     array([0.   , 0.707])
     """
-    return LeaveOneOutSimilarity.of(X, prototypes, counts, metric)(X, y, weights)
+    return LeaveOneOutSimilarity.from_prototypes(X, prototypes, counts, metric)(X, y, weights)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class LeaveOneOutSimilarity:
     >>> from calm.fit import LeaveOneOutSimilarity, class_counts, class_means
     >>> X = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])
     >>> y = np.array([0, 0, 1])
-    >>> compare = LeaveOneOutSimilarity.of(X, class_means(X, y, 2), class_counts(y, 2), None)
+    >>> compare = LeaveOneOutSimilarity.from_prototypes(X, class_means(X, y, 2), class_counts(y, 2), None)
     >>> compare(X[:2], y[:2])[:, 0].round(3)
     array([[0.   , 0.707],
            [0.   , 0.707]])
@@ -195,7 +195,7 @@ class LeaveOneOutSimilarity:
     scale: Array
 
     @classmethod
-    def of(
+    def from_prototypes(
         cls, X: Array, prototypes: Array, counts: NDArray[np.number], metric: Metric | None
     ) -> LeaveOneOutSimilarity:
         """Compute the terms that all blocks of clips share.

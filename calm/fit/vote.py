@@ -89,7 +89,7 @@ class SoftVoter:
     >>> import numpy as np
     >>> from calm.fit import SoftVoter
     >>> X = np.random.default_rng(0).normal(size=(5, 3, 4))
-    >>> voter = SoftVoter.of(X[:2], np.full((3, 2), 1 / 3), 0.07)
+    >>> voter = SoftVoter.from_prototypes(X[:2], np.full((3, 2), 1 / 3), 0.07)
     >>> voter(X).shape
     (5, 2)
     """
@@ -100,7 +100,9 @@ class SoftVoter:
     safe: bool
 
     @classmethod
-    def of(cls, prototypes: Array, weights: Array, temperature: float, metric: Metric | None = None) -> SoftVoter:
+    def from_prototypes(
+        cls, prototypes: Array, weights: Array, temperature: float, metric: Metric | None = None
+    ) -> SoftVoter:
         """Build a voter from prototypes and head weights.
 
         Parameters
@@ -143,7 +145,7 @@ class SoftVoter:
             scores[clips] += namespace(X).sum(self._weighted_posteriors(X[clips, heads], heads), axis=0)
         return scores
 
-    def of_heads(self, X: Array) -> Array:
+    def score_heads(self, X: Array) -> Array:
         """Compute the contribution of each head to the scores; the whole result is in memory.
 
         Parameters
@@ -228,7 +230,7 @@ class LinearVoter:
             scores[clips] += unit @ directions.T
         return scores
 
-    def of_heads(self, X: Array) -> Array:
+    def score_heads(self, X: Array) -> Array:
         """Compute the contribution of each head to the scores; the whole result is in memory.
 
         Parameters
