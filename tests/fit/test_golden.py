@@ -1,4 +1,4 @@
-"""The fitter agrees with what the published code computed, on every golden case."""
+"""The functions and classifiers reproduce stored results of the published code (golden cases)."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_reliabilities_weights_and_scores_agree(
 
     for shrinkage, weight_temperature, top_heads in SETTINGS:
         key = f"{published}_alpha{shrinkage}_tauw{weight_temperature}_topk{top_heads}"
-        # From the published reliabilities, so that heads equal there are equal here.
+        # Start from the published reliabilities, so that ties between heads are the same.
         shrunk = shrink_reliability(golden[f"{case}/reliability_{published}"], counts, shrinkage)
         weights = head_weights(shrunk, scheme, weight_temperature, top_heads)
         expected = golden[f"{case}/weights_{key}"]
-        if _tied(shrunk, top_heads):  # which of equal heads are kept is arbitrary there
+        if _tied(shrunk, top_heads):  # the published code breaks ties arbitrarily
             weights, expected = np.sort(weights, axis=0), np.sort(expected, axis=0)
             np.testing.assert_allclose(weights, expected, atol=TOLERANCE, err_msg=key)
             continue
@@ -108,7 +108,7 @@ def test_sparse_votes_agree(golden: Golden, case: str) -> None:
     hits = head_hits(cosine_similarity(golden[f"{case}/X"], prototypes), y)
     np.testing.assert_array_equal(hits, golden[f"{case}/sav_hits"])
     published = golden[f"{case}/sav_heads_top8"]
-    assert sorted(hits[top_heads_by_hits(hits, 8)]) == sorted(hits[published])  # equal heads are interchangeable
+    assert sorted(hits[top_heads_by_hits(hits, 8)]) == sorted(hits[published])  # ties may be broken differently
 
     votes = sparse_vote(cosine_similarity(golden[f"{case}/Q"][:, published], prototypes[:, published]))
     np.testing.assert_array_equal(votes, golden[f"{case}/sav_votes_top8"])

@@ -1,4 +1,4 @@
-"""The fitter against a naive loop over each formula, and the properties that must hold on any data."""
+"""Comparison with naive loops over the formulas, and properties that hold on any data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLASSIFIERS: list[HeadClassifier] = [
 classifiers = st.sampled_from(CLASSIFIERS)
 
 
-# --- the naive oracle: every formula of the design, one scalar at a time ---
+# --- reference implementation: every formula with loops over scalars ---
 
 
 def naive_cosine(a: NDArray, b: NDArray) -> float:
@@ -148,7 +148,7 @@ def test_leaving_a_clip_out_in_closed_form_equals_a_refit_without_it(seed: int) 
 @given(seed=seeds, classifier=classifiers)
 def test_order_of_clips_and_names_of_labels_do_not_matter(seed: int, classifier: HeadClassifier) -> None:
     X, y, Q = few_shot_task(seed)
-    # Folds of cross-validation and the steps of a solver depend on the order; what they lead to hardly does.
+    # Cross-validation folds and solver steps depend on the order, so that only a looser tolerance holds.
     classifier = LinearProbeClassifier(C=1.0) if isinstance(classifier, LinearProbeClassifier) else classifier
     tolerance = 1e-3 if isinstance(classifier, LinearProbeClassifier) else 1e-8
     expected = classifier.fit(X, y).predict_proba(Q)
@@ -166,7 +166,7 @@ def test_permuting_heads_permutes_weights_and_leaves_the_vote_alone(seed: int, c
     clf, permuted = clone(classifier).fit(X, y), clone(classifier).fit(X[:, order], y)
     if hasattr(clf, "head_weights_"):
         np.testing.assert_allclose(permuted.head_weights_, clf.head_weights_[order], atol=1e-8)
-    if not isinstance(clf, SAVClassifier):  # among heads of equal hits, the first are taken
+    if not isinstance(clf, SAVClassifier):  # with equal hits, SAV selects the first heads
         tolerance = 1e-3 if isinstance(clf, LinearProbeClassifier) else 1e-8
         np.testing.assert_allclose(permuted.predict_proba(Q[:, order]), clf.predict_proba(Q), atol=tolerance)
 
@@ -178,7 +178,7 @@ def test_a_heads_scale_does_not_matter_even_near_the_ends_of_float32(
 ) -> None:
     X, y, Q = (a.astype(np.float32) if a.dtype == np.float64 else a for a in few_shot_task(seed))
     if getattr(classifier, "whitening", None) is not None:
-        power = power // 2  # a covariance squares it
+        power = power // 2  # the covariance squares the scale
     scale = np.ones((X.shape[1], 1), dtype=np.float32)
     scale[0] = 10.0**power
     expected = classifier.fit(X, y).predict_proba(Q)
@@ -207,8 +207,8 @@ def test_a_class_of_one_clip_trusts_heads_as_the_other_classes_do() -> None:
     alone = np.flatnonzero(y == 0)[1:]
     X, y = np.delete(X, alone, axis=0), np.delete(y, alone)
     clf = CALMClassifier(combine="vote", whitening=None).fit(X, y)
-    known = clf.reliability_[:, 1:].mean(axis=1)
-    np.testing.assert_allclose(clf.reliability_[:, 0], known)  # as far as a head is known, from the other classes
+    other_classes = clf.reliability_[:, 1:].mean(axis=1)
+    np.testing.assert_allclose(clf.reliability_[:, 0], other_classes)
     assert np.ptp(clf.head_weights_[:, 1]) > 0.01
 
 
@@ -226,7 +226,7 @@ def test_weights_are_a_distribution_over_at_most_top_heads(seed: int, scheme: Sc
 def test_heads_of_zeros_and_constants_get_no_weight_and_break_nothing() -> None:
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 4)
-    X = 5 * np.eye(6)[y][:, None] + rng.normal(size=(12, 3, 6))  # three heads that hear the classes
+    X = 5 * np.eye(6)[y][:, None] + rng.normal(size=(12, 3, 6))  # three informative heads
     dull = np.concatenate([X, np.zeros((12, 1, 6)), np.ones((12, 1, 6))], axis=1)
     for clf in (CALMClassifier(), CALMClassifier(combine="vote")):
         with np.errstate(all="raise", under="ignore"):
@@ -245,13 +245,15 @@ def test_heads_that_never_change_count_for_nothing_whatever_their_rounding(dtype
         clf.fit(X, y)
         np.testing.assert_allclose(clf.reliability_[6:], 0, atol=1e-6)
         np.testing.assert_allclose(clf.head_weights_[6:], 0, atol=1e-12)
-    same = np.concatenate([heard, np.eye(6)[y][:, None].astype(dtype)], axis=1)  # one that is constant in each class
+    same = np.concatenate(
+        [heard, np.eye(6)[y][:, None].astype(dtype)], axis=1
+    )  # a head that is constant within each class
     assert CALMClassifier().fit(same, y).head_weights_[6].min() > 1 / 7
 
 
 def test_a_class_that_no_head_hears_gets_uniform_weights() -> None:
     y = np.repeat([0, 1], 3)
-    X = np.ones((6, 4, 5))  # all clips are one clip
+    X = np.ones((6, 4, 5))  # all clips are equal
     for clf in (CALMClassifier(), CALMClassifier(combine="vote")):
         np.testing.assert_allclose(clf.fit(X, y).head_weights_, 1 / 4)
 

@@ -1,4 +1,4 @@
-"""Specialization is what heads do differently for different classes, with chance taken off."""
+"""Head specialization: the interaction of heads and classes in recall, without sampling noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from calm.fit.posterior import unit_vectors
 
 
 def planted(strong: np.ndarray, clips: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Heads of noise, but for a direction of its own that a class has in the heads that hear it: strong (K, C)."""
+    """Make noise plus a class direction in each head; ``strong`` (n_heads, n_classes) scales the directions."""
     rng = np.random.default_rng(seed)
     heads, classes = strong.shape
     y = np.repeat(np.arange(classes), clips)
@@ -43,8 +43,8 @@ def test_good_and_bad_heads_are_not_specialized() -> None:
 
 
 def test_the_measure_is_unbiased_where_chance_explains_all() -> None:
-    found = [head_specialization(*planted(np.zeros((20, 5)), clips=6, seed=seed)) for seed in range(8)]
-    assert np.mean(np.square(found)) < 0.03  # log odds of three clips have a variance near 1
+    measured = [head_specialization(*planted(np.zeros((20, 5)), clips=6, seed=seed)) for seed in range(8)]
+    assert np.mean(np.square(measured)) < 0.03  # the log odds of a recall of three clips have a variance near 1
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,4 +1,4 @@
-"""Support sets: stratified, seeded, and never with a group on both sides."""
+"""Support sets are stratified and seeded, and share no group with the queries."""
 
 from __future__ import annotations
 
