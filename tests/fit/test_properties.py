@@ -239,16 +239,15 @@ def test_heads_of_zeros_and_constants_get_no_weight_and_break_nothing() -> None:
 def test_heads_that_never_change_count_for_nothing_whatever_their_rounding(dtype: type) -> None:
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 7)
-    heard = (2 * np.eye(6)[y][:, None] + rng.normal(size=(21, 6, 6))).astype(dtype)
-    X = np.concatenate([heard, np.broadcast_to(rng.normal(size=(6, 6)), (21, 6, 6)).astype(dtype)], axis=1)
+    informative = (2 * np.eye(6)[y][:, None] + rng.normal(size=(21, 6, 6))).astype(dtype)
+    X = np.concatenate([informative, np.broadcast_to(rng.normal(size=(6, 6)), (21, 6, 6)).astype(dtype)], axis=1)
     for clf in (CALMClassifier(), CALMClassifier(combine="vote", top_heads=3)):
         clf.fit(X, y)
         np.testing.assert_allclose(clf.reliability_[6:], 0, atol=1e-6)
         np.testing.assert_allclose(clf.head_weights_[6:], 0, atol=1e-12)
-    same = np.concatenate(
-        [heard, np.eye(6)[y][:, None].astype(dtype)], axis=1
-    )  # a head that is constant within each class
-    assert CALMClassifier().fit(same, y).head_weights_[6].min() > 1 / 7
+    constant_in_class = np.eye(6)[y][:, None].astype(dtype)
+    X = np.concatenate([informative, constant_in_class], axis=1)
+    assert CALMClassifier().fit(X, y).head_weights_[6].min() > 1 / 7
 
 
 def test_a_class_that_no_head_hears_gets_uniform_weights() -> None:
