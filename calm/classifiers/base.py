@@ -29,9 +29,9 @@ from calm.classifiers.inputs import (
     HeadSubset,
     HeadVectors,
     StoredHeads,
-    cache_rows,
     check_tensor,
-    extraction_of,
+    find_cache_rows,
+    find_extraction,
     is_non_numpy_array,
     join_layers,
     query_blocks,
@@ -60,10 +60,10 @@ _DTYPES = (np.float32, np.float64)
 class HeadClassifier(ClassifierMixin, BaseEstimator):
     """A few-shot classifier of head vectors.
 
-    A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
-    :meth:`_head_scorer`, what each head adds to them. It annotates what it learns (:mod:`calm.classifiers.schema`), by
-    which files are checked. Everything that would grow with the number of queries is seen
-    part by part. Torch tensors stay on their device; all else is computed in numpy.
+    A method fills in three things: :meth:`_learn`, from support clips; :meth:`_make_scorer`, for queries; and
+    :meth:`_make_head_scorer`, what each head adds to them. It annotates what it learns
+    (:mod:`calm.classifiers.schema`), by which files are checked. Everything that would grow with the number of queries
+    is seen part by part. Torch tensors stay on their device; all else is computed in numpy.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
             range.
         """
-        heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
+        heads, labels, weights, group_numbers = self._validate_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
@@ -144,11 +144,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
         Labels come as a numpy array; numbers as a tensor beside ``X`` where that is a torch tensor.
         """
-        return self._label_of(self._scores(X))
+        return self._choose_labels(self._compute_scores(X))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, ``(n, C)``, beside ``X``."""
-        return self._probabilities(self._scores(X))
+        return self._compute_probabilities(self._compute_scores(X))
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of clips whose label is predicted."""
@@ -169,11 +169,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         Explanation
         """
         check_is_fitted(self)
-        heads = self._checked_queries(X)
+        heads = self._validate_queries(X)
         vectors = heads.read()
-        return Explanation.of(
-            parts=to_numpy(self._head_scorer(vectors)(vectors)),
-            scores=to_numpy(self._scores(X)),
+        return Explanation.from_scores(
+            parts=to_numpy(self._make_head_scorer(vectors)(vectors)),
+            scores=to_numpy(self._compute_scores(X)),
             classes=self.classes_,
             head_names=self.head_names_[self.used_heads_],
         )
@@ -205,31 +205,31 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """Learn from support clips."""
 
     @abstractmethod
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         """Prepare a function from clips ``(b, used heads, D)`` to scores ``(b, C)``, for arrays that are as ``like``.
 
         The class of the largest score is predicted.
         """
 
     @abstractmethod
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         """Prepare a function from clips to what each head adds to their scores, ``(b, used heads, C)``."""
 
-    def _probabilities(self, scores: Array) -> Array:
+    def _compute_probabilities(self, scores: Array) -> Array:
         """Turn scores above zero into shares; a method that has better overrides this."""
         return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
 
-    def _label_of(self, scores: Array) -> NDArray[Any]:
+    def _choose_labels(self, scores: Array) -> NDArray[Any]:
         best = namespace(scores).argmax(scores, axis=1)
         if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[to_numpy(best)]
         return convert_like(scores, self.classes_)[best]
 
-    def _scores(self, X: Any) -> Array:
+    def _compute_scores(self, X: Any) -> Array:
         check_is_fitted(self)
-        heads = self._checked_queries(X)
+        heads = self._validate_queries(X)
         like = heads.like
-        scorer = self._scorer(like)
+        scorer = self._make_scorer(like)
         if not is_numpy(like):
             none = zeros(like, (0, len(self.classes_)))
             return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_blocks(heads, 1))])
@@ -237,19 +237,19 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         # In double precision shares of many classes still sum to one.
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
 
-    def _checked_support(
+    def _validate_support(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
     ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
         """Check a support set and note where it comes from; clips of no weight are left out."""
         if reset:
             self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
-        heads, labels = self._checked_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
+        heads, labels = self._validate_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
         check_classification_targets(labels)
-        rows = cache_rows(X)
+        rows = find_cache_rows(X)
         if reset:
             self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
             self.n_heads_in_ = heads.shape[1]
-            self.extraction_: Extraction | None = extraction_of(X)
+            self.extraction_: Extraction | None = find_extraction(X)
             self.support_names_ = None if rows is None else rows.names.tolist()
             self.support_groups_ = None if rows is None else sorted({*rows.groups.tolist()} - {""})
             self.support_digests_ = None if rows is None else rows.digests
@@ -258,15 +258,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if groups is not None:
             check_consistent_length(labels, groups)
         if sample_weight is None:
-            return heads, labels, None, _numbered(groups)
+            return heads, labels, None, _number_groups(groups)
         weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
         kept = np.flatnonzero(weights > 0)
         kept_groups = None if groups is None else np.asarray(groups, dtype=object)[kept]
-        return heads[kept], labels[kept], weights[kept], _numbered(kept_groups)
+        return heads[kept], labels[kept], weights[kept], _number_groups(kept_groups)
 
-    def _checked_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
+    def _validate_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
         """Check labelled clips, of whatever kind ``X`` is."""
-        rows = cache_rows(X)
+        rows = find_cache_rows(X)
         if rows is not None:
             labels = column_or_1d(y)
             check_consistent_length(rows, labels)
@@ -288,10 +288,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = X.shape[1]
         return heads, labels
 
-    def _checked_queries(self, X: Any) -> HeadVectors:
+    def _validate_queries(self, X: Any) -> HeadVectors:
         """Check queries, and choose the heads that are used."""
         self._check_extraction(X)
-        rows = cache_rows(X)
+        rows = find_cache_rows(X)
         heads: HeadVectors
         if rows is not None:
             heads = StoredHeads(rows)
@@ -300,16 +300,16 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         else:
             X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
             heads = ArrayHeads(split_heads(X, self.n_heads))
-        self._check_heads(heads)
+        self._check_head_shape(heads)
         return heads if len(self.used_heads_) == heads.shape[1] else HeadSubset(heads, self.used_heads_)
 
     def _check_extraction(self, X: Any) -> None:
         """Refuse head vectors that are known to have been made in another way than those learnt from."""
-        made, rows = extraction_of(X), cache_rows(X)
+        made, rows = find_extraction(X), find_cache_rows(X)
         if self.extraction_ is not None and made is not None:
             check_compatible(self.extraction_, made, "this classifier", "X" if rows is None else str(rows.cache.path))
 
-    def _check_heads(self, heads: HeadVectors) -> None:
+    def _check_head_shape(self, heads: HeadVectors) -> None:
         """Refuse head vectors of another number or size than those learnt from."""
         if heads.shape[1:] != (self.n_heads_in_, self.dim_):
             raise ValueError(
@@ -372,10 +372,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if header.feature_names is not None:
             classifier.feature_names_in_ = np.asarray(header.feature_names, dtype=object)
         classifier.extraction_ = None if header.extraction is None else extraction_from_json(header.extraction)
-        classifier._check_consistent()
+        classifier._check_layers_and_features()
         return classifier
 
-    def _check_consistent(self) -> None:
+    def _check_layers_and_features(self) -> None:
         """Refuse what a file says of layers and features, where that does not fit together."""
         if self.n_heads_in_ % (self.layers_ or 1):
             raise ValueError(f"layers_ is {self.layers_}, which do not share {self.n_heads_in_} heads")
@@ -391,7 +391,7 @@ def _has_layers(X: Any) -> bool:
     return getattr(X, "ndim", None) == 4
 
 
-def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
+def _number_groups(groups: ArrayLike | None) -> NDArray[np.int64] | None:
     """Give every group a number; None if no two clips share one. An empty text or None is a group of its own."""
     listed = [] if groups is None else np.asarray(groups, dtype=object).tolist()
     keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]

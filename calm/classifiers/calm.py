@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from calm.classifiers.base import cast_like
 from calm.classifiers.held_out import HeldOutScores, held_out_folds
-from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, head_norms
+from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, relative_head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import LearnedArray, Loss, Positive, Share
 from calm.classifiers.support_set import SupportSet
@@ -33,7 +33,7 @@ from calm.fit.reliability import Scheme
 from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
 from calm.machine import available_cores
 
-_HELD_OUT_AT_ONCE = 64
+_HELD_OUT_BLOCK = 64
 #: Heads whose metric is worked out together.
 _HEADS_AT_ONCE = 16
 
@@ -190,7 +190,7 @@ class CALMClassifier(ReliabilityClassifier):
         return self.whitening is not None
 
     @property
-    def _needs_previous(self) -> bool:  # type: ignore[override]
+    def _needs_previous_prototypes(self) -> bool:  # type: ignore[override]
         return self._is_joint
 
     @property
@@ -217,12 +217,12 @@ class CALMClassifier(ReliabilityClassifier):
         ValueError
             If ``reject`` is not between 0 and 1, or the support set was too small to tell what is typical.
         """
-        scores = self._scores(X)
+        scores = self._compute_scores(X)
         if reject is None:
-            return self._label_of(scores)
+            return self._choose_labels(scores)
         check_share("reject", reject)
         labels = self.classes_[to_numpy(scores).argmax(axis=1)].astype(object)
-        labels[self._typicality(scores) <= reject] = None
+        labels[self._compute_typicality(scores) <= reject] = None
         return labels
 
     def typicality(self, X: Any) -> NDArray[np.float64]:
@@ -237,14 +237,14 @@ class CALMClassifier(ReliabilityClassifier):
         ValueError
             If no support clip was held out: every class has one clip, or there was nothing to choose by them.
         """
-        return self._typicality(self._scores(X))
+        return self._compute_typicality(self._compute_scores(X))
 
-    def _typicality(self, scores: Array) -> NDArray[np.float64]:
+    def _compute_typicality(self, scores: Array) -> NDArray[np.float64]:
         if len(self.typical_scores_) == 0:
             raise ValueError(
                 "what is typical is unknown: no support clip was held out (one clip a class, or calibrate=False)"
             )
-        best = self._logits(to_numpy(scores)).max(axis=1)
+        best = self._compute_logits(to_numpy(scores)).max(axis=1)
         below = np.searchsorted(self.typical_scores_, best, side="right")
         return (below + 1) / (len(self.typical_scores_) + 1)
 
@@ -311,29 +311,31 @@ class CALMClassifier(ReliabilityClassifier):
         """Score some clips by a fit on others: of every strength, if one is to be chosen, ``(1 or more, m, C)``."""
         part = clone(self).set_params(calibrate=False, strength=self.strength_)
         part.classes_, part.n_heads_in_, part.layers_ = self.classes_, support.heads.shape[1], None
-        learnt = support.of_clips(train)
+        learnt = support.select_clips(train)
         part._init_statistics(learnt)
         part._init_head_results(learnt)
         part._choose_hyperparameters(learnt)
         if self.combine == "vote" or self.strength is not None:
             part._update(learnt)
-            heads = support.of_clips(test).of_heads(part.used_heads_).heads
-            score = part._scorer(heads.like)
-            found = [to_numpy(score(heads.read(clips))) for clips in chunk_slices(len(test), _HELD_OUT_AT_ONCE)]
-            return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
+            heads = support.select_clips(test).select_heads(part.used_heads_).heads
+            score = part._make_scorer(heads.like)
+            found = [to_numpy(score(heads.read(clips))) for clips in chunk_slices(len(test), _HELD_OUT_BLOCK)]
+            return np.asarray(part._compute_logits(np.concatenate(found)), dtype=np.float64)[None]
         part._update_statistics(learnt)
         whole = part._choose_heads(support)
-        examples = Examples.of(whole, whole.counts)
-        kernel = compute_kernels(whole, examples, [np.arange(len(whole.y))], part._metric, part._joint_weights)[0]
+        examples = Examples.from_support(whole, whole.counts)
+        kernel = compute_kernels(
+            whole, examples, [np.arange(len(whole.y))], part._compute_metric, part._joint_head_weights
+        )[0]
         rows, others = convert_like(kernel, train), convert_like(kernel, test)
-        balanced = Examples.of(learnt, learnt.counts).balanced_weights
+        balanced = Examples.from_support(learnt, learnt.counts).balanced_weights
         return ridge_path(kernel[rows][:, rows], kernel[others][:, rows], learnt.y, support.n_classes, balanced)
 
-    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
+    def _build_metric(self, stats: ClassStatistics, like: Array) -> Metric | None:
         return None if self.whitening is None else whitening(stats, self.whitening).astype(like.dtype)
 
     def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], previous: Array | None) -> None:
-        self._derived: dict[str, Metric] = {}
+        self._cached_metrics: dict[str, Metric] = {}
         if not self._is_joint:
             self.directions_ = None
             self._fit_vote(support)
@@ -346,33 +348,33 @@ class CALMClassifier(ReliabilityClassifier):
             there, kept = np.flatnonzero(before), rows[np.isin(used, self.used_heads_)]
             stands_in = PreviousPrototypes(previous[there][:, kept], there, before[there])
         self.directions_ = fit_jointly(
-            support, self.class_count_, self._metric, self._joint_weights, self.strength_, stands_in
+            support, self.class_count_, self._compute_metric, self._joint_head_weights, self.strength_, stands_in
         )
-        self.head_weights_ = self._of_all_heads(head_norms(self.directions_))
+        self.head_weights_ = self._expand_to_all_heads(relative_head_norms(self.directions_))
 
     def _choose_heads(self, support: SupportSet) -> SupportSet:
         """Weigh heads for the joint fit, and keep the best of them if there are to be but few."""
-        reliability = self._shrunk()
+        reliability = self._shrunk_reliability()
         # The mean over classes has less noise than each; what is particular to a class is left to the directions.
         mean = reliability.mean(axis=1, keepdims=True)
         weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
         if self.top_heads is not None:
             kept = np.flatnonzero(weights)
             support, weights = self._keep_heads(support, kept), weights[kept]
-        self._joint_weights = weights
+        self._joint_head_weights = weights
         return support
 
-    def _shrunk(self) -> NDArray[np.floating]:
+    def _shrunk_reliability(self) -> NDArray[np.floating]:
         """Return the reliability of the used heads, shrunk."""
         return shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
 
     def _fit_vote(self, support: SupportSet) -> None:
-        weights = head_weights(self._shrunk(), self.reliability, self.weight_temperature, self.top_heads)
+        weights = head_weights(self._shrunk_reliability(), self.reliability, self.weight_temperature, self.top_heads)
         if self.top_heads is not None:
             kept = np.flatnonzero(weights.any(axis=1))
             self._keep_heads(support, kept)
             weights = weights[kept]
-        self.head_weights_ = self._of_all_heads(weights)
+        self.head_weights_ = self._expand_to_all_heads(weights)
 
     def _keep_heads(self, support: SupportSet, kept: NDArray[np.int64]) -> SupportSet:
         """Forget all heads but some of those used so far."""
@@ -380,9 +382,9 @@ class CALMClassifier(ReliabilityClassifier):
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
         if self.scatter_ is not None:
             self.scatter_ = self.scatter_[kept] + 0.0
-        return support.of_heads(kept)
+        return support.select_heads(kept)
 
-    def _of_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _expand_to_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
         whole = np.zeros((self.n_heads_in_, weights.shape[1]))
         whole[self.used_heads_] = weights
         return whole
@@ -390,43 +392,45 @@ class CALMClassifier(ReliabilityClassifier):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be worked out again."""
         return {
-            name: value for name, value in super().__getstate__().items() if name not in ("_derived", "_joint_weights")
+            name: value
+            for name, value in super().__getstate__().items()
+            if name not in ("_cached_metrics", "_joint_head_weights")
         }
 
-    def _metric(self, part: slice = slice(None)) -> Metric | None:
+    def _compute_metric(self, part: slice = slice(None)) -> Metric | None:
         """Return the metric of some of the used heads: a function of the class statistics, and so not kept."""
         scatter = None if self.scatter_ is None else self.scatter_[part]
         stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, part], scatter)
-        return self._metric_from(stats, self.prototypes_)
+        return self._build_metric(stats, self.prototypes_)
 
-    def _whole_metric(self) -> Metric | None:
+    def _get_metric(self) -> Metric | None:
         """Return the metric of all used heads, kept between predictions."""
         if self.whitening is None:
             return None
-        derived: dict[str, Metric] = self.__dict__.setdefault("_derived", {})
+        derived: dict[str, Metric] = self.__dict__.setdefault("_cached_metrics", {})
         if "metric" not in derived:
             xp, heads = namespace(self.prototypes_), len(self.used_heads_)
             in_turn = None if is_numpy(self.prototypes_) else 1
             few = max(1, min(_HEADS_AT_ONCE, -(-heads // available_cores())))
-            parts = parallel_map(self._metric, chunk_slices(heads, few), threads=in_turn)
+            parts = parallel_map(self._compute_metric, chunk_slices(heads, few), threads=in_turn)
             derived["metric"] = Metric(*(xp.concat(some) for some in zip(*(m.parts for m in parts if m), strict=True)))
         return derived["metric"]
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        metric = self._whole_metric()
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        metric = self._get_metric()
         there = None if metric is None else Metric(*(cast_like(like, part) for part in metric.parts))
         if self.combine == "joint":
             return LinearVoter(cast_like(like, self.directions_), there)
         weights = cast_like(like, self.head_weights_[self.used_heads_])
         return SoftVoter.of(cast_like(like, self.prototypes_), weights, self.temperature, there)
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        voter = self._scorer(like)
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        voter = self._make_scorer(like)
         assert isinstance(voter, LinearVoter | SoftVoter)
         return voter.of_heads
 
-    def _probabilities(self, scores: Array) -> Array:
-        return softmax(self._logits(scores) / self.temperature_, axis=1)
+    def _compute_probabilities(self, scores: Array) -> Array:
+        return softmax(self._compute_logits(scores) / self.temperature_, axis=1)
 
-    def _logits(self, scores: Array) -> Array:
+    def _compute_logits(self, scores: Array) -> Array:
         return namespace(scores).log(scores + 1e-12) if self.combine == "vote" else scores

@@ -35,7 +35,7 @@ class Explanation:
     head_names: NDArray[np.str_]  #: (heads,)
 
     @classmethod
-    def of(
+    def from_scores(
         cls,
         parts: NDArray[np.floating],
         scores: NDArray[np.floating],

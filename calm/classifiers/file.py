@@ -24,20 +24,20 @@ FORMAT = "calm classifier"
 FORMAT_VERSION = 3
 
 #: What safetensors allows.
-_LONGEST_HEADER = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 #: Types of arrays that classifiers have.
-_TYPES = ("F32", "F64", "I64")
+_STORED_DTYPES = ("F32", "F64", "I64")
 
-_Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-_Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
-_Plain = str | bool | _Whole | _Finite | None
+_FiniteFloat = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+_ExactInt = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+_JsonScalar = str | bool | _ExactInt | _FiniteFloat | None
 
 
 class StoredExtraction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How the head vectors were made, as a file holds it."""
 
-    request: dict[str, _Plain]
-    fingerprint: dict[str, _Plain]
+    request: dict[str, _JsonScalar]
+    fingerprint: dict[str, _JsonScalar]
     text: str | None
 
 
@@ -47,7 +47,7 @@ class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     format: str
     format_version: int
     classifier: str  #: name of its class
-    parameters: dict[str, _Plain]
+    parameters: dict[str, _JsonScalar]
     classes: Annotated[list[str | bool | int | float], Meta(min_length=2)]
     classes_dtype: Annotated[str, Meta(pattern=r"^(object|\|b1|[<>|][iu][1248]|[<>]f[248]|[<>]U\d{1,5})$")]
     feature_names: list[str] | None  #: of the data frame that it was fitted on
@@ -55,20 +55,20 @@ class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     learned: dict[str, Any]  #: numbers and texts by name; which ones, the class says
 
 
-class _Texts(msgspec.Struct, forbid_unknown_fields=True):
+class _TextsOfVersion2(msgspec.Struct, forbid_unknown_fields=True):
     feature_names_in_: list[str] | None = None
 
 
 class _HeaderOfVersion2(Header, kw_only=True, forbid_unknown_fields=True):
     feature_names: list[str] | None = None
-    texts: _Texts
+    texts: _TextsOfVersion2
 
 
 class _Version(msgspec.Struct):
     format_version: int
 
 
-class _Front(msgspec.Struct):
+class _SafetensorsMetadata(msgspec.Struct):
     """Header of a safetensors file, but for what it says of the arrays."""
 
     metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
@@ -99,13 +99,13 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file to write")
-    path = _behind_links(path)
+    path = _resolve_links(path)
     check_writable_folder(path)
     if path.exists() and not is_classifier_file(path):
         raise FileExistsError(f"{path} is there already and is no fitted classifier: it is not replaced")
 
 
-def _behind_links(path: Path) -> Path:
+def _resolve_links(path: Path) -> Path:
     """Find what is to be written, so that a link stays a link."""
     if not path.is_symlink():
         return path
@@ -133,10 +133,10 @@ def write_classifier_file(path: Path, header: Mapping[str, Any], tensors: Mappin
     from safetensors.numpy import save
 
     check_writable(path)
-    path = _behind_links(path)
+    path = _resolve_links(path)
     labelled = {"format": FORMAT, "format_version": FORMAT_VERSION, **header}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    content = save(arrays, metadata={"calm": json.dumps(labelled, default=_plain, allow_nan=False)})
+    content = save(arrays, metadata={"calm": json.dumps(labelled, default=_to_python_scalar, allow_nan=False)})
     try:
         with create_atomic_file(path) as part:
             part.file.write(content)
@@ -152,7 +152,7 @@ def is_classifier_file(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        _described(path)
+        _read_description(path)
     except (ValueError, RecursionError):
         return False
     return True
@@ -175,13 +175,13 @@ def read_classifier_file(path: Path) -> tuple[Header, dict[str, NDArray[Any]]]:
     with damage_as_value_error(path):
         if not path.is_file():
             raise ValueError("it is no regular file")
-        described = _described(path)
+        described = _read_description(path)
         version = msgspec.convert(described, _Version).format_version
     if version not in (2, FORMAT_VERSION):
         what_to_do = "update calm" if version > FORMAT_VERSION else "fit it again"
         raise ValueError(f"{path} has format version {version}; this calm reads 2 and {FORMAT_VERSION}: {what_to_do}")
     with damage_as_value_error(path):
-        return _header(described, version), _arrays(path)
+        return _parse_header(described, version), _read_arrays(path)
 
 
 @contextmanager
@@ -199,14 +199,14 @@ def damage_as_value_error(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is damaged, or no classifier of calm: {what}") from error
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
     """Return the JSON object with which calm describes a classifier, whatever is in it beside the format's name."""
     with path.open("rb") as file:
         size, left = int.from_bytes(file.read(8), "little"), path.stat().st_size - 8
-        if not 0 < size <= min(left, _LONGEST_HEADER):
+        if not 0 < size <= min(left, _MAX_HEADER_BYTES):
             raise ValueError("it is not a safetensors file, or is truncated")
         front = file.read(size)
-    metadata = msgspec.json.decode(front, type=_Front).metadata
+    metadata = msgspec.json.decode(front, type=_SafetensorsMetadata).metadata
     if "calm" not in metadata:
         raise ValueError("it is a safetensors file of something else")
     # Version 2 wrote NaN and Infinity, which are no JSON, where null stands now.
@@ -216,7 +216,7 @@ def _described(path: Path) -> dict[str, Any]:
     return described
 
 
-def _header(described: dict[str, Any], version: int) -> Header:
+def _parse_header(described: dict[str, Any], version: int) -> Header:
     if version == FORMAT_VERSION:
         return msgspec.convert(described, Header)
     old = msgspec.convert(described, _HeaderOfVersion2)
@@ -226,15 +226,15 @@ def _header(described: dict[str, Any], version: int) -> Header:
     return old
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 kind = file.get_slice(name).get_dtype()
-                if kind not in _TYPES:
-                    raise ValueError(f"{name} is of type {kind}, not {', '.join(_TYPES)}")
+                if kind not in _STORED_DTYPES:
+                    raise ValueError(f"{name} is of type {kind}, not {', '.join(_STORED_DTYPES)}")
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"it is not a safetensors file, or is truncated: {error}") from error
@@ -278,7 +278,7 @@ _LABELS: dict[str, Any] = {
     "b": list[bool],
     "i": list[int],
     "u": list[int],
-    "f": list[_Finite],
+    "f": list[_FiniteFloat],
 }
 
 
@@ -310,7 +310,7 @@ def extraction_from_json(stored: StoredExtraction) -> Extraction:
     return Extraction(Request.from_stored(stored.request), made, stored.text)
 
 
-def _plain(value: Any) -> Any:
+def _to_python_scalar(value: Any) -> Any:
     """Turn numpy's numbers into Python's, as a grid search leaves them among the parameters."""
     if isinstance(value, np.generic):
         return value.item()

@@ -91,11 +91,11 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         shared = head_weights(self.reliability_[:, None], "probability", self.weight_temperature)
         self.head_weights_ = np.repeat(shared, support.n_classes, axis=1)
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._voter(like)
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        return self._make_voter(like)
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._voter(like).of_heads
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        return self._make_voter(like).of_heads
 
-    def _voter(self, like: Array) -> SoftVoter:
+    def _make_voter(self, like: Array) -> SoftVoter:
         return SoftVoter.of(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)

@@ -48,10 +48,10 @@ def held_out_folds(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     UserWarning
         If there are too few groups to hold any out: clips are held out one by one then.
     """
-    key = _content(support)
+    key = _compute_clip_keys(support)
     shares = -(-len(key) // MAX_CLIPS)
     chosen = np.sort(np.lexsort((key, support.y))[::shares])
-    some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
+    some, key = (support, key) if shares == 1 else (support.select_clips(chosen), key[chosen])
     fold = assign_folds(key, some.y, FOLDS)
     by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
     folds = choose_folds(some.groups, some.y, FOLDS, by_clip)
@@ -67,12 +67,12 @@ def choose_folds(
         return by_clip
     folds = group_folds(groups, y, n_folds)
     if not folds and by_clip:
-        warnings.warn(_TOO_FEW_GROUPS, UserWarning, stacklevel=2)
+        warnings.warn(_TOO_FEW_GROUPS_WARNING, UserWarning, stacklevel=2)
         return by_clip
     return folds
 
 
-_TOO_FEW_GROUPS = (
+_TOO_FEW_GROUPS_WARNING = (
     "the support set has too few groups to hold any out: clips are held out one by one instead, and held-out accuracy, "
     "probabilities and rejection may be too optimistic for new groups"
 )
@@ -108,7 +108,7 @@ def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -
     return folds
 
 
-def _content(support: SupportSet) -> NDArray[np.float64]:
+def _compute_clip_keys(support: SupportSet) -> NDArray[np.float64]:
     like, clips = support.heads.like, support.heads.shape[0]
 
     def add(total: Array, X: Array) -> None:

@@ -149,19 +149,19 @@ class HeadSubset:
         return HeadSubset(self.whole[chosen], self.chosen)
 
 
-def cache_rows(X: Any) -> HeadRows | None:
+def find_cache_rows(X: Any) -> HeadRows | None:
     """Return the rows of a head cache that ``X`` stands for, or None if it is something else."""
     if isinstance(X, HeadCache):
         return X[:]
     return X if isinstance(X, HeadRows) else None
 
 
-def extraction_of(X: Any) -> Extraction | None:
+def find_extraction(X: Any) -> Extraction | None:
     """Return how the head vectors in ``X`` were made, where it knows; None of a plain array.
 
     Rows of a cache know, and any array that has an :class:`calm.extract.Extraction` as its attribute ``extraction``.
     """
-    rows = cache_rows(X)
+    rows = find_cache_rows(X)
     made = getattr(X, "extraction", None) if rows is None else rows.extraction
     return made if isinstance(made, Extraction) else None
 
@@ -242,11 +242,11 @@ def head_blocks(heads: HeadVectors, numbers: int = BLOCK_SIZE, least: int = 1) -
     as many heads.
     """
     clips, n_heads, dim = heads.shape
-    most = int(numbers / max(1, max(clips, 4 * dim) * dim * _spread(heads)))
+    most = int(numbers / max(1, max(clips, 4 * dim) * dim * _heads_read_per_head(heads)))
     return list(chunk_slices(n_heads, max(1, min(most, -(-n_heads // least)))))
 
 
-def _spread(heads: HeadVectors) -> float:
+def _heads_read_per_head(heads: HeadVectors) -> float:
     """Return how many heads are read for each that is wanted."""
     if not isinstance(heads, HeadSubset) or len(heads.chosen) == 0:
         return 1.0
@@ -262,7 +262,7 @@ def query_blocks(heads: HeadVectors, available_cores: int) -> Iterator[slice]:
     """Cut queries into parts, so that memory does not depend on their number and every core has some."""
     clips, n_heads, dim = heads.shape
     whole = heads.whole if isinstance(heads, HeadSubset) else heads
-    most = max(1, int(_QUERY_NUMBERS / (n_heads * dim * _spread(heads))))
+    most = max(1, int(_QUERY_NUMBERS / (n_heads * dim * _heads_read_per_head(heads))))
     if isinstance(whole, ArrayHeads):
         most = _QUERY_CLIPS if whole is heads else max(most, 256)
     return chunk_slices(clips, max(1, min(most, -(-clips // available_cores))))

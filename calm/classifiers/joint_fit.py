@@ -37,7 +37,7 @@ class PreviousPrototypes:
 def fit_jointly(
     support: SupportSet,
     counts: NDArray[np.floating],
-    metric_of: Callable[[slice], Metric | None],
+    get_metric: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
     strength: float,
     previous: PreviousPrototypes | None = None,
@@ -51,7 +51,7 @@ def fit_jointly(
     support : SupportSet
     counts : array (C,)
         Clips of each class, those before included.
-    metric_of : callable
+    get_metric : callable
         From some of the heads to their metric, or None for head vectors as they are.
     head_weights : array (K,)
         Sums to one.
@@ -64,9 +64,9 @@ def fit_jointly(
     array (C, K, D)
         Directions, in each head's metric.
     """
-    examples = Examples.of(support, counts, previous)
+    examples = Examples.from_support(support, counts, previous)
     shares = examples.split_evenly(MAX_CLIPS)
-    kernels = compute_kernels(support, examples, shares, metric_of, head_weights)
+    kernels = compute_kernels(support, examples, shares, get_metric, head_weights)
     dual = zeros(kernels[0], (len(examples.y), support.n_classes))
     for share in shares:
         # Each kernel is given up as soon as it is solved for: it is as large as the directions.
@@ -74,14 +74,14 @@ def fit_jointly(
             kernels.pop(0), examples.y[share], support.n_classes, strength, examples.balanced_weights[share]
         )
         dual[convert_like(dual, share)] = of_share / len(shares)
-    return _directions(support, examples, dual, metric_of, head_weights)
+    return _compute_directions(support, examples, dual, get_metric, head_weights)
 
 
 def compute_kernels(
     support: SupportSet,
     examples: Examples,
     shares: list[NDArray[np.int64]],
-    metric_of: Callable[[slice], Metric | None],
+    get_metric: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
 ) -> list[Array]:
     """Compute the kernel ``Σ_h w_h·cos`` of each share of the examples."""
@@ -93,7 +93,7 @@ def compute_kernels(
 
         def lay_out(few: slice) -> None:
             own = slice(part.start + few.start, part.start + few.stop)
-            unit = unit_vectors(_project(X[:, few], metric_of(own)))
+            unit = unit_vectors(_project(X[:, few], get_metric(own)))
             scale = convert_like(X, np.sqrt(head_weights[own]), X.dtype)[:, None]
             vectors[:, few] = namespace(X).permute_dims(unit, (1, 0, 2)) * scale
 
@@ -101,19 +101,19 @@ def compute_kernels(
         parallel_map(lay_out, chunk_slices(X.shape[1], few))
         flat = namespace(X).reshape(vectors, (X.shape[0], -1))
         for share, kernel in zip(shares, kernels, strict=True):
-            _add_products(kernel, flat[convert_like(X, share)] if len(shares) > 1 else flat)
+            _add_inner_products(kernel, flat[convert_like(X, share)] if len(shares) > 1 else flat)
 
     support.for_each_block(add_heads, numbers=_KERNEL_NUMBERS, threads=1)
     for kernel in kernels:
-        _mirror(kernel)
+        _copy_lower_triangle_to_upper(kernel)
     return kernels
 
 
-def _directions(
+def _compute_directions(
     support: SupportSet,
     examples: Examples,
     dual: Array,
-    metric_of: Callable[[slice], Metric | None],
+    get_metric: Callable[[slice], Metric | None],
     head_weights: NDArray[np.floating],
 ) -> Array:
     """Fold coefficients of examples ``(n, C)`` into directions of heads ``(C, K, D)``."""
@@ -122,7 +122,7 @@ def _directions(
 
     def fold(part: slice, X: Array) -> None:
         xp = namespace(X)
-        unit = xp.permute_dims(unit_vectors(_project(examples.with_previous(X, part), metric_of(part))), (1, 0, 2))
+        unit = xp.permute_dims(unit_vectors(_project(examples.with_previous(X, part), get_metric(part))), (1, 0, 2))
         weighted = unit * convert_like(X, head_weights[part], X.dtype)[None, :, None]
         directions[:, part] = xp.reshape(dual.T @ xp.reshape(weighted, (unit.shape[0], -1)), (-1, *unit.shape[1:]))
 
@@ -130,7 +130,7 @@ def _directions(
     return directions
 
 
-def _add_products(kernel: Array, vectors: Array) -> None:
+def _add_inner_products(kernel: Array, vectors: Array) -> None:
     """Add the inner products of vectors ``(n, F)`` to a kernel; in numpy, to its lower triangle only."""
     if not is_numpy(kernel):
         kernel += vectors @ vectors.T
@@ -139,7 +139,7 @@ def _add_products(kernel: Array, vectors: Array) -> None:
     get_blas_funcs("syrk", (kernel,))(1.0, vectors.T, beta=1.0, c=kernel.T, trans=1, overwrite_c=1)
 
 
-def _mirror(kernel: Array) -> None:
+def _copy_lower_triangle_to_upper(kernel: Array) -> None:
     """Fill the upper triangle from the lower one, row by row."""
     if is_numpy(kernel):
         for row in range(len(kernel)):
@@ -155,7 +155,7 @@ class Examples:
     previous: PreviousPrototypes | None
 
     @classmethod
-    def of(
+    def from_support(
         cls, support: SupportSet, counts: NDArray[np.floating], previous: PreviousPrototypes | None = None
     ) -> Examples:
         """Gather them; ``counts`` are of all clips there ever were, by class."""
@@ -182,7 +182,7 @@ def _project(X: Array, metric: Metric | None) -> Array:
     return namespace(X).permute_dims(X, (1, 0, 2)) if metric is None else metric.project(X)
 
 
-def head_norms(directions: Array) -> NDArray[np.float64]:
+def relative_head_norms(directions: Array) -> NDArray[np.float64]:
     """Return the length of each head's direction for each class, ``(K, C)``, as shares that sum to one over heads."""
     xp = namespace(directions)
     squares = [xp.sum(of_class**2, axis=-1) for of_class in directions]  # one by one: directions are large

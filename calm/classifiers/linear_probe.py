@@ -20,7 +20,7 @@ from calm.fit.checks import check_positive
 from calm.fit.vote import zeros
 
 #: Candidates for C, and how many folds choose among them.
-_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+_CANDIDATE_C = (0.01, 0.1, 1.0, 10.0, 100.0)
 _FOLDS = 5
 _ONE_SHOT_C = 1.0
 
@@ -92,33 +92,33 @@ class LinearProbeClassifier(HeadClassifier):
         self.dim_ = support.heads.shape[2]
         self.used_heads_ = np.arange(support.heads.shape[1])
         self.class_count_ = support.counts.astype(np.int64)
-        values, vectors = np.linalg.eigh(to_numpy(_kernel(support)).astype(np.float64))
+        values, vectors = np.linalg.eigh(to_numpy(_compute_kernel(support)).astype(np.float64))
         axes = values > values.max() * 1e-7
         axes[-1] = True  # of vectors that are all zero too
         scale, vectors = np.sqrt(np.maximum(values[axes], np.finfo(np.float64).tiny)), vectors[:, axes]
-        regression = self._regression(vectors * scale, support)
+        regression = self._fit_regression(vectors * scale, support)
         coefficients, self.intercept_ = regression.coef_, regression.intercept_
         if support.n_classes == 2:  # scikit-learn keeps one of two rows that differ in sign only
             coefficients = np.concatenate([-coefficients, coefficients]) / 2
             self.intercept_ = np.concatenate([-self.intercept_, self.intercept_]) / 2
-        self._fold(support, (vectors / scale) @ coefficients.T)
+        self._fold_into_directions(support, (vectors / scale) @ coefficients.T)
 
-    def _regression(self, features: NDArray[np.float64], support: SupportSet) -> Any:
+    def _fit_regression(self, features: NDArray[np.float64], support: SupportSet) -> Any:
         regression = LogisticRegression(max_iter=10_000, tol=1e-5)
-        folds = self._folds(support) if self.C is None else []
+        folds = self._choose_folds(support) if self.C is None else []
         if folds:
-            search = GridSearchCV(regression, {"C": _STRENGTHS}, cv=folds)
+            search = GridSearchCV(regression, {"C": _CANDIDATE_C}, cv=folds)
             self.C_ = float(search.fit(features, support.y).best_params_["C"])
         else:
             self.C_ = _ONE_SHOT_C if self.C is None else float(self.C)
         return regression.set_params(C=self.C_).fit(features, support.y)
 
-    def _folds(self, support: SupportSet) -> list[Fold]:
+    def _choose_folds(self, support: SupportSet) -> list[Fold]:
         n_folds = min(_FOLDS, int(self.class_count_.min()))
         by_clip = list(StratifiedKFold(n_folds).split(support.y, support.y)) if n_folds > 1 else []
         return choose_folds(support.groups, support.y, _FOLDS, by_clip)
 
-    def _fold(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
+    def _fold_into_directions(self, support: SupportSet, dual: NDArray[np.float64]) -> None:
         """Turn coefficients of clips ``(n, C)`` into directions of heads."""
         _, heads, dim = support.heads.shape
         like = support.heads.like
@@ -132,18 +132,18 @@ class LinearProbeClassifier(HeadClassifier):
 
         support.for_each_block(fold)
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         voter, intercept = LinearVoter(cast_like(like, self.directions_), None), cast_like(like, self.intercept_)
         return lambda X: voter(X) + intercept
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         return LinearVoter(cast_like(like, self.directions_), None).of_heads
 
-    def _probabilities(self, scores: Array) -> Array:
+    def _compute_probabilities(self, scores: Array) -> Array:
         return softmax(scores, axis=1)
 
 
-def _kernel(support: SupportSet) -> Array:
+def _compute_kernel(support: SupportSet) -> Array:
     """Compute the inner products of clips' concatenated unit head vectors, ``(n, n)``."""
     like, clips = support.heads.like, support.heads.shape[0]
 

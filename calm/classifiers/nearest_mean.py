@@ -44,7 +44,7 @@ class NearestMeanClassifier(PrototypeClassifier):
     def __init__(self, *, n_heads: int | None = None) -> None:
         self.n_heads = n_heads
 
-    def _vectors(self, X: Array) -> Array:
+    def _vectors_to_average(self, X: Array) -> Array:
         return unit_vectors(X)
 
     def _learn_heads(
@@ -52,15 +52,15 @@ class NearestMeanClassifier(PrototypeClassifier):
     ) -> None:
         """Means are all that there is to learn."""
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         xp, means = namespace(like), cast_like(like, self.prototypes_)
         heads = means.shape[1]
         voter, offset = LinearVoter(means / heads, None), xp.sum(means**2, axis=(1, 2)) / (2 * heads)
         return lambda X: voter(X) - offset
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         means = cast_like(like, self.prototypes_)
         return LinearVoter(means / means.shape[1], None).of_heads
 
-    def _probabilities(self, scores: Array) -> Array:
+    def _compute_probabilities(self, scores: Array) -> Array:
         return softmax(scores / _TEMPERATURE, axis=1)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier, cast_like
-from calm.classifiers.inputs import cache_rows
+from calm.classifiers.inputs import find_cache_rows
 from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
@@ -66,16 +66,16 @@ class PrototypeClassifier(HeadClassifier):
             return self.fit(X, y, sample_weight)
         check_is_fitted(self)
         self._check_parameters()
-        heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
-        self._check_heads(heads)
+        heads, labels, weights, _ = self._validate_support(X, y, sample_weight, None, reset=False)
+        self._check_head_shape(heads)
         self._check_extraction(X)
         union, before = _merge_labels(self.classes_, labels)
-        self._note_further_clips(X)
-        self._move_like(heads.like)
+        self._record_new_clips(X)
+        self._move_to(heads.like)
         self.classes_ = union
         self._reindex_classes(before)
         numbers = np.searchsorted(self.classes_, labels)
-        self._update(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
+        self._update(SupportSet(heads, numbers, weights, len(self.classes_)).select_heads(self.used_heads_))
         return self
 
     def _learn(self, support: SupportSet) -> None:
@@ -99,7 +99,7 @@ class PrototypeClassifier(HeadClassifier):
 
     def _update(self, support: SupportSet) -> None:
         before = self.class_count_
-        previous = self.prototypes_ + 0.0 if self._needs_previous and before.any() else None
+        previous = self.prototypes_ + 0.0 if self._needs_previous_prototypes and before.any() else None
         self._update_statistics(support)
         self._combine_heads(support, before, previous)
 
@@ -112,7 +112,7 @@ class PrototypeClassifier(HeadClassifier):
                 counts, self.prototypes_[:, part], None if self.scatter_ is None else self.scatter_[part]
             )
             new = class_statistics(
-                self._vectors(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
+                self._vectors_to_average(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
             )
             both = merge_statistics(before, new)
             self.prototypes_[:, part] = _astype_like(self.prototypes_, both.means)
@@ -135,9 +135,9 @@ class PrototypeClassifier(HeadClassifier):
             self.class_count_ = self.class_count_.astype(np.int64)
 
     #: Whether :meth:`_combine_heads` asks for the prototypes as they were.
-    _needs_previous = False
+    _needs_previous_prototypes = False
 
-    def _vectors(self, X: Array) -> Array:
+    def _vectors_to_average(self, X: Array) -> Array:
         """Return what prototypes are the means of."""
         return X
 
@@ -178,7 +178,7 @@ class PrototypeClassifier(HeadClassifier):
             prototypes[new] = self.prototypes_[old]
         self.prototypes_ = prototypes
 
-    def _move_like(self, like: Array) -> None:
+    def _move_to(self, like: Array) -> None:
         """Bring what was learnt to where further clips are, in their precision."""
         for name, value in vars(self).items():
             if name in self._device_attributes and value is not None:
@@ -187,8 +187,8 @@ class PrototypeClassifier(HeadClassifier):
     #: LearnedArray arrays that are where the clips are.
     _device_attributes: tuple[str, ...] = ("prototypes_", "scatter_")
 
-    def _note_further_clips(self, X: Any) -> None:
-        rows = cache_rows(X)
+    def _record_new_clips(self, X: Any) -> None:
+        rows = find_cache_rows(X)
         if rows is not None and self.support_names_ is not None and self.support_groups_ is not None:
             before = self.support_digests_ or [None] * len(self.support_names_)
             self.support_digests_ = [*before, *rows.digests]

@@ -56,7 +56,7 @@ class ReliabilityClassifier(PrototypeClassifier):
         self.judged_count_ = np.zeros(len(self.classes_))
         self.class_reliability_[:, before], self.judged_count_[before] = reliability, counts
 
-    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
+    def _build_metric(self, stats: ClassStatistics, like: Array) -> Metric | None:
         """Return the metric in which heads compare; a method that has none keeps vectors as they are."""
         return None
 
@@ -64,10 +64,10 @@ class ReliabilityClassifier(PrototypeClassifier):
         counts = self.class_count_ + support.counts
         super()._update_statistics(support)
         weights = np.ones(len(support.y)) if support.weights is None else support.weights
-        judged = self._scored_mask(support.y, counts, support.weights)
+        judged = self._find_scored_clips(support.y, counts, support.weights)
         self.judged_count_ = self.judged_count_ + np.bincount(support.y, weights * judged, support.n_classes)
 
-    def _scored_mask(
+    def _find_scored_clips(
         self, y: NDArray[np.int64], counts: NDArray[np.floating], weights: NDArray[np.floating] | None
     ) -> NDArray[np.bool_]:
         """Tell which clips heads can be judged by."""
@@ -76,21 +76,21 @@ class ReliabilityClassifier(PrototypeClassifier):
     def _learn_heads(
         self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
     ) -> None:
-        compare = self._similarity(X, stats)
+        compare = self._make_similarity(X, stats)
         total, number = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
         for clips in support_blocks(X, support.n_classes):
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
             scores = to_numpy(clip_reliability(compare(X[clips], y, weights), y, self.reliability, self.temperature))
-            share = self._scored_mask(y, stats.counts, weights) * (1.0 if weights is None else weights)
+            share = self._find_scored_clips(y, stats.counts, weights) * (1.0 if weights is None else weights)
             np.add.at(total, y, scores * share[:, None])
             np.add.at(number, y, share)
         rows = self.used_heads_[part]
         earlier = self.class_reliability_[rows] * self.judged_count_
         self.class_reliability_[rows] = (earlier + total.T) / np.where(number > 0, number, 1.0)
 
-    def _similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
+    def _make_similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
         """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
-        metric = self._metric_from(stats, X)
+        metric = self._build_metric(stats, X)
         if self.cross_fit:
             return LeaveOneOutSimilarity.of(X, stats.means, stats.counts, metric)
         return lambda block, y, weights: cosine_similarity(block, stats.means, metric)

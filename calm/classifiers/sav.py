@@ -87,11 +87,11 @@ class SAVClassifier(PrototypeClassifier):
         self.used_heads_ = self.used_heads_[kept]
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes))
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
 
         def vote(X: Array) -> Array:

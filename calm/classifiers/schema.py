@@ -41,7 +41,7 @@ class LearnedArray:
 
 def learned_arrays(kind: type) -> dict[str, LearnedArray]:
     """Return the arrays that a class of classifiers learns."""
-    return {name: spec for name, hint in _learnt(kind).items() if (spec := _spec(hint)) is not None}
+    return {name: spec for name, hint in _learned_hints(kind).items() if (spec := _find_array_spec(hint)) is not None}
 
 
 @cache
@@ -49,15 +49,15 @@ def _learned_values(kind: type) -> type[msgspec.Struct]:
     """Return the values that a class learns, as a schema."""
     values = [
         (name, hint | None if _is_nullable(hint) else hint, getattr(kind, name, msgspec.NODEFAULT))
-        for name, hint in _learnt(kind).items()
-        if not _spec(hint)
+        for name, hint in _learned_hints(kind).items()
+        if not _find_array_spec(hint)
     ]
     return msgspec.defstruct(kind.__name__, values, kw_only=True, forbid_unknown_fields=True)
 
 
 def values_to_json(kind: type, learnt: Mapping[str, Any]) -> dict[str, Any]:
     """Write learnt values as JSON can hold them; NaN becomes null."""
-    nullable = {name for name, hint in _learnt(kind).items() if _is_nullable(hint)}
+    nullable = {name for name, hint in _learned_hints(kind).items() if _is_nullable(hint)}
     names = _learned_values(kind).__struct_fields__
     return {name: None if name in nullable and math.isnan(learnt[name]) else learnt[name] for name in names}
 
@@ -71,7 +71,7 @@ def values_from_json(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         If a value is missing, unknown, or of another type than the class says.
     """
     found = msgspec.structs.asdict(msgspec.convert(dict(values), _learned_values(kind)))
-    nullable = {name for name, hint in _learnt(kind).items() if _is_nullable(hint)}
+    nullable = {name for name, hint in _learned_hints(kind).items() if _is_nullable(hint)}
     return {name: math.nan if name in nullable and value is None else value for name, value in found.items()}
 
 
@@ -113,18 +113,18 @@ def _check_array(name: str, array: NDArray[Any], spec: LearnedArray, sizes: Mapp
 
 
 @cache
-def _learnt(kind: type) -> dict[str, Any]:
+def _learned_hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if name.endswith("_") and not name.startswith("_")}
 
 
-def _spec(hint: Any) -> LearnedArray | None:
-    return next((extra for extra in _extras(hint) if isinstance(extra, LearnedArray)), None)
+def _find_array_spec(hint: Any) -> LearnedArray | None:
+    return next((extra for extra in _annotation_extras(hint) if isinstance(extra, LearnedArray)), None)
 
 
 def _is_nullable(hint: Any) -> bool:
-    return _NULL_IS_NAN in [extra for extra in _extras(hint) if isinstance(extra, str)]
+    return _NULL_IS_NAN in [extra for extra in _annotation_extras(hint) if isinstance(extra, str)]
 
 
-def _extras(hint: Any) -> tuple[Any, ...]:
+def _annotation_extras(hint: Any) -> tuple[Any, ...]:
     return get_args(hint)[1:] if get_origin(hint) is Annotated else ()

@@ -63,13 +63,13 @@ class SupportSet:
             first += other
         return first
 
-    def of_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
+    def select_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return only some of the clips."""
         weights = None if self.weights is None else self.weights[chosen]
         groups = None if self.groups is None else self.groups[chosen]
         return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes, groups)
 
-    def of_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
+    def select_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
         """Return the same clips with only some of the heads."""
         if len(chosen) == self.heads.shape[1]:
             return self

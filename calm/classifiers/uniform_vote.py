@@ -67,16 +67,16 @@ class UniformVoteClassifier(PrototypeClassifier):
     ) -> None:
         """Prototypes are all that there is to learn."""
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._voter(prototypes)
+            return self._make_voter(prototypes)
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes)) / prototypes.shape[1]
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._voter(prototypes).of_heads
+            return self._make_voter(prototypes).of_heads
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
@@ -84,7 +84,7 @@ class UniformVoteClassifier(PrototypeClassifier):
 
         return vote
 
-    def _voter(self, prototypes: Array) -> SoftVoter:
+    def _make_voter(self, prototypes: Array) -> SoftVoter:
         classes, heads, _ = prototypes.shape
         weights = convert_like(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
         return SoftVoter.of(prototypes, weights, self.temperature)

@@ -70,7 +70,7 @@ def test_whitening_without_shrinkage_is_safe_where_clips_are_fewer_than_dimensio
     rng, y = np.random.default_rng(0), np.arange(30) % 3
     X: NDArray = (rng.normal(size=(30, 6, 64)) + 2 * rng.normal(size=(3, 6, 64))[y]).astype(dtype)
     clf = CALMClassifier(whitening=0.0).fit(library(X), y)
-    metric = clf._metric()
+    metric = clf._compute_metric()
     assert metric is not None
     # Directions that clips vary in have variance one, the others are stretched by no more than rounding asks for.
     transform = np.asarray(metric.transform, dtype=np.float64)
