@@ -108,7 +108,7 @@ def test_it_works_in_the_tools_of_scikit_learn(classifier: HeadClassifier) -> No
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (np.zeros((4, 3, 2)), ["a"] * 4, "at least two classes are needed; all labels are one class, 'a'"),
+        (np.zeros((4, 3, 2)), ["a"] * 4, "fit needs at least two classes, but the support set only has class 'a'"),
         (np.zeros((4, 3, 2)), ["a", "b"], "inconsistent numbers of samples"),
         (np.full((4, 3, 2), np.nan), ["a", "b"] * 2, "NaN"),
         (np.zeros((2, 2, 2, 2, 2)), ["a", "b"], r"X has shape \(2, 2, 2, 2, 2\); expected \(clips, heads, dim\)"),
@@ -141,7 +141,7 @@ def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) 
 
 def test_queries_of_another_size_are_refused(classifier: HeadClassifier) -> None:
     X, y = task()
-    with pytest.raises(ValueError, match="X has 6 heads of 4 dimensions; this .* was fitted on 6 of 8"):
+    with pytest.raises(ValueError, match="X has 6 heads of dimension 4, but this .* was fitted on 6 heads of dim.* 8"):
         classifier.fit(X, y).predict(X[:, :, :4])
 
 
@@ -173,7 +173,10 @@ def test_nothing_is_read_only_to_learn_a_type(
 def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     y[3] = ""
-    with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="some .* have no label"):
+    with (
+        cache_of(tmp_path / "heads.h5", X, y) as cache,
+        pytest.raises(ValueError, match="clips without a label"),
+    ):
         classifier.fit(cache, cache.labels)
 
 

@@ -132,7 +132,7 @@ def test_weights_below_zero_or_all_zero_are_refused() -> None:
     X, y = sounds(20)
     with pytest.raises(ValueError, match="[Nn]egative"):
         CALMClassifier().fit(X, y, sample_weight=np.full(20, -1.0))
-    with pytest.raises(ValueError, match="at least two classes are needed|[Ss]ample weights must contain"):
+    with pytest.raises(ValueError, match="fit needs at least two classes|[Ss]ample weights must contain"):
         CALMClassifier().fit(X, y, sample_weight=np.zeros(20))
 
 
@@ -207,7 +207,7 @@ def test_few_heads_make_a_small_file_that_needs_only_them(tmp_path: Path) -> Non
 def test_growing_needs_the_same_heads_and_labels_of_the_same_kind() -> None:
     X, y = sounds(40)
     clf = CALMClassifier().partial_fit(X[:20], y[:20], classes=NAMES)
-    with pytest.raises(ValueError, match="X has 12 heads of 4 dimensions"):
+    with pytest.raises(ValueError, match="X has 12 heads of dimension 4"):
         clf.partial_fit(X[:, :, :4], y)
     with pytest.raises(ValueError, match="labels of another kind than before"):
         clf.partial_fit(X[:4], [1, 2, 3, 4])
@@ -255,10 +255,10 @@ def test_a_cache_of_another_extraction_does_not_grow_a_classifier(tmp_path: Path
 def test_an_explanation_names_the_heads_that_hear() -> None:
     X, y = sounds(80)
     why = CALMClassifier().fit(X[:40].reshape(40, 3, 4, 8), y[:40]).explain(X[40:60])
-    assert why.parts.shape == (20, 12, 4)
+    assert why.contributions.shape == (20, 12, 4)
     hearing = sum(name.startswith("layer 0") for i in range(20) for name, _, _ in why.top_heads(i, 4))
     assert hearing > 60  # of 80: the first layer is the third of the heads that hear
-    deaf = np.ptp(why.parts, axis=2) == 0  # a head of no weight favours no class
+    deaf = np.ptp(why.contributions, axis=2) == 0  # a head of no weight favours no class
     assert deaf.any() and [vote is None for vote in why.votes.ravel()] == deaf.ravel().tolist()
     assert set(why.votes[~deaf]) <= set(NAMES)
 
