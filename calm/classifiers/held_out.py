@@ -143,6 +143,6 @@ class HeldOutScores:
         """Return the share of clips that one candidate labels rightly."""
         return float(np.average(self.scores[at].argmax(axis=1) == self.y, weights=self.weights))
 
-    def best(self, at: int) -> NDArray[np.float64]:
+    def best_scores(self, candidate: int) -> NDArray[np.float64]:
         """Return the scores of the labels that one candidate gives, sorted."""
-        return np.sort(self.scores[at].max(axis=1))
+        return np.sort(self.scores[candidate].max(axis=1))

@@ -275,7 +275,7 @@ def test_clips_of_no_class_are_rejected_and_few_of_the_others() -> None:
     assert labels[~lost].tolist() == clf.predict(X[80:])[~lost].tolist()
     with pytest.raises(ValueError, match="reject must be between 0 and 1"):
         clf.predict(X, reject=2)
-    with pytest.raises(ValueError, match="what is typical is unknown"):
+    with pytest.raises(ValueError, match="typicality is not available"):
         CALMClassifier().fit(X[:4], y[:4]).predict(X, reject=0.1)
 
 
