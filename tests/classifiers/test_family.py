@@ -344,7 +344,7 @@ def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> No
         assert best.held_out_log_loss_ <= other.held_out_log_loss_
     again = tune(given, {"top_heads": [1, 4, None], "weight_temperature": [0.5, 1e6]}, X, y)
     np.testing.assert_array_equal(again.predict_proba(X), best.predict_proba(X))
-    with pytest.raises(ValueError, match="no support clip was held out"):
+    with pytest.raises(ValueError, match="none were held out"):
         tune(given, {"top_heads": [1]}, X[:4], y[:4])
 
 
