@@ -209,7 +209,7 @@ def test_growing_needs_the_same_heads_and_labels_of_the_same_kind() -> None:
     clf = CALMClassifier().partial_fit(X[:20], y[:20], classes=NAMES)
     with pytest.raises(ValueError, match="X has 12 heads of dimension 4"):
         clf.partial_fit(X[:, :, :4], y)
-    with pytest.raises(ValueError, match="labels of another kind than before"):
+    with pytest.raises(ValueError, match="labels must have the same type as before"):
         clf.partial_fit(X[:4], [1, 2, 3, 4])
 
 
