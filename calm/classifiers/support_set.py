@@ -65,14 +65,14 @@ class SupportSet:
             first += other
         return first
 
-    def select_clips(self, chosen: NDArray[np.int64]) -> SupportSet:
+    def select_clips(self, indices: NDArray[np.int64]) -> SupportSet:
         """Return a support set with only some of the clips."""
-        weights = None if self.weights is None else self.weights[chosen]
-        groups = None if self.groups is None else self.groups[chosen]
-        return SupportSet(self.heads[chosen], self.y[chosen], weights, self.n_classes, groups)
+        weights = None if self.weights is None else self.weights[indices]
+        groups = None if self.groups is None else self.groups[indices]
+        return SupportSet(self.heads[indices], self.y[indices], weights, self.n_classes, groups)
 
-    def select_heads(self, chosen: NDArray[np.int64]) -> SupportSet:
+    def select_heads(self, indices: NDArray[np.int64]) -> SupportSet:
         """Return a support set with only some of the heads."""
-        if len(chosen) == self.heads.shape[1]:
+        if len(indices) == self.heads.shape[1]:
             return self
-        return replace(self, heads=HeadSubset(self.heads, chosen))
+        return replace(self, heads=HeadSubset(self.heads, indices))
