@@ -135,7 +135,7 @@ def test_vectors_of_zeros_are_fitted_by_every_method(classifier: HeadClassifier)
 
 
 def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) -> None:
-    with pytest.raises(ValueError, match="7 features a clip, which do not split into n_heads=2"):
+    with pytest.raises(ValueError, match="7 features per clip, which is not a multiple of n_heads=2"):
         classifier.set_params(n_heads=2).fit(np.ones((4, 7)), [0, 1, 0, 1])
 
 
