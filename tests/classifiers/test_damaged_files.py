@@ -38,9 +38,9 @@ def written(path: Path, header: Any, tensors: dict[str, NDArray[Any]]) -> Path:
 
 
 def refused(path: Path, message: str = "") -> None:
-    with pytest.raises(ValueError, match="is damaged, or no classifier of calm: ") as told:
+    with pytest.raises(ValueError, match="is damaged or not a saved classifier: ") as told:
         load(path)
-    assert str(told.value).startswith(f"{path} is damaged, or no classifier of calm: ")
+    assert str(told.value).startswith(f"{path} is damaged or not a saved classifier: ")
     assert "\n" not in str(told.value)
     assert message in str(told.value)
 
@@ -177,7 +177,7 @@ def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_pat
     path = tmp_path / "calm.safetensors"
     path.write_bytes(content)
     refused(path)
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
     assert path.read_bytes() == content
 
@@ -186,7 +186,7 @@ def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_pat
 def test_a_header_of_something_else_is_refused_and_kept(text: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", text, {"a": np.zeros(3)})
     refused(path)
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
 
 
