@@ -346,6 +346,7 @@ class CALMClassifier(ReliabilityClassifier):
         return self._compute_typicality(self._compute_scores(X))
 
     def _compute_typicality(self, scores: Array) -> NDArray[np.float64]:
+        """Compute conformal p-values from scores ``(n, C)``."""
         if len(self.typical_scores_) == 0:
             raise ValueError(
                 "typicality is not available, because fit held no support clips out: "
@@ -457,6 +458,7 @@ class CALMClassifier(ReliabilityClassifier):
     def _combine_heads(
         self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
     ) -> None:
+        """Fit the weights of the vote, or the directions of the joint fit."""
         self._cached_metrics: dict[str, Metric] = {}
         if not self._is_joint:
             self.directions_ = None
@@ -545,6 +547,7 @@ class CALMClassifier(ReliabilityClassifier):
         return cached["metric"]
 
     def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the scores of the joint fit or of the vote."""
         metric = self._get_metric()
         if metric is not None:
             metric = Metric(*(cast_like(like, array) for array in metric.parts))

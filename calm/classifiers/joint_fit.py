@@ -90,6 +90,7 @@ def compute_kernels(
     kernels = [zeros(support.heads.like, (len(split), len(split))) for split in splits]
 
     def add_block(block: slice, X: Array) -> None:
+        """Add the inner products of a block of heads to the kernel of each split."""
         X = examples.with_previous(X, block)
         vectors = zeros(X, X.shape)
 

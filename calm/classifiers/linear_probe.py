@@ -115,6 +115,7 @@ class LinearProbeClassifier(HeadClassifier):
             check_positive("C", self.C)
 
     def _learn(self, support: SupportSet) -> None:
+        """Fit the regression on the principal axes of the support set, and compute directions from it."""
         self.dim_ = support.heads.shape[2]
         self.used_heads_ = np.arange(support.heads.shape[1])
         self.class_count_ = support.counts.astype(np.int64)

@@ -133,6 +133,7 @@ class PrototypeClassifier(HeadClassifier):
         previous_counts = self.class_count_
 
         def update_block(heads: slice, X: Array) -> None:
+            """Merge the statistics of a block of heads, and learn from them."""
             previous = ClassStatistics(previous_counts, *self._stored_statistics(heads))
             new = class_statistics(
                 self._vectors_to_average(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter

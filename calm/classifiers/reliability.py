@@ -80,6 +80,7 @@ class ReliabilityClassifier(PrototypeClassifier):
     def _learn_heads(
         self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
+        """Update the mean score of each head for each class by the scores on the new clips."""
         compute_similarity = self._make_similarity(X, stats)
         total, count = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
         for clips in support_blocks(X, support.n_classes):

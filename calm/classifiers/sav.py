@@ -97,6 +97,7 @@ class SAVClassifier(PrototypeClassifier):
     def _learn_heads(
         self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
+        """Add the support clips that each head classifies correctly to its hits."""
         for clips in support_blocks(X, support.n_classes):
             weights = None if support.weights is None else support.weights[clips]
             hits = head_hits(cosine_similarity(X[clips], stats.means), support.y[clips], weights)
@@ -105,6 +106,7 @@ class SAVClassifier(PrototypeClassifier):
     def _combine_heads(
         self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
     ) -> None:
+        """Keep only the ``top_heads`` heads with the most hits."""
         best = top_heads_by_hits(self.hits_[self.used_heads_], self.top_heads)
         self.voting_heads_ = self.used_heads_[best]
         kept = np.sort(best)
@@ -116,6 +118,7 @@ class SAVClassifier(PrototypeClassifier):
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes))
 
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the vote of each head, 0 or 1 for each class."""
         prototypes = cast_like(like, self.prototypes_)
 
         def vote(X: Array) -> Array:

@@ -89,6 +89,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes)) / prototypes.shape[1]
 
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the share that each head adds to the vote."""
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
             return self._make_voter(prototypes).of_heads
