@@ -151,7 +151,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         heads, labels, weights, group_numbers = self._validate_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            present = f"only has class {self.classes_.tolist()[0]!r}" if len(self.classes_) else "is empty"
+            present = f"has only one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else "is empty"
             raise ValueError(f"fit needs at least two classes, but the support set {present}")
         self._check_parameters()
         self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))

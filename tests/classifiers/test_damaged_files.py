@@ -1,4 +1,4 @@
-"""A classifier's file is hostile until checked: it loads whole and consistent, or is refused in one line."""
+"""Files are not trusted: they load as consistent classifiers, or are refused with a one-line message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refused(path: Path, message: str = "") -> None:
 
 
 class Saved(dict[str, Content]):
-    """Contents of files by method; too long to be printed."""
+    """Contents of saved files by method, with a short repr for failure messages."""
 
     def __repr__(self) -> str:
         return "Saved()"
@@ -54,7 +54,7 @@ class Saved(dict[str, Content]):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Every method, fitted on rows of a cache and saved."""
+    """Fit every method on rows of a head cache, and return the contents of the saved files."""
     folder = tmp_path_factory.mktemp("saved")
     X, y = task()
     contents = Saved()
@@ -66,7 +66,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return contents
 
 
-# --- what is in a file ---
+# --- contents of a file ---
 
 
 def test_the_header_is_json_and_what_is_not_known_is_null(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_no_limit_of_seconds_survives_json(tmp_path: Path) -> None:
 
 
 def save_as_version_2(clf: HeadClassifier, path: Path) -> None:
-    """Write the header as calm wrote it before version 3."""
+    """Save a classifier in format version 2."""
     learned = {name: value for name, value in vars(clf).items() if name.endswith("_")}
     if getattr(clf, "combine", None) == "vote":
         del learned["directions_"]
@@ -137,7 +137,7 @@ def test_files_of_version_2_are_read(classifier: HeadClassifier, clips: int, tmp
     assert load(tmp_path / "old frame").feature_names_in_.tolist() == frame.columns.tolist()
 
 
-# --- whose file it is ---
+# --- recognizing a classifier file ---
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 99])
@@ -156,7 +156,7 @@ def test_only_the_header_is_read_to_tell_whose_a_file_is(saved: Saved, tmp_path:
     header, tensors = saved["calm"]
     path = written(tmp_path / "calm.safetensors", header, tensors)
     with path.open("r+b") as file:
-        file.truncate(2**40)  # a sparse file of a terabyte, of which nobody reads all
+        file.truncate(2**40)  # a sparse file of 1 TiB, too large to be read as a whole
     CALMClassifier().fit(*task()).save(path)
     assert path.stat().st_size < 2**30
 
@@ -190,7 +190,7 @@ def test_a_header_of_something_else_is_refused_and_kept(text: str, tmp_path: Pat
         CALMClassifier().fit(*task()).save(path)
 
 
-# --- what is wrong with it ---
+# --- damaged contents ---
 
 
 def change(**values: Any) -> Callable[[Content], None]:

@@ -1,4 +1,4 @@
-"""A fitted classifier comes back from disk as it was, and nothing else is taken for one."""
+"""A saved classifier loads unchanged, and other files are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassi
     for question in ("A?", "B?"):
         path = tmp_path / f"{question[0]}.h5"
         clips = [Clip("", f"{i}", label) for i, label in enumerate(y)]
-        fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the questions are the clips' own
+        fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the same for both questions
         create_cache(path, clips, [question] * 24, (3, 2, 8), Request("tiny"), fingerprint)
         write_all(path, X.reshape(24, 3, 2, 8))
         caches[question] = HeadCache(path)

@@ -303,7 +303,7 @@ def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
     fails(calm("fit", "--set", "temperature=1e-300"), "temperature must be above 0")
     fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
     extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
-    fails(calm("fit", "one.h5"), "fit needs at least two classes, but the support set only has class 'only'")
+    fails(calm("fit", "one.h5"), "fit needs at least two classes, but the support set has only one class, 'only'")
 
 
 def test_damaged_files(class_folder: Maker) -> None:
