@@ -135,7 +135,7 @@ class CALMClassifier(ReliabilityClassifier):
 
     References
     ----------
-    .. [1] CALM: class-conditional attention-head weights, arXiv 2602.07077.
+    .. [1] CALM, arXiv 2602.07077.
     .. [2] Y. Chen, A. Wiesel, Y. C. Eldar and A. O. Hero. Shrinkage algorithms for MMSE covariance estimation. 2010.
 
     Examples
@@ -214,7 +214,7 @@ class CALMClassifier(ReliabilityClassifier):
 
         References
         ----------
-        .. [1] CALM: class-conditional attention-head weights, arXiv 2602.07077.
+        .. [1] CALM, arXiv 2602.07077.
 
         Examples
         --------

@@ -59,7 +59,7 @@ class SAVClassifier(PrototypeClassifier):
 
     References
     ----------
-    .. [1] SAV: sparse attention vectors, arXiv 2412.00142.
+    .. [1] Sparse attention vectors (SAV), arXiv 2412.00142.
 
     Examples
     --------
