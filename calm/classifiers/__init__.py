@@ -1,1 +1,1 @@
-"""Few-shot classifiers of head vectors, one a file."""
+"""Few-shot classifiers of head vectors, one per file."""

@@ -1,4 +1,4 @@
-"""What all classifiers of head vectors share: checking, labels, streaming, saving."""
+"""Base class of all classifiers: input validation, labels, prediction in blocks, saving and loading."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from calm.classifiers.inputs import (
     HeadSubset,
     HeadVectors,
     StoredHeads,
-    cache_rows,
     check_tensor,
-    extraction_of,
+    find_cache_rows,
+    find_extraction,
     is_non_numpy_array,
     join_layers,
     query_blocks,
@@ -53,35 +53,49 @@ from calm.fit.parallel import parallel_map
 from calm.fit.vote import zeros
 from calm.machine import available_cores
 
-#: Arrays are computed with in their own precision; float16 and integers in float32.
+#: Floating-point dtypes that are kept. All other dtypes, such as float16 and integers, are converted to float32.
 _DTYPES = (np.float32, np.float64)
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):
-    """A few-shot classifier of head vectors.
+    """Base class of the few-shot classifiers of head vectors.
 
-    A method fills in three things: :meth:`_learn`, from support clips; :meth:`_scorer`, for queries; and
-    :meth:`_head_scorer`, what each head adds to them. It annotates what it learns (:mod:`calm.classifiers.schema`), by
-    which files are checked. Everything that would grow with the number of queries is seen
-    part by part. Torch tensors stay on their device; all else is computed in numpy.
+    A subclass implements three methods: :meth:`_learn` fits on a support set, :meth:`_make_scorer` scores queries, and
+    :meth:`_make_head_scorer` computes the contribution of each head to those scores. A subclass also annotates its
+    learned attributes (see :mod:`calm.classifiers.schema`); saved files are validated against these annotations.
+
+    Queries are scored in blocks, so that memory does not grow with their number. Torch tensors are computed on their
+    own device, and all other inputs with numpy.
 
     Attributes
     ----------
-    classes_ : array (C,)
-        Labels, sorted.
-    class_count_ : array (C,)
-        Support clips of each class, or the sum of their weights.
-    used_heads_ : array of int
-        The heads that predictions need, ascending.
-    head_names_ : array of str (K,)
-        "layer 17 · head 5", both counted from 0, where layers are known.
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    class_count_ : array of shape (n_classes,)
+        Number of support clips of each class, or the sum of their sample weights.
+    used_heads_ : array of int of shape (n_used_heads,)
+        Indices of the heads that predictions need, ascending.
+    used_layers_ : array of int or None
+        Indices of the layers that predictions need, ascending. None if the layers are not known.
+    head_names_ : array of str of shape (n_heads,)
+        Name of each head, such as "layer 17 · head 5", or "head 5" if the layers are not known. Layers and heads are
+        counted from 0.
     n_features_in_ : int
-    extraction_ : Extraction or None
-        How the support's head vectors were made, where they came from a cache, or from an extractor that says so.
+        Number of features per clip.
+    extraction_ : calm.extract.Extraction or None
+        How the head vectors of the support set were extracted. None if ``X`` does not carry this information, as a
+        plain array does not.
     support_names_, support_groups_ : list of str or None
-        Names and groups of the support clips, where they came from a cache.
+        Names and groups of the support clips, if they came from a :class:`calm.HeadCache`.
     support_digests_ : list of (str or None), or None
-        Digests of their contents, in hexadecimal digits, as far as they are known.
+        Digests of the support clips' contents as hexadecimal strings, if the clips came from a
+        :class:`calm.HeadCache`. None stands for a clip whose digest is unknown.
+
+    See Also
+    --------
+    calm.CALMClassifier : Class-conditional head weights; the default method.
+    calm.make_method : Make a classifier by its short name.
+    calm.load : Load a saved classifier.
     """
 
     n_heads: int | None
@@ -99,157 +113,218 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
     ) -> Self:
-        """Learn from a support set.
+        """Fit the classifier on a support set.
 
         Parameters
         ----------
-        X : array, torch tensor or HeadCache
-            Head vectors ``(n, heads, dim)``, ``(n, layers, heads, dim)``, flat ``(n, heads · dim)`` with
-            ``n_heads`` given, or (rows of) a :class:`calm.HeadCache`, which is streamed.
-        y : array-like (n,)
-            Labels of any kind.
-        sample_weight : array-like (n,), default=None
-            How much each clip counts; 2 is the same as the clip twice, 0 as if it were not there.
-        groups : array-like (n,), default=None
-            What clips have in common besides their label, such as a speaker or a recording. Clips of one group are held
-            out together, by methods that hold clips out, so that what is chosen and foretold is right for groups not
-            heard before. None, or an empty text, is a group of its own. Those of a cache unless given.
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the support clips: an array of shape (n_clips, n_heads, head_dim),
+            (n_clips, n_layers, n_heads, head_dim), or (n_clips, n_heads * head_dim) together with the parameter
+            ``n_heads``. A :class:`calm.HeadCache`, or a selection of its rows, is read in blocks.
+        y : array-like of shape (n_clips,)
+            Class labels: text, numbers or booleans.
+        sample_weight : array-like of shape (n_clips,), default=None
+            Weight of each clip. A clip of weight 2 counts as two copies of it; a clip of weight 0 is ignored. None
+            means a weight of 1 for every clip.
+        groups : array-like of shape (n_clips,), default=None
+            Group of each clip, such as its speaker or recording. Methods that hold clips out (cross-validation folds)
+            hold whole groups out, so that hyperparameters and held-out accuracy are valid for new groups. None or an
+            empty string in the array marks a clip that belongs to no group. By default, the groups of a
+            :class:`calm.HeadCache` are used, and no groups otherwise.
 
         Returns
         -------
-        self
+        self : HeadClassifier
+            The fitted classifier.
 
         Warns
         -----
         UserWarning
-            If clips could be held out, but there are too few groups for it: clips are then held out one by one.
+            If there are too few groups to hold any out. Clips are then held out individually.
 
         Raises
         ------
         ValueError
-            If shapes do not fit together, X holds NaN or infinity, there is only one class, or a parameter is out of
-            range.
+            If shapes are inconsistent, ``X`` contains NaN or infinity, there are fewer than two classes, or a
+            parameter is out of range.
         """
-        heads, labels, weights, group_numbers = self._checked_support(X, y, sample_weight, groups, reset=True)
+        heads, labels, weights, group_numbers = self._validate_support(X, y, sample_weight, groups, reset=True)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            only = f"; all labels are one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else ""
-            raise ValueError(f"at least two classes are needed{only}")
+            present = f"has only one class, {self.classes_.tolist()[0]!r}" if len(self.classes_) else "is empty"
+            raise ValueError(f"fit needs at least two classes, but the support set {present}")
         self._check_parameters()
         self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`.
-
-        Labels come as a numpy array; numbers as a tensor beside ``X`` where that is a torch tensor.
-        """
-        return self._label_of(self._scores(X))
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, ``(n, C)``, beside ``X``."""
-        return self._probabilities(self._scores(X))
-
-    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the share of clips whose label is predicted."""
-        predicted = self.predict(X)
-        truth, told = (to_numpy(labels) if is_non_numpy_array(labels) else labels for labels in (y, predicted))
-        return float(accuracy_score(truth, told, sample_weight=sample_weight))
-
-    def explain(self, X: Any) -> Explanation:
-        """Say which heads spoke for which class, and how much each of them mattered.
+        """Predict the label of each clip.
 
         Parameters
         ----------
-        X : array or HeadCache
-            As in :meth:`fit`; a few clips, since what every head adds to every class is held for all of them.
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
 
         Returns
         -------
-        Explanation
+        array of shape (n_clips,)
+            Predicted labels. Numeric labels are returned as a tensor on the device of ``X`` if ``X`` is a tensor.
+        """
+        return self._choose_labels(self._compute_scores(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict class probabilities of each clip.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
+
+        Returns
+        -------
+        array or torch.Tensor of shape (n_clips, n_classes)
+            Probabilities in the order of ``classes_``. Each row sums to one. A tensor on the device of ``X`` if ``X``
+            is a tensor.
+        """
+        return self._compute_probabilities(self._compute_scores(X))
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the accuracy on labelled clips.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
+        y : array-like of shape (n_clips,)
+            True labels.
+        sample_weight : array-like of shape (n_clips,), default=None
+            Weight of each clip. None means a weight of 1 for every clip.
+
+        Returns
+        -------
+        float
+            Fraction of clips whose label is predicted correctly, between 0 and 1.
+        """
+        predicted = self.predict(X)
+        y_true, y_pred = (to_numpy(labels) if is_non_numpy_array(labels) else labels for labels in (y, predicted))
+        return float(accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+
+    def explain(self, X: Any) -> Explanation:
+        """Explain predictions by the contribution of each attention head.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of a few clips, in any form that :meth:`fit` accepts. The contribution of every head to every
+            class is held in memory for all of them.
+
+        Returns
+        -------
+        calm.Explanation
+            Contributions, votes and importance of the used heads for each clip.
+
+        See Also
+        --------
+        calm.Explanation.top_heads : List the most important heads of one clip.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import NearestMeanClassifier
+        >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])  # 2 clips, 2 heads, 2 dimensions
+        >>> explanation = NearestMeanClassifier().fit(X, ["dog", "rain"]).explain(X)
+        >>> explanation.contributions.shape
+        (2, 2, 2)
         """
         check_is_fitted(self)
-        heads = self._checked_queries(X)
+        heads = self._validate_queries(X)
         vectors = heads.read()
-        return Explanation.of(
-            parts=to_numpy(self._head_scorer(vectors)(vectors)),
-            scores=to_numpy(self._scores(X)),
+        return Explanation.from_scores(
+            contributions=to_numpy(self._make_head_scorer(vectors)(vectors)),
+            scores=to_numpy(self._compute_scores(X)),
             classes=self.classes_,
             head_names=self.head_names_[self.used_heads_],
         )
 
     @property
     def head_names_(self) -> NDArray[np.str_]:
-        """What to call each head, ``(K,)``."""
+        """Name of each head, an array of str of shape (n_heads,)."""
         total, layers = self.n_heads_in_, self.layers_
         if layers is None:
             return np.array([f"head {head}" for head in range(total)])
         per_layer, extraction = total // layers, self.extraction_
-        numbers = [
+        layer_numbers = [
             layer if extraction is None else extraction.fingerprint.layer_number(layer) for layer in range(layers)
         ]
-        return np.array([f"layer {numbers[h // per_layer]} · head {h % per_layer}" for h in range(total)])
+        return np.array([f"layer {layer_numbers[h // per_layer]} · head {h % per_layer}" for h in range(total)])
 
     @property
     def used_layers_(self) -> NDArray[np.int64] | None:
-        """The layers that predictions need, ascending; None if the layers are not known."""
+        """Indices of the layers that predictions need, ascending; None if the layers are not known."""
         return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
 
     def _check_parameters(self) -> None:
-        """Refuse parameters that are out of range."""
+        """Raise ValueError if a parameter is out of range."""
         if self.n_heads is not None:
             check_count("n_heads", self.n_heads)
 
     @abstractmethod
     def _learn(self, support: SupportSet) -> None:
-        """Learn from support clips."""
+        """Fit on a validated support set."""
 
     @abstractmethod
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        """Prepare a function from clips ``(b, used heads, D)`` to scores ``(b, C)``, for arrays that are as ``like``.
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors ``(n, used heads, D)`` to scores ``(n, C)``.
 
-        The class of the largest score is predicted.
+        The function works on arrays of the library, device and dtype of ``like``. The class with the largest score is
+        predicted.
         """
 
     @abstractmethod
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        """Prepare a function from clips to what each head adds to their scores, ``(b, used heads, C)``."""
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the contribution of each head, ``(n, used heads, C)``."""
 
-    def _probabilities(self, scores: Array) -> Array:
-        """Turn scores above zero into shares; a method that has better overrides this."""
+    def _compute_probabilities(self, scores: Array) -> Array:
+        """Normalize nonnegative scores to probabilities; methods with calibrated probabilities override this."""
         return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
 
-    def _label_of(self, scores: Array) -> NDArray[Any]:
+    def _choose_labels(self, scores: Array) -> NDArray[Any]:
+        """Return the label with the largest score of each clip."""
         best = namespace(scores).argmax(scores, axis=1)
         if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[to_numpy(best)]
         return convert_like(scores, self.classes_)[best]
 
-    def _scores(self, X: Any) -> Array:
+    def _compute_scores(self, X: Any) -> Array:
+        """Validate queries and score them block by block, ``(n, C)``."""
         check_is_fitted(self)
-        heads = self._checked_queries(X)
+        heads = self._validate_queries(X)
         like = heads.like
-        scorer = self._scorer(like)
+        scorer = self._make_scorer(like)
         if not is_numpy(like):
-            none = zeros(like, (0, len(self.classes_)))
-            return namespace(like).concat([none, *(scorer(heads.read(part)) for part in query_blocks(heads, 1))])
-        parts = parallel_map(lambda part: scorer(heads.read(part)), query_blocks(heads, available_cores()))
-        # In double precision shares of many classes still sum to one.
-        return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, len(self.classes_)))
+            no_scores = zeros(like, (0, len(self.classes_)))
+            return namespace(like).concat([no_scores, *(scorer(heads.read(block)) for block in query_blocks(heads, 1))])
+        scores = parallel_map(lambda block: scorer(heads.read(block)), query_blocks(heads, available_cores()))
+        # In float64 the probabilities of many classes still sum to one.
+        return np.concatenate(scores).astype(np.float64) if scores else np.empty((0, len(self.classes_)))
 
-    def _checked_support(
+    def _validate_support(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None, reset: bool
     ) -> tuple[HeadVectors, NDArray[Any], NDArray[np.float64] | None, NDArray[np.int64] | None]:
-        """Check a support set and note where it comes from; clips of no weight are left out."""
+        """Validate a support set, record its origin, and drop clips of zero weight.
+
+        Return head vectors, labels, sample weights and group numbers. ``reset`` is False if the classifier is already
+        fitted and more clips are added.
+        """
         if reset:
-            self.__dict__.pop("feature_names_in_", None)  # of an earlier fit on a data frame
-        heads, labels = self._checked_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
+            self.__dict__.pop("feature_names_in_", None)  # left by an earlier fit on a data frame
+        heads, labels = self._validate_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
         check_classification_targets(labels)
-        rows = cache_rows(X)
+        rows = find_cache_rows(X)
         if reset:
             self.layers_ = rows.cache.shape[1] if rows is not None else X.shape[1] if _has_layers(X) else None
             self.n_heads_in_ = heads.shape[1]
-            self.extraction_: Extraction | None = extraction_of(X)
+            self.extraction_: Extraction | None = find_extraction(X)
             self.support_names_ = None if rows is None else rows.names.tolist()
             self.support_groups_ = None if rows is None else sorted({*rows.groups.tolist()} - {""})
             self.support_digests_ = None if rows is None else rows.digests
@@ -258,20 +333,20 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if groups is not None:
             check_consistent_length(labels, groups)
         if sample_weight is None:
-            return heads, labels, None, _numbered(groups)
+            return heads, labels, None, _number_groups(groups)
         weights = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
         kept = np.flatnonzero(weights > 0)
         kept_groups = None if groups is None else np.asarray(groups, dtype=object)[kept]
-        return heads[kept], labels[kept], weights[kept], _numbered(kept_groups)
+        return heads[kept], labels[kept], weights[kept], _number_groups(kept_groups)
 
-    def _checked_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
-        """Check labelled clips, of whatever kind ``X`` is."""
-        rows = cache_rows(X)
+    def _validate_clips(self, X: Any, y: Any, reset: bool) -> tuple[HeadVectors, NDArray[Any]]:
+        """Validate head vectors and labels for every supported type of ``X``."""
+        rows = find_cache_rows(X)
         if rows is not None:
             labels = column_or_1d(y)
             check_consistent_length(rows, labels)
             if labels.dtype.kind in "UO" and (labels == "").any():
-                raise ValueError("some of these clips have no label: choose those that have one")
+                raise ValueError("X contains clips without a label: select labelled clips only")
             if reset:
                 self.n_features_in_ = StoredHeads(rows).shape[1]
             return StoredHeads(rows), labels
@@ -288,10 +363,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = X.shape[1]
         return heads, labels
 
-    def _checked_queries(self, X: Any) -> HeadVectors:
-        """Check queries, and choose the heads that are used."""
+    def _validate_queries(self, X: Any) -> HeadVectors:
+        """Validate queries and select the used heads."""
         self._check_extraction(X)
-        rows = cache_rows(X)
+        rows = find_cache_rows(X)
         heads: HeadVectors
         if rows is not None:
             heads = StoredHeads(rows)
@@ -300,63 +375,89 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         else:
             X = validate_data(self, join_layers(X), dtype=_DTYPES, allow_nd=True, reset=False)
             heads = ArrayHeads(split_heads(X, self.n_heads))
-        self._check_heads(heads)
+        self._check_head_shape(heads)
         return heads if len(self.used_heads_) == heads.shape[1] else HeadSubset(heads, self.used_heads_)
 
     def _check_extraction(self, X: Any) -> None:
-        """Refuse head vectors that are known to have been made in another way than those learnt from."""
-        made, rows = extraction_of(X), cache_rows(X)
-        if self.extraction_ is not None and made is not None:
-            check_compatible(self.extraction_, made, "this classifier", "X" if rows is None else str(rows.cache.path))
+        """Raise ValueError if ``X`` is known to come from another extraction than the support set."""
+        extraction, rows = find_extraction(X), find_cache_rows(X)
+        if self.extraction_ is not None and extraction is not None:
+            source = "X" if rows is None else str(rows.cache.path)
+            check_compatible(self.extraction_, extraction, "this classifier", source)
 
-    def _check_heads(self, heads: HeadVectors) -> None:
-        """Refuse head vectors of another number or size than those learnt from."""
+    def _check_head_shape(self, heads: HeadVectors) -> None:
+        """Raise ValueError if the number or dimension of heads differs from the support set."""
         if heads.shape[1:] != (self.n_heads_in_, self.dim_):
             raise ValueError(
-                f"X has {heads.shape[1]} heads of {heads.shape[2]} dimensions; this {type(self).__name__} was fitted "
-                f"on {self.n_heads_in_} of {self.dim_}"
+                f"X has {heads.shape[1]} heads of dimension {heads.shape[2]}, but this {type(self).__name__} was "
+                f"fitted on {self.n_heads_in_} heads of dimension {self.dim_}"
             )
 
     def save(self, path: str | Path) -> None:
-        """Write this fitted classifier as safetensors with JSON metadata; :func:`calm.load` reads it back.
+        """Save the fitted classifier to a safetensors file with JSON metadata.
+
+        The file is written atomically: it replaces an existing classifier file only once it is complete.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write. An existing file is replaced only if it is a saved classifier.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            If it has not been fitted.
+            If the classifier is not fitted.
         TypeError
-            If its labels are neither text, numbers nor booleans.
+            If the labels are neither text, numbers nor booleans.
         ValueError
-            If it holds what could not be loaded, such as NaN.
+            If a learned attribute contains NaN or infinity, so that the file could not be loaded.
+        FileExistsError
+            If ``path`` exists and is not a saved classifier.
         OSError
-            If the file cannot be written; one that was there is then left as it was.
+            If the file cannot be written. An existing file is then left unchanged.
+
+        See Also
+        --------
+        calm.load : Load a saved classifier.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import calm
+        >>> X = np.random.default_rng(0).normal(size=(4, 3, 8))
+        >>> clf = calm.NearestMeanClassifier().fit(X, ["dog", "dog", "rain", "rain"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.save(f"{folder}/clf.safetensors")
+        ...     calm.load(f"{folder}/clf.safetensors")
+        NearestMeanClassifier()
         """
         check_is_fitted(self)
-        learnt = {name: to_numpy(value) if is_non_numpy_array(value) else value for name, value in vars(self).items()}
-        arrays = {name: learnt[name] for name in learned_arrays(type(self)) if learnt[name] is not None}
+        learned = {name: to_numpy(value) if is_non_numpy_array(value) else value for name, value in vars(self).items()}
+        arrays = {name: learned[name] for name in learned_arrays(type(self)) if learned[name] is not None}
         try:
             check_arrays(self, arrays)
         except ValueError as error:
             raise ValueError(f"this {type(self).__name__} cannot be saved: {error}") from error
-        names = learnt.get("feature_names_in_")
+        names = learned.get("feature_names_in_")
         header = {
             "classifier": type(self).__name__,
             "parameters": self.get_params(),
             **labels_to_json(self.classes_),
             "feature_names": None if names is None else names.tolist(),
             "extraction": None if self.extraction_ is None else extraction_to_json(self.extraction_),
-            "learned": values_to_json(type(self), learnt),
+            "learned": values_to_json(type(self), learned),
         }
         write_classifier_file(Path(path), header, arrays)
 
     @classmethod
     def from_file(cls, header: Header, arrays: dict[str, NDArray[Any]]) -> Self:
-        """Rebuild a fitted classifier from what :meth:`save` wrote.
+        """Rebuild a fitted classifier from the contents of a file.
 
         Raises
         ------
         ValueError
-            If that is not a whole and consistent classifier of this class.
+            If the contents are not a complete and consistent classifier of this class.
         """
         unknown = sorted(header.parameters.keys() - cls().get_params().keys())
         if unknown:
@@ -372,27 +473,28 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if header.feature_names is not None:
             classifier.feature_names_in_ = np.asarray(header.feature_names, dtype=object)
         classifier.extraction_ = None if header.extraction is None else extraction_from_json(header.extraction)
-        classifier._check_consistent()
+        classifier._check_layers_and_features()
         return classifier
 
-    def _check_consistent(self) -> None:
-        """Refuse what a file says of layers and features, where that does not fit together."""
+    def _check_layers_and_features(self) -> None:
+        """Raise ValueError if the numbers of layers, heads and features in a file are inconsistent."""
         if self.n_heads_in_ % (self.layers_ or 1):
-            raise ValueError(f"layers_ is {self.layers_}, which do not share {self.n_heads_in_} heads")
-        if len(getattr(self, "feature_names_in_", range(self.n_features_in_))) != self.n_features_in_:
-            raise ValueError(f"feature_names are not {self.n_features_in_}")
+            raise ValueError(f"n_heads_in_ is {self.n_heads_in_}, expected a multiple of layers_ {self.layers_}")
+        feature_names = getattr(self, "feature_names_in_", None)
+        if feature_names is not None and len(feature_names) != self.n_features_in_:
+            raise ValueError(f"feature_names has {len(feature_names)} names, expected {self.n_features_in_}")
         try:
             _ = self.head_names_
         except (ValueError, IndexError, AttributeError) as error:
-            raise ValueError(f"its extraction does not name {self.layers_} layers: {error}") from error
+            raise ValueError(f"extraction does not number {self.layers_} layers: {error}") from error
 
 
 def _has_layers(X: Any) -> bool:
     return getattr(X, "ndim", None) == 4
 
 
-def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
-    """Give every group a number; None if no two clips share one. An empty text or None is a group of its own."""
+def _number_groups(groups: ArrayLike | None) -> NDArray[np.int64] | None:
+    """Map groups to integers; return None if no two clips share one. None or an empty string is its own group."""
     listed = [] if groups is None else np.asarray(groups, dtype=object).tolist()
     keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
     first = {key: number for number, key in enumerate(dict.fromkeys(keys))}
@@ -400,7 +502,7 @@ def _numbered(groups: ArrayLike | None) -> NDArray[np.int64] | None:
 
 
 def cast_like(like: Array, values: Any) -> Array:
-    """Bring what was learnt to where ``like`` is, in its precision."""
+    """Convert a learned array to the library, device and dtype of ``like``."""
     if is_non_numpy_array(values) and is_numpy(like):
         values = to_numpy(values)
     return convert_like(like, values, like.dtype)

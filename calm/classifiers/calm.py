@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from calm.classifiers.base import cast_like
 from calm.classifiers.held_out import HeldOutScores, held_out_folds
-from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, head_norms
+from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, relative_head_norms
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import LearnedArray, Loss, Positive, Share
 from calm.classifiers.support_set import SupportSet
@@ -33,87 +33,120 @@ from calm.fit.reliability import Scheme
 from calm.fit.ridge import PRIOR_STRENGTH, PRIOR_TEMPERATURE, STRENGTHS, ridge_path
 from calm.machine import available_cores
 
-_HELD_OUT_AT_ONCE = 64
-#: Heads whose metric is worked out together.
-_HEADS_AT_ONCE = 16
+#: Number of held-out clips that are scored together.
+_HELD_OUT_BLOCK = 64
+#: Number of heads whose metric is computed together.
+_METRIC_HEADS = 16
 
 Combination = Literal["joint", "vote"]
 
 
 class CALMClassifier(ReliabilityClassifier):
-    """Few-shot classifier that learns how far to trust each attention head for each class (after arXiv 2602.07077).
+    """Few-shot classifier that learns how reliable each attention head is for each class (CALM, arXiv 2602.07077).
 
-    Three steps, each of which can be had as published (:meth:`published`):
+    ``fit`` has three steps. :meth:`published` sets each step to the published method.
 
-    1. Each head is whitened by its within-class covariance, and compares clips with prototypes by cosine.
-    2. Its reliability is scored on the support set, each clip against prototypes, and in a metric, built without it.
-    3. All heads together decide, the more reliable with more weight: by one ridge regression over the whitened heads,
-       whose strength is chosen on the support set (``combine="joint"``), or by the published weighted vote of
-       ``softmax(cos / τ)`` (``combine="vote"``).
-
-    The defaults are what won on held-out clips of many kinds; see ``benchmarks/README.md``. With one clip a class
-    nothing is left when it is taken out: heads are centred but not whitened, and count the same.
-
-    Strength and temperature are chosen by the log loss of support clips held out in five folds (of many clips, in
-    fewer), with priors that hold them where clips are few.
-
-    :meth:`partial_fit`: counts, prototypes, scatter, and so the whitening, are those of a fit on all clips; strength
-    and temperature stay as chosen. Reliabilities are means over clips, each scored when it came. Directions
-    (``combine="joint"``) are learnt from the new clips and, in place of those before, their class means, which costs
-    some accuracy.
+    1. *Whitening.* Each head is whitened by its pooled within-class covariance. Clips are compared with class
+       prototypes by cosine similarity.
+    2. *Reliability.* Each head is scored on the support clips. Each clip is scored against prototypes and a whitening
+       from which it is left out.
+    3. *Combination.* With ``combine="joint"``, one ridge regression is fitted over all whitened heads, which are
+       weighted by their reliability. With ``combine="vote"``, the heads cast the published weighted vote of
+       ``softmax(cos / τ)``.
 
     Parameters
     ----------
     combine : {"joint", "vote"}, default="joint"
+        How heads are combined: by one ridge regression over all heads, or by the published weighted vote.
     whitening : "oas", float or None, default="oas"
-        How strongly the covariance is shrunk toward a scaled identity, between 0 and 1; "oas" works it out for each
-        head; None leaves head vectors as they are.
+        Shrinkage of the within-class covariance toward a scaled identity, between 0 and 1. "oas" estimates it for each
+        head (:func:`calm.fit.oas_shrinkage`). None turns whitening off.
     reliability : {"separation", "margin", "raw_margin", "probability", "brier"}, default="separation"
-        How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
+        How a head is scored on a support clip; see :func:`calm.fit.clip_reliability` for the formulas.
     temperature : float, default=0.07
-        τ of the heads' softmax, where there is one: in the vote, and in all reliabilities but the separation.
+        Temperature τ of each head's softmax over classes. It is used by the vote and by every reliability except
+        "separation".
     weight_temperature : float, default=0.5
-        τ_w; large brings the weights close to uniform.
+        Temperature τ_w of the weights over heads. A large value makes the weights uniform.
     shrinkage : float, default=0.0
-        α, in clips: how strongly reliabilities are pulled toward the mean of all.
+        Shrinkage α of the reliabilities toward their overall mean, in clips; see :func:`calm.fit.shrink_reliability`.
     top_heads : int, default=None
-        Use only so many heads: of all (joint), or for each class (vote). The fitted classifier is small then, and
-        :attr:`used_layers_` tells which layers it needs.
+        Number of heads to keep: of the whole model with ``combine="joint"``, or for each class with
+        ``combine="vote"``. None keeps all heads. Few heads make a small file, and a forward pass can end at the last
+        of the ``used_layers_``.
     cross_fit : bool, default=True
-        Leave each support clip out of what it is compared with. The published code does not.
+        Whether each support clip is left out of the prototypes and the whitening when heads are scored on it. The
+        published code does not leave it out.
     strength : float, default=None
-        λ of the ridge, where a kernel's diagonal is 1; chosen on the support set unless given.
+        Strength λ of the ridge penalty, for a kernel with unit diagonal. None chooses it on held-out support clips.
+        Only used with ``combine="joint"``.
     calibrate : bool, default=True
-        Choose the temperature of :meth:`predict_proba` by the log loss of held-out support clips. Else it is 1.
+        Whether the temperature of :meth:`predict_proba` is chosen on held-out support clips. False sets it to 1.
     n_heads : int, default=None
-        How many heads lie side by side in a flat ``X``.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
 
     Attributes
     ----------
-    head_weights_ : array of float64 (K, C)
-        Sums to one over heads for each class: the weights of the vote, or the relative lengths of the directions.
-    reliability_ : array of float64 (K, C)
-        Before shrinkage.
-    prototypes_ : array (C, used heads, D)
-    directions_ : array (C, used heads, D) or None
-        Of the joint fit, in the whitened heads; None of the vote.
-    strength_, temperature_ : float
-        Chosen for the joint fit, and for probabilities.
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    head_weights_ : array of float64 of shape (n_heads, n_classes)
+        Weight of each head for each class. The weights of a class sum to one over heads. With ``combine="joint"``,
+        they are the relative norms of the directions.
+    reliability_ : array of float64 of shape (n_heads, n_classes)
+        Reliability of each head for each class, before shrinkage.
+    prototypes_ : array of shape (n_classes, n_used_heads, head_dim)
+        Mean head vector of each class.
+    directions_ : array of shape (n_classes, n_used_heads, head_dim) or None
+        Coefficients of the ridge regression in the whitened heads. None with ``combine="vote"``.
+    strength_ : float
+        Strength λ of the ridge penalty that was used.
+    temperature_ : float
+        Temperature of the probabilities that was used.
     held_out_log_loss_, held_out_accuracy_ : float
-        Of support clips, held out in folds and predicted by classifiers fitted without them. NaN where every class
-        has one clip, or nothing was to be chosen.
-    typical_scores_ : array
-        Best scores of the same clips, sorted.
-    classes_, class_count_, used_heads_, head_names_
+        Log loss and accuracy on held-out support clips (cross-validation). NaN if no clip was held out, because every
+        class has a single clip or there was no hyperparameter to choose.
+    typical_scores_ : array of shape (n_held_out,)
+        Largest score of each held-out support clip, sorted; see :meth:`typicality`.
+    class_count_, used_heads_, used_layers_, head_names_, extraction_
         See :class:`calm.classifiers.base.HeadClassifier`.
+
+    See Also
+    --------
+    calm.tune : Choose parameters on held-out support clips.
+    calm.SAVClassifier : Majority vote of the best heads (SAV).
+    calm.LinearProbeClassifier : Logistic regression on all heads.
+    calm.HeadExtractor : Extract head vectors from audio files in a scikit-learn pipeline.
+
+    Notes
+    -----
+    The defaults had the best held-out accuracy on several kinds of head vectors; see ``benchmarks/README.md``.
+
+    ``strength`` and the temperature of the probabilities minimize the log loss of support clips that are held out in
+    five folds (fewer folds for many clips). Priors keep both close to default values if there are few clips.
+
+    With one clip per class, no clip can be left out. Heads are then centred but not whitened, and all heads have the
+    same reliability.
+
+    After :meth:`partial_fit`, counts, prototypes, scatter and whitening equal those of a fit on all clips.
+    ``strength_`` and ``temperature_`` do not change. Each clip contributes to the reliabilities as it was
+    scored when it was added.
+    With ``combine="joint"``, directions are fitted on the new clips and on the previous class means in place of the
+    previous clips, which costs some accuracy.
+
+    References
+    ----------
+    .. [1] CALM, arXiv 2602.07077.
+    .. [2] Y. Chen, A. Wiesel, Y. C. Eldar and A. O. Hero. Shrinkage algorithms for MMSE covariance estimation. 2010.
 
     Examples
     --------
-    Three heads of which only the last hears the difference:
+    Only the last of three heads separates the classes:
 
+    >>> import numpy as np
+    >>> from calm import CALMClassifier
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["dog", "rain"], 5)
-    >>> X = rng.normal(size=(10, 3, 8))
+    >>> X = rng.normal(size=(10, 3, 8))  # 10 clips, 3 heads, 8 dimensions
     >>> X[:5, 2, 0] += 9
     >>> X[5:, 2, 1] += 9
     >>> clf = CALMClassifier().fit(X, y)
@@ -160,18 +193,35 @@ class CALMClassifier(ReliabilityClassifier):
         self.n_heads = n_heads
 
     @classmethod
-    def published(cls, **changes: Any) -> Self:
-        """Make the classifier of the paper and its code, exactly: the vote of heads as they are, scored on themselves.
+    def published(cls, **parameters: Any) -> Self:
+        """Make a classifier with the settings of the published method and code.
+
+        Heads vote without whitening, and each support clip is scored against prototypes that include it.
 
         Parameters
         ----------
-        **changes
-            Parameters to set otherwise, such as ``reliability="brier"`` or ``top_heads=20``.
+        **parameters
+            Parameters that replace the published ones, such as ``reliability="brier"`` or ``top_heads=20``.
+
+        Returns
+        -------
+        CALMClassifier
+            A classifier that is not fitted.
+
+        See Also
+        --------
+        calm.make_method : Make a classifier by its short name; "calm-published" is this one.
+
+        References
+        ----------
+        .. [1] CALM, arXiv 2602.07077.
 
         Examples
         --------
-        >>> CALMClassifier.published(temperature=0.03).get_params()["combine"]
-        'vote'
+        >>> from calm import CALMClassifier
+        >>> clf = CALMClassifier.published(temperature=0.03)
+        >>> clf.combine, clf.whitening, clf.temperature
+        ('vote', None, 0.03)
         """
         settings: dict[str, Any] = {
             "combine": "vote",
@@ -183,14 +233,14 @@ class CALMClassifier(ReliabilityClassifier):
             "cross_fit": False,
             "calibrate": False,
         }
-        return cls(**settings | changes)
+        return cls(**settings | parameters)
 
     @property
     def _needs_scatter(self) -> bool:  # type: ignore[override]
         return self.whitening is not None
 
     @property
-    def _needs_previous(self) -> bool:  # type: ignore[override]
+    def _needs_previous_prototypes(self) -> bool:  # type: ignore[override]
         return self._is_joint
 
     @property
@@ -198,55 +248,113 @@ class CALMClassifier(ReliabilityClassifier):
         return self.combine == "joint"
 
     def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:
-        """Predict the label of each clip, ``(n,)``; ``X`` as in :meth:`fit`.
+        """Predict the label of each clip, and optionally reject clips of unknown classes.
 
         Parameters
         ----------
-        X : array or HeadCache
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
         reject : float, default=None
-            Give clips that seem to belong to no class the label None: those whose :meth:`typicality` is no larger.
-            Of clips that do belong, about this share is given up too.
+            Significance level between 0 and 1. Clips whose :meth:`typicality` is not larger get the label None. About
+            this fraction of the clips that do belong to a known class is rejected too. None rejects no clip.
 
         Returns
         -------
-        array (n,)
-            Of objects, where ``reject`` is given. Numbers come as a tensor beside a torch ``X`` otherwise.
+        array of shape (n_clips,)
+            Predicted labels; an array of objects if ``reject`` is given. Otherwise, numeric labels are returned as a
+            tensor on the device of ``X`` if ``X`` is a tensor.
 
         Raises
         ------
         ValueError
-            If ``reject`` is not between 0 and 1, or the support set was too small to tell what is typical.
+            If ``reject`` is not between 0 and 1, or if no support clips were held out during ``fit``.
+
+        See Also
+        --------
+        typicality : Conformal p-value of each clip.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import CALMClassifier
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(40, 3, 8)), np.repeat([0, 1], 20)
+        >>> X[:20, 2, 0] += 9
+        >>> X[20:, 2, 1] += 9
+        >>> clf = CALMClassifier().fit(X, y)
+        >>> unknown = rng.normal(size=(1, 3, 8))
+        >>> unknown[:, :, 7] -= 99
+        >>> clf.predict(np.concatenate([X[:1], unknown]), reject=0.05)
+        array([0, None], dtype=object)
         """
-        scores = self._scores(X)
+        scores = self._compute_scores(X)
         if reject is None:
-            return self._label_of(scores)
+            return self._choose_labels(scores)
         check_share("reject", reject)
         labels = self.classes_[to_numpy(scores).argmax(axis=1)].astype(object)
-        labels[self._typicality(scores) <= reject] = None
+        labels[self._compute_typicality(scores) <= reject] = None
         return labels
 
     def typicality(self, X: Any) -> NDArray[np.float64]:
-        """Compute how typical of the known classes each clip is, ``(n,)``, between 0 and 1.
+        """Compute how typical each clip is of the known classes, as a conformal p-value.
 
-        The share of support clips that scored no higher for their best class when they were held out, the clip itself
-        counted among them: a conformal p-value (Vovk, Gammerman and Shafer, 2005), but for the support clips' having
-        been scored by classifiers of fewer clips.
+        The p-value is the fraction of held-out support clips whose largest score is not above that of the clip, the
+        clip itself included. A small value means that the clip may belong to no known class.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
+
+        Returns
+        -------
+        array of float64 of shape (n_clips,)
+            Conformal p-values, above 0 and at most 1.
 
         Raises
         ------
         ValueError
-            If no support clip was held out: every class has one clip, or there was nothing to choose by them.
-        """
-        return self._typicality(self._scores(X))
+            If no support clips were held out during ``fit``: every class has a single clip, or there was no
+            hyperparameter to choose.
 
-    def _typicality(self, scores: Array) -> NDArray[np.float64]:
+        See Also
+        --------
+        predict : Predict labels, and reject clips with a small p-value.
+
+        Notes
+        -----
+        The p-values are approximate, because the held-out clips were scored by classifiers fitted on fewer clips.
+
+        References
+        ----------
+        .. [1] V. Vovk, A. Gammerman and G. Shafer. Algorithmic Learning in a Random World. Springer, 2005.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import CALMClassifier
+        >>> rng = np.random.default_rng(0)
+        >>> X, y = rng.normal(size=(40, 3, 8)), np.repeat([0, 1], 20)
+        >>> X[:20, 2, 0] += 9
+        >>> X[20:, 2, 1] += 9
+        >>> clf = CALMClassifier().fit(X, y)
+        >>> unknown = rng.normal(size=(1, 3, 8))
+        >>> unknown[:, :, 7] -= 99
+        >>> bool(clf.typicality(unknown)[0] < clf.typicality(X[:1])[0])
+        True
+        """
+        return self._compute_typicality(self._compute_scores(X))
+
+    def _compute_typicality(self, scores: Array) -> NDArray[np.float64]:
+        """Compute conformal p-values from scores ``(n, C)``."""
         if len(self.typical_scores_) == 0:
             raise ValueError(
-                "what is typical is unknown: no support clip was held out (one clip a class, or calibrate=False)"
+                "typicality is not available, because fit held no support clips out: "
+                "fit with at least two clips per class and calibrate=True"
             )
-        best = self._logits(to_numpy(scores)).max(axis=1)
-        below = np.searchsorted(self.typical_scores_, best, side="right")
-        return (below + 1) / (len(self.typical_scores_) + 1)
+        best = self._compute_logits(to_numpy(scores)).max(axis=1)
+        n_not_above = np.searchsorted(self.typical_scores_, best, side="right")
+        return (n_not_above + 1) / (len(self.typical_scores_) + 1)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -263,22 +371,21 @@ class CALMClassifier(ReliabilityClassifier):
 
     @property
     def reliability_(self) -> NDArray[np.float64]:
-        """Reliability of each head for each class, ``(K, C)``, before shrinkage.
+        """Reliability of each head for each class, of shape (n_heads, n_classes), before shrinkage.
 
-        Of a class that heads could not be judged by, that of the other classes: every head counts the same for it then,
-        as far as it alone is concerned.
+        A class without a scored clip, such as a class with a single clip, has each head's mean over the other classes.
         """
-        judged = self.judged_count_ > 0
-        if judged.all():
+        scored = self.judged_count_ > 0
+        if scored.all():
             return self.class_reliability_
-        known = self.class_reliability_[:, judged]
-        others = known.mean(axis=1, keepdims=True) if known.size else 0.0
-        return np.where(judged, self.class_reliability_, others)
+        scored_reliability = self.class_reliability_[:, scored]
+        mean = scored_reliability.mean(axis=1, keepdims=True) if scored_reliability.size else 0.0
+        return np.where(scored, self.class_reliability_, mean)
 
     def _choose_hyperparameters(self, support: SupportSet) -> None:
-        """Choose strength and temperature by held-out clips, and note how well those did and what is typical of them.
+        """Choose strength and temperature on held-out clips, and keep the held-out results.
 
-        Each fold's clips are scored by a classifier that was fitted from the beginning without them.
+        The clips of each fold are scored by a classifier that is fitted from scratch on the other folds.
         """
         self.strength_ = PRIOR_STRENGTH if self.strength is None else float(self.strength)
         self.temperature_ = self._prior_temperature if self.calibrate else 1.0
@@ -286,147 +393,177 @@ class CALMClassifier(ReliabilityClassifier):
         self.typical_scores_ = np.empty(0)
         if not self.calibrate and (self.combine == "vote" or self.strength is not None):
             return
-        some, folds = held_out_folds(support)
+        sampled, folds = held_out_folds(support)
         if not folds:
             return
         tested = np.concatenate([test for _, test in folds])
-        scores = np.concatenate([self._held_out_scores(some, *fold) for fold in folds], axis=1)
-        weights = np.ones(len(tested)) if some.weights is None else some.weights[tested]
-        found = HeldOutScores(scores, some.y[tested], weights)
-        at, temperature = found.choose(self._prior_temperature)
+        scores = np.concatenate([self._score_held_out(sampled, *fold) for fold in folds], axis=1)
+        weights = np.ones(len(tested)) if sampled.weights is None else sampled.weights[tested]
+        held_out = HeldOutScores(scores, sampled.y[tested], weights)
+        candidate, temperature = held_out.choose(self._prior_temperature)
         if self.combine == "joint" and self.strength is None:
-            self.strength_ = float(STRENGTHS[at])
+            self.strength_ = float(STRENGTHS[candidate])
         if self.calibrate:
             self.temperature_ = temperature
-        self.held_out_log_loss_, self.held_out_accuracy_ = found.log_loss(at, self.temperature_), found.accuracy(at)
-        self.typical_scores_ = found.best(at)
+        self.held_out_log_loss_ = held_out.log_loss(candidate, self.temperature_)
+        self.held_out_accuracy_ = held_out.accuracy(candidate)
+        self.typical_scores_ = held_out.best_scores(candidate)
 
     @property
     def _prior_temperature(self) -> float:
         return PRIOR_TEMPERATURE if self.combine == "joint" else 1.0
 
-    def _held_out_scores(
+    def _score_held_out(
         self, support: SupportSet, train: NDArray[np.int64], test: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Score some clips by a fit on others: of every strength, if one is to be chosen, ``(1 or more, m, C)``."""
-        part = clone(self).set_params(calibrate=False, strength=self.strength_)
-        part.classes_, part.n_heads_in_, part.layers_ = self.classes_, support.heads.shape[1], None
-        learnt = support.of_clips(train)
-        part._init_statistics(learnt)
-        part._init_head_results(learnt)
-        part._choose_hyperparameters(learnt)
+        """Fit on some clips and score others, ``(candidates, m, C)``; the candidates are strengths, or a single one."""
+        fold_classifier = clone(self).set_params(calibrate=False, strength=self.strength_)
+        fold_classifier.classes_, fold_classifier.layers_ = self.classes_, None
+        fold_classifier.n_heads_in_ = support.heads.shape[1]
+        train_set = support.select_clips(train)
+        fold_classifier._init_statistics(train_set)
+        fold_classifier._init_head_results(train_set)
+        fold_classifier._choose_hyperparameters(train_set)
         if self.combine == "vote" or self.strength is not None:
-            part._update(learnt)
-            heads = support.of_clips(test).of_heads(part.used_heads_).heads
-            score = part._scorer(heads.like)
-            found = [to_numpy(score(heads.read(clips))) for clips in chunk_slices(len(test), _HELD_OUT_AT_ONCE)]
-            return np.asarray(part._logits(np.concatenate(found)), dtype=np.float64)[None]
-        part._update_statistics(learnt)
-        whole = part._choose_heads(support)
-        examples = Examples.of(whole, whole.counts)
-        kernel = compute_kernels(whole, examples, [np.arange(len(whole.y))], part._metric, part._joint_weights)[0]
-        rows, others = convert_like(kernel, train), convert_like(kernel, test)
-        balanced = Examples.of(learnt, learnt.counts).balanced_weights
-        return ridge_path(kernel[rows][:, rows], kernel[others][:, rows], learnt.y, support.n_classes, balanced)
+            fold_classifier._update(train_set)
+            heads = support.select_clips(test).select_heads(fold_classifier.used_heads_).heads
+            scorer = fold_classifier._make_scorer(heads.like)
+            scores = [to_numpy(scorer(heads.read(clips))) for clips in chunk_slices(len(test), _HELD_OUT_BLOCK)]
+            return np.asarray(fold_classifier._compute_logits(np.concatenate(scores)), dtype=np.float64)[None]
+        fold_classifier._update_statistics(train_set)
+        return fold_classifier._score_ridge_path(support, train, test)
 
-    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
+    def _score_ridge_path(
+        self, support: SupportSet, train: NDArray[np.int64], test: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Score test clips by a joint fit on the training clips for every candidate strength, ``(strengths, m, C)``."""
+        selected = self._choose_heads(support)
+        examples = Examples.from_support(selected, selected.counts)
+        all_rows = [np.arange(len(selected.y))]
+        kernel = compute_kernels(selected, examples, all_rows, self._compute_metric, self._joint_head_weights)[0]
+        train_rows, test_rows = convert_like(kernel, train), convert_like(kernel, test)
+        train_set = support.select_clips(train)
+        balanced_weights = Examples.from_support(train_set, train_set.counts).balanced_weights
+        return ridge_path(
+            kernel[train_rows][:, train_rows],
+            kernel[test_rows][:, train_rows],
+            train_set.y,
+            support.n_classes,
+            balanced_weights,
+        )
+
+    def _build_metric(self, stats: ClassStatistics, like: Array) -> Metric | None:
         return None if self.whitening is None else whitening(stats, self.whitening).astype(like.dtype)
 
-    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], previous: Array | None) -> None:
-        self._derived: dict[str, Metric] = {}
+    def _combine_heads(
+        self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
+    ) -> None:
+        """Fit the weights of the vote, or the directions of the joint fit."""
+        self._cached_metrics: dict[str, Metric] = {}
         if not self._is_joint:
             self.directions_ = None
             self._fit_vote(support)
             return
-        rows = np.arange(len(self.used_heads_))
-        used = self.used_heads_
+        all_used_heads = self.used_heads_
         support = self._choose_heads(support)
-        stands_in = None
-        if previous is not None:
-            there, kept = np.flatnonzero(before), rows[np.isin(used, self.used_heads_)]
-            stands_in = PreviousPrototypes(previous[there][:, kept], there, before[there])
+        previous_examples = None
+        if previous_prototypes is not None:
+            seen_classes = np.flatnonzero(previous_counts)
+            kept = np.flatnonzero(np.isin(all_used_heads, self.used_heads_))
+            prototypes = previous_prototypes[seen_classes][:, kept]
+            previous_examples = PreviousPrototypes(prototypes, seen_classes, previous_counts[seen_classes])
         self.directions_ = fit_jointly(
-            support, self.class_count_, self._metric, self._joint_weights, self.strength_, stands_in
+            support,
+            self.class_count_,
+            self._compute_metric,
+            self._joint_head_weights,
+            self.strength_,
+            previous_examples,
         )
-        self.head_weights_ = self._of_all_heads(head_norms(self.directions_))
+        self.head_weights_ = self._expand_to_all_heads(relative_head_norms(self.directions_))
 
     def _choose_heads(self, support: SupportSet) -> SupportSet:
-        """Weigh heads for the joint fit, and keep the best of them if there are to be but few."""
-        reliability = self._shrunk()
-        # The mean over classes has less noise than each; what is particular to a class is left to the directions.
+        """Compute the head weights of the joint fit, and keep only the ``top_heads`` best heads."""
+        reliability = self._shrunk_reliability()
+        # The mean over classes is less noisy than single classes. The directions are class-specific anyway.
         mean = reliability.mean(axis=1, keepdims=True)
         weights = head_weights(mean, self.reliability, self.weight_temperature, self.top_heads)[:, 0]
         if self.top_heads is not None:
             kept = np.flatnonzero(weights)
             support, weights = self._keep_heads(support, kept), weights[kept]
-        self._joint_weights = weights
+        self._joint_head_weights = weights
         return support
 
-    def _shrunk(self) -> NDArray[np.floating]:
-        """Return the reliability of the used heads, shrunk."""
+    def _shrunk_reliability(self) -> NDArray[np.floating]:
+        """Return the reliability of the used heads after shrinkage, ``(used heads, C)``."""
         return shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
 
     def _fit_vote(self, support: SupportSet) -> None:
-        weights = head_weights(self._shrunk(), self.reliability, self.weight_temperature, self.top_heads)
+        """Compute the weights of the vote, and keep only the heads that have a weight."""
+        weights = head_weights(self._shrunk_reliability(), self.reliability, self.weight_temperature, self.top_heads)
         if self.top_heads is not None:
             kept = np.flatnonzero(weights.any(axis=1))
             self._keep_heads(support, kept)
             weights = weights[kept]
-        self.head_weights_ = self._of_all_heads(weights)
+        self.head_weights_ = self._expand_to_all_heads(weights)
 
     def _keep_heads(self, support: SupportSet, kept: NDArray[np.int64]) -> SupportSet:
-        """Forget all heads but some of those used so far."""
+        """Drop all used heads except ``kept``, and return the support set with these heads."""
         self.used_heads_ = self.used_heads_[kept]
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
         if self.scatter_ is not None:
             self.scatter_ = self.scatter_[kept] + 0.0
-        return support.of_heads(kept)
+        return support.select_heads(kept)
 
-    def _of_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
-        whole = np.zeros((self.n_heads_in_, weights.shape[1]))
-        whole[self.used_heads_] = weights
-        return whole
+    def _expand_to_all_heads(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return weights of all heads, ``(K, C)``; heads that are not used have weight zero."""
+        all_weights = np.zeros((self.n_heads_in_, weights.shape[1]))
+        all_weights[self.used_heads_] = weights
+        return all_weights
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be worked out again."""
-        return {
-            name: value for name, value in super().__getstate__().items() if name not in ("_derived", "_joint_weights")
-        }
+        """Leave out attributes that are computed from others."""
+        computed = ("_cached_metrics", "_joint_head_weights")
+        return {name: value for name, value in super().__getstate__().items() if name not in computed}
 
-    def _metric(self, part: slice = slice(None)) -> Metric | None:
-        """Return the metric of some of the used heads: a function of the class statistics, and so not kept."""
-        scatter = None if self.scatter_ is None else self.scatter_[part]
-        stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, part], scatter)
-        return self._metric_from(stats, self.prototypes_)
+    def _compute_metric(self, heads: slice = slice(None)) -> Metric | None:
+        """Compute the metric of some of the used heads from the class statistics."""
+        scatter = None if self.scatter_ is None else self.scatter_[heads]
+        stats = ClassStatistics(self.class_count_.astype(float), self.prototypes_[:, heads], scatter)
+        return self._build_metric(stats, self.prototypes_)
 
-    def _whole_metric(self) -> Metric | None:
-        """Return the metric of all used heads, kept between predictions."""
+    def _get_metric(self) -> Metric | None:
+        """Return the metric of all used heads; it is cached between predictions."""
         if self.whitening is None:
             return None
-        derived: dict[str, Metric] = self.__dict__.setdefault("_derived", {})
-        if "metric" not in derived:
-            xp, heads = namespace(self.prototypes_), len(self.used_heads_)
-            in_turn = None if is_numpy(self.prototypes_) else 1
-            few = max(1, min(_HEADS_AT_ONCE, -(-heads // available_cores())))
-            parts = parallel_map(self._metric, chunk_slices(heads, few), threads=in_turn)
-            derived["metric"] = Metric(*(xp.concat(some) for some in zip(*(m.parts for m in parts if m), strict=True)))
-        return derived["metric"]
+        cached: dict[str, Metric] = self.__dict__.setdefault("_cached_metrics", {})
+        if "metric" not in cached:
+            xp, n_heads = namespace(self.prototypes_), len(self.used_heads_)
+            threads = None if is_numpy(self.prototypes_) else 1
+            chunk = max(1, min(_METRIC_HEADS, -(-n_heads // available_cores())))
+            metrics = parallel_map(self._compute_metric, chunk_slices(n_heads, chunk), threads=threads)
+            arrays = zip(*(metric.parts for metric in metrics if metric), strict=True)
+            cached["metric"] = Metric(*(xp.concat(chunks) for chunks in arrays))
+        return cached["metric"]
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        metric = self._whole_metric()
-        there = None if metric is None else Metric(*(cast_like(like, part) for part in metric.parts))
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the scores of the joint fit or of the vote."""
+        metric = self._get_metric()
+        if metric is not None:
+            metric = Metric(*(cast_like(like, array) for array in metric.parts))
         if self.combine == "joint":
-            return LinearVoter(cast_like(like, self.directions_), there)
+            return LinearVoter(cast_like(like, self.directions_), metric)
         weights = cast_like(like, self.head_weights_[self.used_heads_])
-        return SoftVoter.from_prototypes(cast_like(like, self.prototypes_), weights, self.temperature, there)
+        return SoftVoter.of(cast_like(like, self.prototypes_), weights, self.temperature, metric)
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        voter = self._scorer(like)
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        voter = self._make_scorer(like)
         assert isinstance(voter, LinearVoter | SoftVoter)
-        return voter.score_heads
+        return voter.of_heads
 
-    def _probabilities(self, scores: Array) -> Array:
-        return softmax(self._logits(scores) / self.temperature_, axis=1)
+    def _compute_probabilities(self, scores: Array) -> Array:
+        return softmax(self._compute_logits(scores) / self.temperature_, axis=1)
 
-    def _logits(self, scores: Array) -> Array:
+    def _compute_logits(self, scores: Array) -> Array:
+        """Return scores whose softmax gives the probabilities: the scores of the vote are probabilities already."""
         return namespace(scores).log(scores + 1e-12) if self.combine == "vote" else scores

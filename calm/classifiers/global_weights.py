@@ -1,4 +1,4 @@
-"""GRW: globally weighted heads, one weight a head for all classes."""
+"""GRW: one weight per head, shared by all classes."""
 
 from __future__ import annotations
 
@@ -19,45 +19,67 @@ from calm.fit.reliability import Scheme
 
 
 class GlobalWeightClassifier(ReliabilityClassifier):
-    """Few-shot classifier with one weight a head, shared by all classes (the GRW baseline of arXiv 2602.07077).
+    """Few-shot classifier with one weight per attention head, shared by all classes (GRW, arXiv 2602.07077).
 
-    A head's reliability is the mean over all support clips of its score on them; the weights are
-    ``softmax_h(r / τ_w)``; the vote is CALM's. The defaults are those of the published code.
-
-    :meth:`partial_fit`: prototypes are those of a fit on all clips; reliabilities are means over clips, each scored
-    when it came.
+    The reliability of a head is its mean score over all support clips. The weights are ``softmax_h(r / τ_w)``, and the
+    weighted vote is the one of CALM. The defaults are those of the published code.
 
     Parameters
     ----------
     reliability : {"margin", "raw_margin", "probability", "brier", "separation"}, default="margin"
-        How a head is scored on a support clip; see :func:`calm.fit.clip_reliability`.
+        How a head is scored on a support clip; see :func:`calm.fit.clip_reliability` for the formulas.
     temperature : float, default=0.07
-        τ of the heads' softmax.
+        Temperature τ of each head's softmax over classes.
     weight_temperature : float, default=0.5
-        τ_w.
+        Temperature τ_w of the softmax over heads. A large value makes the weights uniform.
     cross_fit : bool, default=False
-        Score each support clip against prototypes built without it. A clip that is alone in its class is not scored.
+        Whether each support clip is left out of the prototypes when heads are scored on it. A clip that is the only
+        one of its class is then not scored.
     n_heads : int, default=None
-        How many heads lie side by side in a flat ``X``.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
 
     Attributes
     ----------
-    head_weights_ : array of float64 (K, C)
-        The same for every class; sums to one over heads.
-    reliability_ : array of float64 (K,)
-    prototypes_ : array (C, K, D)
-    classes_, class_count_, used_heads_, head_names_
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    head_weights_ : array of float64 of shape (n_heads, n_classes)
+        Weight of each head, repeated for each class. The weights sum to one over heads.
+    reliability_ : array of float64 of shape (n_heads,)
+        Reliability of each head.
+    prototypes_ : array of shape (n_classes, n_heads, head_dim)
+        Mean head vector of each class.
+    class_count_, used_heads_, used_layers_, head_names_, extraction_
         See :class:`calm.classifiers.base.HeadClassifier`.
+
+    See Also
+    --------
+    calm.CALMClassifier : Weights of heads that depend on the class.
+    calm.UniformVoteClassifier : The same weight for all heads.
+    calm.fit.clip_reliability : Score heads on labelled clips.
+
+    Notes
+    -----
+    After :meth:`partial_fit`, prototypes equal those of a fit on all clips. Each clip contributes to the reliabilities
+    as it was scored when it was added.
+
+    References
+    ----------
+    .. [1] The GRW baseline of CALM, arXiv 2602.07077.
 
     Examples
     --------
+    Only the last of three heads separates the classes:
+
+    >>> import numpy as np
+    >>> from calm import GlobalWeightClassifier
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["dog", "rain"], 5)
-    >>> X = rng.normal(size=(10, 3, 8))
+    >>> X = rng.normal(size=(10, 3, 8))  # 10 clips, 3 heads, 8 dimensions
     >>> X[:5, 2, 0] += 9
     >>> X[5:, 2, 1] += 9
-    >>> GlobalWeightClassifier(cross_fit=True).fit(X, y).reliability_.argmax()
-    np.int64(2)
+    >>> clf = GlobalWeightClassifier(cross_fit=True).fit(X, y)
+    >>> int(clf.reliability_.argmax())
+    2
     """
 
     head_weights_: Annotated[NDArray[np.float64], LearnedArray("KC")]
@@ -83,21 +105,21 @@ class GlobalWeightClassifier(ReliabilityClassifier):
 
     @property
     def reliability_(self) -> NDArray[np.float64]:
-        """Mean score of each head over all clips, ``(K,)``."""
+        """Reliability of each head, of shape (n_heads,): its mean score over all support clips."""
         return self.class_reliability_ @ self.judged_count_ / max(self.judged_count_.sum(), 1e-12)
 
-    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
-        # One weight for all classes is a softmax whatever the score, as published.
+    def _combine_heads(
+        self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
+    ) -> None:
+        # As published, the weights are a softmax for every reliability; this is the rule of "probability".
         shared = head_weights(self.reliability_[:, None], "probability", self.weight_temperature)
         self.head_weights_ = np.repeat(shared, support.n_classes, axis=1)
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._voter(like)
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
+        return self._make_voter(like)
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._voter(like).score_heads
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        return self._make_voter(like).of_heads
 
-    def _voter(self, like: Array) -> SoftVoter:
-        return SoftVoter.from_prototypes(
-            cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature
-        )
+    def _make_voter(self, like: Array) -> SoftVoter:
+        return SoftVoter.of(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)

@@ -1,4 +1,4 @@
-"""Support clips held out in folds, to choose by and to tell how well a classifier will do."""
+"""Cross-validation on the support set: folds, hyperparameter choice, and held-out accuracy."""
 
 from __future__ import annotations
 
@@ -16,78 +16,93 @@ from calm.fit.confidence import log_loss, temperature_costs
 from calm.fit.ridge import PRIOR_SPREAD, PRIOR_STRENGTH, STRENGTHS
 from calm.fit.vote import zeros
 
+#: Number of cross-validation folds.
 FOLDS = 5
-#: Most clips that are dealt into folds.
+#: Maximum number of clips that are assigned to folds; a larger support set is subsampled.
 MAX_CLIPS = 1600
-#: Folds are made until so many clips are held out: enough to choose two numbers by.
+#: Folds are used until this many clips have been held out, which is enough to choose two hyperparameters.
 ENOUGH_HELD_OUT = 500
 
+#: Indices of training clips and of held-out clips.
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def held_out_folds(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
-    """Deal support clips into folds, each class over all of them.
+    """Split support clips into cross-validation folds.
 
-    Equal clips stay together; where there are groups, those do instead. Neither the order of clips nor that of heads
-    matters: clips are told apart by what all of their unit head vectors add up to.
+    Each class is spread over all folds. Clips with equal head vectors stay in one fold. If there are groups, whole
+    groups are held out instead. The folds depend neither on the order of clips nor on that of heads, because clips
+    are identified by the sum of all their unit head vectors.
 
     Parameters
     ----------
     support : SupportSet
+        Clips to split.
 
     Returns
     -------
-    some : SupportSet
-        The clips that were dealt: all, or :data:`MAX_CLIPS` of many, the same share of every class.
+    sampled : SupportSet
+        The clips that are split: all of them, or a stratified sample of at most :data:`MAX_CLIPS`.
     folds : list of (train, test) arrays of int
-        Clips among them. Every class that is tested is in the training part too. Five, or fewer that hold out enough;
-        none if no class has two clips.
+        Indices into ``sampled``. Every class in ``test`` is also in ``train``. There are five folds, or fewer if these
+        hold out :data:`ENOUGH_HELD_OUT` clips, or none if no class has two clips.
 
     Warns
     -----
     UserWarning
-        If there are too few groups to hold any out: clips are held out one by one then.
+        If there are too few groups to hold any out. Clips are then held out individually.
     """
-    key = _content(support)
-    shares = -(-len(key) // MAX_CLIPS)
-    chosen = np.sort(np.lexsort((key, support.y))[::shares])
-    some, key = (support, key) if shares == 1 else (support.of_clips(chosen), key[chosen])
-    fold = assign_folds(key, some.y, FOLDS)
+    keys = _compute_clip_keys(support)
+    step = -(-len(keys) // MAX_CLIPS)
+    indices = np.sort(np.lexsort((keys, support.y))[::step])
+    sampled, keys = (support, keys) if step == 1 else (support.select_clips(indices), keys[indices])
+    fold = assign_folds(keys, sampled.y, FOLDS)
     by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
-    folds = choose_folds(some.groups, some.y, FOLDS, by_clip)
-    before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
-    return some, [split for split, held in zip(folds, before, strict=True) if held < ENOUGH_HELD_OUT]
+    folds = choose_folds(sampled.groups, sampled.y, FOLDS, by_clip)
+    held_out_before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
+    return sampled, [split for split, n in zip(folds, held_out_before, strict=True) if n < ENOUGH_HELD_OUT]
 
 
 def choose_folds(
     groups: NDArray[np.int64] | None, y: NDArray[np.int64], n_folds: int, by_clip: list[Fold]
 ) -> list[Fold]:
-    """Hold out whole groups where there are some, and clip by clip, with a warning, where those are too few."""
+    """Return folds of whole groups; without groups, or with a warning if they are too few, return ``by_clip``."""
     if groups is None:
         return by_clip
     folds = group_folds(groups, y, n_folds)
     if not folds and by_clip:
-        warnings.warn(_TOO_FEW_GROUPS, UserWarning, stacklevel=2)
+        warnings.warn(_TOO_FEW_GROUPS_WARNING, UserWarning, stacklevel=2)
         return by_clip
     return folds
 
 
-_TOO_FEW_GROUPS = (
-    "the support set has too few groups to hold any out: clips are held out one by one instead, and held-out accuracy, "
+_TOO_FEW_GROUPS_WARNING = (
+    "the support set has too few groups to hold any out, so clips are held out individually: held-out accuracy, "
     "probabilities and rejection may be too optimistic for new groups"
 )
 
 
 def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:
-    """Hold out whole groups of clips, fold by fold, each class over as many folds as can be.
+    """Split clips into folds of whole groups, with each class in as many folds as possible.
+
+    Parameters
+    ----------
+    groups : array of int of shape (n_clips,)
+        Group number of each clip.
+    y : array of int of shape (n_clips,)
+        Class number of each clip.
+    n_folds : int
+        Maximum number of folds.
 
     Returns
     -------
     list of (train, test) arrays of int
-        No group is on both sides. Clips are tested only where their class, and another, is trained on.
+        Indices of training and held-out clips, which share no group. A clip is held out only if its class and at least
+        one other class have training clips.
 
     Examples
     --------
+    >>> import numpy as np
     >>> for train, test in group_folds(np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 2]), 3):
     ...     print(train, test)
     [2 3 4 5] [0 1]
@@ -98,51 +113,52 @@ def group_folds(groups: NDArray[np.int64], y: NDArray[np.int64], n_folds: int) -
     if n_folds < 2:
         return []
     folds = []
-    with warnings.catch_warnings():  # of classes with fewer clips than folds: they are tested in fewer
+    with warnings.catch_warnings():  # a class may have fewer clips than there are folds
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         for train, test in StratifiedGroupKFold(n_folds).split(y, y, groups):
-            known = np.unique(y[train])
-            tested = test[np.isin(y[test], known)]
-            if len(known) > 1 and len(tested):
+            train_classes = np.unique(y[train])
+            tested = test[np.isin(y[test], train_classes)]
+            if len(train_classes) > 1 and len(tested):
                 folds.append((train, tested))
     return folds
 
 
-def _content(support: SupportSet) -> NDArray[np.float64]:
-    like, clips = support.heads.like, support.heads.shape[0]
+def _compute_clip_keys(support: SupportSet) -> NDArray[np.float64]:
+    """Return a number for each clip, the sum of its unit head vectors; equal clips have equal numbers."""
+    like, n_clips = support.heads.like, support.heads.shape[0]
 
-    def add(total: Array, X: Array) -> None:
+    def add_block(total: Array, X: Array) -> None:
         total += namespace(X).sum(to_float64(unit_vectors(X)), axis=(1, 2))
 
-    total = support.sum_over_blocks(lambda: to_float64(zeros(like, (clips,))), add)
-    return np.round(to_numpy(total), 6)  # copies that were stored alike stay alike
+    total = support.sum_over_blocks(lambda: to_float64(zeros(like, (n_clips,))), add_block)
+    return np.round(to_numpy(total), 6)  # so that copies of a clip have equal keys despite rounding errors
 
 
 @dataclass(frozen=True)
 class HeldOutScores:
-    """How clips that were held out scored, by candidates for the strength of the ridge, or by a single one."""
+    """Scores of held-out clips for each candidate ridge strength, or for a single candidate."""
 
     scores: NDArray[np.float64]  #: (candidates, n, C)
-    y: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    y: NDArray[np.int64]  #: (n,) class numbers
+    weights: NDArray[np.float64]  #: (n,) sample weights
 
-    def choose(self, middle: float) -> tuple[int, float]:
-        """Choose a candidate and a temperature by log loss and prior, the temperature's being around ``middle``."""
-        costs = [temperature_costs(scores, self.y, self.weights, middle) for scores in self.scores]
+    def choose(self, prior_temperature: float) -> tuple[int, float]:
+        """Choose the candidate and the temperature with the smallest log loss plus log prior cost."""
+        costs = [temperature_costs(scores, self.y, self.weights, prior_temperature) for scores in self.scores]
         total = np.array([cost for _, cost in costs])
         if len(self.scores) > 1:
             total += 0.5 * (np.log(STRENGTHS / PRIOR_STRENGTH) / PRIOR_SPREAD)[:, None] ** 2
-        at, warmth = np.unravel_index(total.argmin(), total.shape)
-        return int(at), float(costs[0][0][warmth])
+        candidate, index = np.unravel_index(total.argmin(), total.shape)
+        return int(candidate), float(costs[0][0][index])
 
-    def log_loss(self, at: int, temperature: float) -> float:
-        """Return the mean log loss of one candidate."""
-        return log_loss(self.scores[at] / temperature, self.y, self.weights)
+    def log_loss(self, candidate: int, temperature: float) -> float:
+        """Return the mean log loss of a candidate."""
+        return log_loss(self.scores[candidate] / temperature, self.y, self.weights)
 
-    def accuracy(self, at: int) -> float:
-        """Return the share of clips that one candidate labels rightly."""
-        return float(np.average(self.scores[at].argmax(axis=1) == self.y, weights=self.weights))
+    def accuracy(self, candidate: int) -> float:
+        """Return the accuracy of a candidate."""
+        return float(np.average(self.scores[candidate].argmax(axis=1) == self.y, weights=self.weights))
 
-    def best(self, at: int) -> NDArray[np.float64]:
-        """Return the scores of the labels that one candidate gives, sorted."""
-        return np.sort(self.scores[at].max(axis=1))
+    def best_scores(self, candidate: int) -> NDArray[np.float64]:
+        """Return the largest score of each clip for a candidate, sorted."""
+        return np.sort(self.scores[candidate].max(axis=1))

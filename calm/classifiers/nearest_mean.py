@@ -1,4 +1,4 @@
-"""The nearest class mean, on all heads side by side."""
+"""Nearest class mean on the concatenated vectors of all heads."""
 
 from __future__ import annotations
 
@@ -13,54 +13,71 @@ from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, LinearVoter, softmax, unit_vectors
 from calm.fit.arrays import Array, namespace
 
-#: Of the softmax of half squared distances, a head: makes probabilities that rank.
+#: Temperature of the softmax over classes, for half the squared distance per head.
 _TEMPERATURE = 0.07
 
 
 class NearestMeanClassifier(PrototypeClassifier):
-    """Few-shot classifier that takes the class whose mean is nearest, on concatenated unit head vectors.
+    """Few-shot classifier that predicts the class with the nearest mean of concatenated unit head vectors.
 
-    :meth:`partial_fit` equals a fit on all clips. Probabilities rank, and are not calibrated.
+    Each head vector is scaled to unit length, and the vectors of all heads are concatenated. The class whose mean has
+    the smallest Euclidean distance is predicted.
 
     Parameters
     ----------
     n_heads : int, default=None
-        How many heads lie side by side in a flat ``X``.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
 
     Attributes
     ----------
-    prototypes_ : array (C, K, D)
-        Means of *unit* head vectors.
-    classes_, class_count_, used_heads_, head_names_
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    prototypes_ : array of shape (n_classes, n_heads, head_dim)
+        Mean *unit* head vector of each class.
+    class_count_, used_heads_, used_layers_, head_names_, extraction_
         See :class:`calm.classifiers.base.HeadClassifier`.
+
+    See Also
+    --------
+    calm.LinearProbeClassifier : Logistic regression on the same vectors.
+    calm.UniformVoteClassifier : Vote of all heads with the same weight.
+    calm.CALMClassifier : Weights of heads that depend on the class.
+
+    Notes
+    -----
+    After :meth:`partial_fit`, the classifier equals a fit on all clips. The probabilities rank classes, but are not
+    calibrated.
 
     Examples
     --------
-    >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])
-    >>> NearestMeanClassifier().fit(X, ["dog", "rain"]).predict([[[3.0, 0.0], [1.0, 0.0]]])
+    >>> import numpy as np
+    >>> from calm import NearestMeanClassifier
+    >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])  # 2 clips, 2 heads, 2 dimensions
+    >>> clf = NearestMeanClassifier().fit(X, ["dog", "rain"])
+    >>> clf.predict([[[3.0, 0.0], [1.0, 0.0]]])
     array(['dog'], dtype='<U4')
     """
 
     def __init__(self, *, n_heads: int | None = None) -> None:
         self.n_heads = n_heads
 
-    def _vectors(self, X: Array) -> Array:
+    def _vectors_to_average(self, X: Array) -> Array:
         return unit_vectors(X)
 
     def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
-        """Means are all that there is to learn."""
+        """Do nothing: only prototypes are learned."""
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         xp, means = namespace(like), cast_like(like, self.prototypes_)
-        heads = means.shape[1]
-        voter, offset = LinearVoter(means / heads, None), xp.sum(means**2, axis=(1, 2)) / (2 * heads)
+        n_heads = means.shape[1]
+        voter, offset = LinearVoter(means / n_heads, None), xp.sum(means**2, axis=(1, 2)) / (2 * n_heads)
         return lambda X: voter(X) - offset
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         means = cast_like(like, self.prototypes_)
         return LinearVoter(means / means.shape[1], None).score_heads
 
-    def _probabilities(self, scores: Array) -> Array:
+    def _compute_probabilities(self, scores: Array) -> Array:
         return softmax(scores / _TEMPERATURE, axis=1)

@@ -1,4 +1,4 @@
-"""Classifiers that rest on class statistics, and so can grow without the clips that they have learnt from."""
+"""Base class of classifiers with class prototypes, which support ``partial_fit`` without the previous clips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import HeadClassifier, cast_like
-from calm.classifiers.inputs import cache_rows
+from calm.classifiers.inputs import find_cache_rows
 from calm.classifiers.schema import LearnedArray
 from calm.classifiers.support_set import SupportSet
 from calm.fit import ClassStatistics, class_statistics, merge_statistics
@@ -19,17 +19,22 @@ from calm.fit.vote import zeros
 
 
 class PrototypeClassifier(HeadClassifier):
-    """A classifier whose classes have prototypes.
+    """Base class of classifiers that keep a prototype for each class.
 
-    To fit is to grow from nothing. A method fills in :meth:`_learn_heads`, for some heads at a time, and
-    :meth:`_combine_heads`, for all that needs every head.
+    ``fit`` starts from empty class statistics and adds the support clips; ``partial_fit`` adds more clips. A subclass
+    implements :meth:`_learn_heads`, which is called for a few heads at a time, and :meth:`_combine_heads`, which needs
+    all heads.
 
     Attributes
     ----------
-    prototypes_ : array (C, used heads, D)
+    prototypes_ : array of shape (n_classes, n_used_heads, head_dim)
         Mean head vector of each class.
-    scatter_ : array (used heads, D, D) or None
-        Pooled within-class scatter, where the method needs it.
+    scatter_ : array of shape (n_used_heads, head_dim, head_dim) or None
+        Pooled within-class scatter matrix of each head. None if the method does not use it.
+
+    See Also
+    --------
+    calm.classifiers.base.HeadClassifier : Base class of all classifiers.
     """
 
     prototypes_: Annotated[Array, LearnedArray("CUD")]
@@ -40,42 +45,60 @@ class PrototypeClassifier(HeadClassifier):
     def partial_fit(
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from further shots, of old classes or new ones, without the clips learnt from before.
+        """Add support clips of known or new classes to a fitted classifier.
 
-        Counts, prototypes and scatter are those of a fit on all clips together. What else carries over is said in the
-        class's own description. The heads that are used stay those of the first fit.
+        The previous clips are not needed. Class counts, prototypes and scatter equal those of a fit on all clips. The
+        notes of each class say how its other attributes are updated. The used heads stay those of the first fit.
 
         Parameters
         ----------
-        X, y, sample_weight
-            As in :meth:`fit`.
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the new clips, in any form that :meth:`fit` accepts.
+        y : array-like of shape (n_clips,)
+            Class labels of the new clips.
         classes : array-like, default=None
-            Labels that may come later. They need not be known beforehand, and none is predicted before it has clips.
+            Ignored; present for compatibility with scikit-learn. New labels need not be declared.
+        sample_weight : array-like of shape (n_clips,), default=None
+            Weight of each clip. None means a weight of 1 for every clip.
 
         Returns
         -------
-        self
+        self : PrototypeClassifier
+            The updated classifier.
 
         Raises
         ------
         ValueError
-            As :meth:`fit` does, the first clips being of two classes at least; and if head vectors come from another
-            extraction than before.
+            If :meth:`fit` would raise it, or if the head vectors come from another extraction than the previous ones.
+            The first call needs clips of at least two classes.
+
+        See Also
+        --------
+        fit : Fit the classifier on a support set.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import NearestMeanClassifier
+        >>> X = np.eye(3)[:, None, :]  # 3 clips, 1 head, 3 dimensions
+        >>> clf = NearestMeanClassifier().fit(X[:2], ["dog", "rain"])
+        >>> clf.partial_fit(X[2:], ["wind"]).classes_.tolist()
+        ['dog', 'rain', 'wind']
         """
         if not hasattr(self, "classes_"):
             return self.fit(X, y, sample_weight)
         check_is_fitted(self)
         self._check_parameters()
-        heads, labels, weights, _ = self._checked_support(X, y, sample_weight, None, reset=False)
-        self._check_heads(heads)
+        heads, labels, weights, _ = self._validate_support(X, y, sample_weight, None, reset=False)
+        self._check_head_shape(heads)
         self._check_extraction(X)
-        union, before = _merge_labels(self.classes_, labels)
-        self._note_further_clips(X)
-        self._move_like(heads.like)
-        self.classes_ = union
-        self._reindex_classes(before)
+        all_classes, new_index = _merge_labels(self.classes_, labels)
+        self._record_new_clips(X)
+        self._move_to(heads.like)
+        self.classes_ = all_classes
+        self._reindex_classes(new_index)
         numbers = np.searchsorted(self.classes_, labels)
-        self._update(SupportSet(heads, numbers, weights, len(self.classes_)).of_heads(self.used_heads_))
+        self._update(SupportSet(heads, numbers, weights, len(self.classes_)).select_heads(self.used_heads_))
         return self
 
     def _learn(self, support: SupportSet) -> None:
@@ -85,7 +108,7 @@ class PrototypeClassifier(HeadClassifier):
         self._update(support)
 
     def _init_statistics(self, support: SupportSet) -> None:
-        """Make room for class statistics."""
+        """Initialize empty class statistics."""
         _, heads, dim = support.heads.shape
         like = support.heads.like
         self.dim_ = dim
@@ -95,113 +118,130 @@ class PrototypeClassifier(HeadClassifier):
         self.scatter_ = zeros(like, (heads, dim, dim)) if self._needs_scatter else None
 
     def _choose_hyperparameters(self, support: SupportSet) -> None:
-        """Choose what is chosen on held-out support clips, before the fit on all of them."""
+        """Choose hyperparameters on held-out support clips, before the fit on all clips."""
 
     def _update(self, support: SupportSet) -> None:
-        before = self.class_count_
-        previous = self.prototypes_ + 0.0 if self._needs_previous and before.any() else None
+        """Add support clips to the class statistics, and learn from them."""
+        previous_counts = self.class_count_
+        keep_previous = self._needs_previous_prototypes and previous_counts.any()
+        previous_prototypes = self.prototypes_ + 0.0 if keep_previous else None
         self._update_statistics(support)
-        self._combine_heads(support, before, previous)
+        self._combine_heads(support, previous_counts, previous_prototypes)
 
     def _update_statistics(self, support: SupportSet) -> None:
-        """Add clips to the class statistics, and learn what can be learnt head by head."""
-        counts = self.class_count_
+        """Add clips to the class statistics, and learn what needs single heads only."""
+        previous_counts = self.class_count_
 
-        def update(part: slice, X: Array) -> None:
-            before = ClassStatistics(
-                counts, self.prototypes_[:, part], None if self.scatter_ is None else self.scatter_[part]
-            )
+        def update_block(heads: slice, X: Array) -> None:
+            """Merge the statistics of a block of heads, and learn from them."""
+            previous = ClassStatistics(previous_counts, *self._stored_statistics(heads))
             new = class_statistics(
-                self._vectors(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
+                self._vectors_to_average(X), support.y, support.n_classes, support.weights, scatter=self._needs_scatter
             )
-            both = merge_statistics(before, new)
-            self.prototypes_[:, part] = _astype_like(self.prototypes_, both.means)
+            merged = merge_statistics(previous, new)
+            self.prototypes_[:, heads] = _astype_like(self.prototypes_, merged.means)
             if self.scatter_ is not None:
-                xp = namespace(X)
-                if not float(xp.max(both.scatter)) < float(xp.finfo(X.dtype).max):
-                    raise ValueError(
-                        f"X is too large for {X.dtype}, in which squares of its numbers are kept: divide it, "
-                        "which changes nothing else"
-                    )
-                self.scatter_[part] = _astype_like(self.scatter_, both.scatter)
-            # In the precision that is kept, so that what is learnt can be worked out again from it.
-            scatter = None if self.scatter_ is None else self.scatter_[part]
-            kept = ClassStatistics(both.counts, self.prototypes_[:, part], scatter)
-            self._learn_heads(part, X, kept, support, counts)
+                _check_overflow(merged.scatter, X)
+                self.scatter_[heads] = _astype_like(self.scatter_, merged.scatter)
+            # Use the statistics in the dtype in which they are stored, so that results can be computed from them again.
+            stored = ClassStatistics(merged.counts, *self._stored_statistics(heads))
+            self._learn_heads(heads, X, stored, support, previous_counts)
 
-        support.for_each_block(update)
-        self.class_count_ = counts + support.counts
-        if support.weights is None and (counts == counts.round()).all():
+        support.for_each_block(update_block)
+        self.class_count_ = previous_counts + support.counts
+        if support.weights is None and (previous_counts == previous_counts.round()).all():
             self.class_count_ = self.class_count_.astype(np.int64)
 
-    #: Whether :meth:`_combine_heads` asks for the prototypes as they were.
-    _needs_previous = False
+    def _stored_statistics(self, heads: slice) -> tuple[Array, Array | None]:
+        """Return views of the prototypes and the scatter of some used heads."""
+        return self.prototypes_[:, heads], None if self.scatter_ is None else self.scatter_[heads]
 
-    def _vectors(self, X: Array) -> Array:
-        """Return what prototypes are the means of."""
+    #: Whether :meth:`_combine_heads` needs the prototypes from before the update.
+    _needs_previous_prototypes = False
+
+    def _vectors_to_average(self, X: Array) -> Array:
+        """Return the vectors whose class means are the prototypes."""
         return X
 
     def _init_head_results(self, support: SupportSet) -> None:
-        """Make room for what is learnt of each head."""
+        """Initialize what is learned for each head."""
 
     @abstractmethod
     def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
-        """Learn what can be learnt head by head.
+        """Learn what needs single heads only.
 
         Parameters
         ----------
-        part : slice
-            Of the used heads.
-        X : array (n, heads, D)
-            Of the new clips.
+        heads : slice
+            Heads to learn from, among the used heads.
+        X : array of shape (n_clips, n_heads, head_dim)
+            Vectors of these heads for the new clips.
         stats : ClassStatistics
-            Of all clips there ever were.
+            Statistics of these heads over all clips, previous and new.
         support : SupportSet
             The new clips.
-        before : array (C,)
-            Clips that were there before, of each class.
+        previous_counts : array of shape (n_classes,)
+            Number of previous clips of each class.
         """
 
-    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], previous: Array | None) -> None:
-        """Learn what needs all heads; ``previous`` are the prototypes as they were, if there were any."""
+    def _combine_heads(
+        self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
+    ) -> None:
+        """Learn what needs all heads.
 
-    def _reindex_classes(self, before: NDArray[np.int64]) -> None:
-        """Lay out what was learnt of classes anew; ``before`` holds the new numbers of the old classes."""
-        classes = len(self.classes_)
-        counts = np.zeros(classes)
-        counts[before] = self.class_count_
+        ``previous_prototypes`` are the prototypes from before the update. They are None in the first fit.
+        """
+
+    def _reindex_classes(self, new_index: NDArray[np.int64]) -> None:
+        """Make room for new classes; ``new_index`` holds the new class numbers of the previous classes."""
+        n_classes = len(self.classes_)
+        counts = np.zeros(n_classes)
+        counts[new_index] = self.class_count_
         self.class_count_ = counts
-        prototypes = zeros(self.prototypes_, (classes, *self.prototypes_.shape[1:]))
-        for old, new in enumerate(before.tolist()):
+        prototypes = zeros(self.prototypes_, (n_classes, *self.prototypes_.shape[1:]))
+        for old, new in enumerate(new_index.tolist()):
             prototypes[new] = self.prototypes_[old]
         self.prototypes_ = prototypes
 
-    def _move_like(self, like: Array) -> None:
-        """Bring what was learnt to where further clips are, in their precision."""
+    def _move_to(self, like: Array) -> None:
+        """Convert learned arrays to the library, device and dtype of the new clips."""
         for name, value in vars(self).items():
             if name in self._device_attributes and value is not None:
                 setattr(self, name, cast_like(like, value))
 
-    #: LearnedArray arrays that are where the clips are.
+    #: Learned arrays that are kept on the device of the clips.
     _device_attributes: tuple[str, ...] = ("prototypes_", "scatter_")
 
-    def _note_further_clips(self, X: Any) -> None:
-        rows = cache_rows(X)
+    def _record_new_clips(self, X: Any) -> None:
+        """Add names, groups and digests of new clips, if those of the previous clips are known."""
+        rows = find_cache_rows(X)
         if rows is not None and self.support_names_ is not None and self.support_groups_ is not None:
-            before = self.support_digests_ or [None] * len(self.support_names_)
-            self.support_digests_ = [*before, *rows.digests]
+            previous_digests = self.support_digests_ or [None] * len(self.support_names_)
+            self.support_digests_ = [*previous_digests, *rows.digests]
             self.support_names_ = [*self.support_names_, *rows.names.tolist()]
             self.support_groups_ = sorted({*self.support_groups_, *rows.groups.tolist()} - {""})
 
 
 def _merge_labels(old: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return all labels, sorted, and where the old ones are among them."""
+    """Return the sorted union of labels, and the indices of the old labels in it."""
     if any((old.dtype.kind in kinds) != (labels.dtype.kind in kinds) for kinds in ("UO", "b")):
-        raise ValueError(f"labels of another kind than before: {labels[:1].tolist()}, not like {old[:1].tolist()}")
+        raise ValueError(
+            f"labels must have the same type as before: got {labels[:1].tolist()}, fitted on {old[:1].tolist()}"
+        )
     union = np.union1d(old, labels)
     return union, np.searchsorted(union, old)
+
+
+def _check_overflow(scatter: Array, X: Array) -> None:
+    """Raise ValueError if the squares of head vectors overflow their dtype."""
+    xp = namespace(X)
+    if not float(xp.max(scatter)) < float(xp.finfo(X.dtype).max):
+        raise ValueError(
+            f"X is too large for {X.dtype}, because its squares overflow: divide X by a constant, which does not "
+            "change predictions"
+        )
 
 
 def _astype_like(like: Array, values: Array) -> Array:

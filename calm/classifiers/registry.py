@@ -1,4 +1,4 @@
-"""The classifiers by short names, with the settings under which they are compared, and reading a saved one back."""
+"""Registry of classifiers by short name, and loading of saved classifiers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from calm.fit.checks import check_choice
 
 @dataclass(frozen=True)
 class Method:
-    """A classifier to compare with others."""
+    """A registered classifier with its settings."""
 
-    classifier: HeadClassifier  #: its class and its settings, not fitted
-    title: str  #: how it is written in tables
+    classifier: HeadClassifier  #: not fitted; a template to clone
+    title: str  #: name in tables and plots
 
 
-_TABLE = {
+_REGISTRY = {
     "calm": Method(CALMClassifier(), "CALM"),
     "calm-published": Method(CALMClassifier.published(), "CALM, published"),
     "sav": Method(SAVClassifier(), "SAV"),
@@ -37,22 +37,42 @@ _TABLE = {
     "linear-probe": Method(LinearProbeClassifier(), "linear probe"),
 }
 
-METHODS: dict[str, HeadClassifier] = {name: method.classifier for name, method in _TABLE.items()}
-TITLES: dict[str, str] = {name: method.title for name, method in _TABLE.items()}
-#: By the names of their classes, as files have them.
-CLASSIFIERS: dict[str, type[HeadClassifier]] = {type(made).__name__: type(made) for made in METHODS.values()}
+#: Classifiers by short name. They are templates: clone them before fitting.
+METHODS: dict[str, HeadClassifier] = {name: method.classifier for name, method in _REGISTRY.items()}
+#: Titles for tables and plots, by short name.
+TITLES: dict[str, str] = {name: method.title for name, method in _REGISTRY.items()}
+#: Classes by class name, which is what a saved file contains.
+CLASSIFIERS: dict[str, type[HeadClassifier]] = {type(clf).__name__: type(clf) for clf in METHODS.values()}
 
 
 def make_method(name: str, **parameters: object) -> HeadClassifier:
-    """Make a classifier, not fitted, by its short name.
+    """Make a classifier by its short name.
+
+    Parameters
+    ----------
+    name : {"calm", "calm-published", "sav", "grw", "uniform", "uniform-hard", "nearest-mean", "linear-probe"}
+        Short name of the method, as in ``calm fit --method``.
+    **parameters
+        Parameters of the classifier that replace its defaults.
+
+    Returns
+    -------
+    HeadClassifier
+        A classifier that is not fitted.
 
     Raises
     ------
     ValueError
-        If there is no such method, or it has no such parameter.
+        If there is no such method, or the method has no such parameter.
+
+    See Also
+    --------
+    calm.compare : Compare methods on the same support sets.
+    calm.CALMClassifier : The method "calm".
 
     Examples
     --------
+    >>> from calm import make_method
     >>> make_method("sav", top_heads=8)
     SAVClassifier(top_heads=8)
     """
@@ -61,31 +81,44 @@ def make_method(name: str, **parameters: object) -> HeadClassifier:
 
 
 def load(path: str | Path) -> HeadClassifier:
-    """Read a classifier that was saved.
+    """Load a fitted classifier from a file.
+
+    The file is not trusted: it contains no code, and everything in it is validated before a classifier is made.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that the ``save`` method of a classifier or ``calm fit`` wrote.
 
     Returns
     -------
     HeadClassifier
-        Of the class that was saved, fitted.
+        Fitted classifier of the class that was saved.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is not a saved classifier, is damaged, or was written by a newer version. Nothing in a file is trusted:
-        what loads is whole and consistent.
+        If the file is not a saved classifier, is damaged, or has a format version that this version of calm cannot
+        read.
+
+    See Also
+    --------
+    calm.CALMClassifier.save : Save a fitted classifier.
+    calm.predict_audio : Predict labels of audio clips with a fitted classifier.
 
     Examples
     --------
     >>> import tempfile
     >>> import numpy as np
+    >>> from calm import CALMClassifier, load
     >>> X = np.random.default_rng(0).normal(size=(10, 3, 8))
     >>> clf = CALMClassifier().fit(X, np.repeat(["dog", "rain"], 5))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     clf.save(f"{folder}/calm.safetensors")
-    ...     again = load(f"{folder}/calm.safetensors")
-    >>> bool((again.predict_proba(X) == clf.predict_proba(X)).all())
+    ...     loaded = load(f"{folder}/calm.safetensors")
+    >>> bool((loaded.predict_proba(X) == clf.predict_proba(X)).all())
     True
     """
     header, arrays = read_classifier_file(Path(path))

@@ -1,4 +1,4 @@
-"""Classifiers that score every head on every support clip."""
+"""Base class of classifiers that score every head on every support clip."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ _Similarity = Callable[[Array, NDArray[np.int64], NDArray[np.floating] | None], 
 
 
 class ReliabilityClassifier(PrototypeClassifier):
-    """A classifier that trusts heads by how well they tell its support clips apart.
+    """Base class of classifiers that estimate the reliability of each head on the support set.
 
     Attributes
     ----------
-    class_reliability_ : array of float64 (K, C)
-        Mean score of each head over the clips of each class; 0 where no clip could be judged.
-    judged_count_ : array (C,)
-        Clips that heads were judged by. Where each is left out of what it is compared with, those are none of a class
-        of one clip.
+    class_reliability_ : array of float64 of shape (n_heads, n_classes)
+        Mean score of each head over the clips of each class. It is 0 for a class without a scored clip.
+    judged_count_ : array of shape (n_classes,)
+        Number of clips of each class on which heads are scored, or the sum of their weights. It is 0 for a class with
+        a single clip if clips are left out (``cross_fit=True``).
+
+    See Also
+    --------
+    calm.fit.clip_reliability : Score heads on labelled clips.
     """
 
     reliability: Scheme
@@ -49,48 +53,50 @@ class ReliabilityClassifier(PrototypeClassifier):
         self.class_reliability_ = np.zeros((support.heads.shape[1], support.n_classes))
         self.judged_count_ = np.zeros(support.n_classes)
 
-    def _reindex_classes(self, before: NDArray[np.int64]) -> None:
-        super()._reindex_classes(before)
+    def _reindex_classes(self, new_index: NDArray[np.int64]) -> None:
+        super()._reindex_classes(new_index)
         reliability, counts = self.class_reliability_, self.judged_count_
         self.class_reliability_ = np.zeros((len(reliability), len(self.classes_)))
         self.judged_count_ = np.zeros(len(self.classes_))
-        self.class_reliability_[:, before], self.judged_count_[before] = reliability, counts
+        self.class_reliability_[:, new_index], self.judged_count_[new_index] = reliability, counts
 
-    def _metric_from(self, stats: ClassStatistics, like: Array) -> Metric | None:
-        """Return the metric in which heads compare; a method that has none keeps vectors as they are."""
+    def _build_metric(self, stats: ClassStatistics, like: Array) -> Metric | None:
+        """Return the metric in which vectors are compared; None compares them without whitening."""
         return None
 
     def _update_statistics(self, support: SupportSet) -> None:
         counts = self.class_count_ + support.counts
         super()._update_statistics(support)
         weights = np.ones(len(support.y)) if support.weights is None else support.weights
-        judged = self._scored_mask(support.y, counts, support.weights)
-        self.judged_count_ = self.judged_count_ + np.bincount(support.y, weights * judged, support.n_classes)
+        is_scored = self._find_scored_clips(support.y, counts, support.weights)
+        self.judged_count_ = self.judged_count_ + np.bincount(support.y, weights * is_scored, support.n_classes)
 
-    def _scored_mask(
+    def _find_scored_clips(
         self, y: NDArray[np.int64], counts: NDArray[np.floating], weights: NDArray[np.floating] | None
     ) -> NDArray[np.bool_]:
-        """Tell which clips heads can be judged by."""
+        """Return a mask of the clips on which heads are scored: all, or those that are not alone in their class."""
         return ~leave_one_out(y, counts, weights).alone if self.cross_fit else np.ones(len(y), dtype=bool)
 
     def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
-        compare = self._similarity(X, stats)
-        total, number = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
+        """Update the mean score of each head for each class by the scores on the new clips."""
+        compute_similarity = self._make_similarity(X, stats)
+        total, count = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
         for clips in support_blocks(X, support.n_classes):
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            scores = to_numpy(clip_reliability(compare(X[clips], y, weights), y, self.reliability, self.temperature))
-            share = self._scored_mask(y, stats.counts, weights) * (1.0 if weights is None else weights)
-            np.add.at(total, y, scores * share[:, None])
-            np.add.at(number, y, share)
-        rows = self.used_heads_[part]
-        earlier = self.class_reliability_[rows] * self.judged_count_
-        self.class_reliability_[rows] = (earlier + total.T) / np.where(number > 0, number, 1.0)
+            similarity = compute_similarity(X[clips], y, weights)
+            scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
+            score_weights = self._find_scored_clips(y, stats.counts, weights) * (1.0 if weights is None else weights)
+            np.add.at(total, y, scores * score_weights[:, None])
+            np.add.at(count, y, score_weights)
+        rows = self.used_heads_[heads]
+        previous_total = self.class_reliability_[rows] * self.judged_count_
+        self.class_reliability_[rows] = (previous_total + total.T) / np.where(count > 0, count, 1.0)
 
-    def _similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
-        """Prepare the comparison of support clips, block by block, with prototypes; left out of them or not."""
-        metric = self._metric_from(stats, X)
+    def _make_similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
+        """Return a function from a block of support clips to their similarity to prototypes, ``(n, heads, C)``."""
+        metric = self._build_metric(stats, X)
         if self.cross_fit:
             return LeaveOneOutSimilarity.from_prototypes(X, stats.means, stats.counts, metric)
         return lambda block, y, weights: cosine_similarity(block, stats.means, metric)

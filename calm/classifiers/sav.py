@@ -1,4 +1,4 @@
-"""SAV: sparse attention vectors, the uniform vote to beat."""
+"""SAV: majority vote of the heads that classify the support set best (sparse attention vectors)."""
 
 from __future__ import annotations
 
@@ -20,41 +20,63 @@ from calm.fit.sparse_vote import nearest_prototype
 
 
 class SAVClassifier(PrototypeClassifier):
-    """Few-shot classifier in which the best heads cast one vote each (SAV, arXiv 2412.00142).
+    """Few-shot classifier with a majority vote of the best attention heads (SAV, arXiv 2412.00142).
 
-    Each head classifies the support set by its nearest prototype; the heads with most hits are kept; each votes for
-    its nearest prototype, and the majority wins. A tie goes to the class that these heads find more similar on
-    average.
-
-    :meth:`partial_fit`: prototypes are those of a fit on all clips; hits are added up, each clip judged when it came,
-    and only heads that were kept at first are judged anew.
+    Each head classifies the support clips by their most similar class prototype (cosine similarity). The heads with
+    the most correct support clips are kept. Each of them votes for the prototype most similar to the query, and the
+    class with the most votes is predicted. A tie goes to the class with the larger mean similarity over these heads.
 
     Parameters
     ----------
     top_heads : int, default=20
-        How many heads vote.
+        Number of heads that vote.
     n_heads : int, default=None
-        How many heads lie side by side in a flat ``X``.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
 
     Attributes
     ----------
-    voting_heads_ : array of int (min(top_heads, K),)
-        Best first.
-    hits_ : array (K,)
-        Support clips that each head classifies rightly.
-    prototypes_ : array (C, used heads, D)
-    classes_, class_count_, used_heads_, head_names_
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    voting_heads_ : array of int of shape (min(top_heads, n_heads),)
+        Indices of the heads that vote, the best head first.
+    hits_ : array of shape (n_heads,)
+        Number of support clips that each head classifies correctly.
+    prototypes_ : array of shape (n_classes, n_used_heads, head_dim)
+        Mean head vector of each class.
+    class_count_, used_heads_, used_layers_, head_names_, extraction_
         See :class:`calm.classifiers.base.HeadClassifier`.
+
+    See Also
+    --------
+    calm.CALMClassifier : Weights of heads that depend on the class.
+    calm.UniformVoteClassifier : Vote of all heads.
+    calm.fit.top_heads_by_hits : Select the heads with the most hits.
+
+    Notes
+    -----
+    After :meth:`partial_fit`, prototypes equal those of a fit on all clips. Hits are added up, and each clip is scored
+    once, when it is added. Only the heads that were kept by the first fit can be kept.
+
+    References
+    ----------
+    .. [1] Sparse attention vectors (SAV), arXiv 2412.00142.
 
     Examples
     --------
+    Only the last of three heads separates the classes:
+
+    >>> import numpy as np
+    >>> from calm import SAVClassifier
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["dog", "rain"], 5)
-    >>> X = rng.normal(size=(10, 3, 8))
+    >>> X = rng.normal(size=(10, 3, 8))  # 10 clips, 3 heads, 8 dimensions
     >>> X[:5, 2, 0] += 9
     >>> X[5:, 2, 1] += 9
-    >>> SAVClassifier(top_heads=1).fit(X, y).voting_heads_
+    >>> clf = SAVClassifier(top_heads=1).fit(X, y)
+    >>> clf.voting_heads_
     array([2])
+    >>> clf.score(X, y)
+    1.0
     """
 
     used_heads_: Annotated[NDArray[np.int64], LearnedArray("U", "heads", ascending=True)]
@@ -73,25 +95,30 @@ class SAVClassifier(PrototypeClassifier):
         self.hits_ = np.zeros(support.heads.shape[1])
 
     def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
+        """Add the support clips that each head classifies correctly to its hits."""
         for clips in support_blocks(X, support.n_classes):
             weights = None if support.weights is None else support.weights[clips]
             hits = head_hits(cosine_similarity(X[clips], stats.means), support.y[clips], weights)
-            self.hits_[self.used_heads_[part]] += hits
+            self.hits_[self.used_heads_[heads]] += hits
 
-    def _combine_heads(self, support: SupportSet, before: NDArray[np.floating], earlier: Array | None) -> None:
+    def _combine_heads(
+        self, support: SupportSet, previous_counts: NDArray[np.floating], previous_prototypes: Array | None
+    ) -> None:
+        """Keep only the ``top_heads`` heads with the most hits."""
         best = top_heads_by_hits(self.hits_[self.used_heads_], self.top_heads)
         self.voting_heads_ = self.used_heads_[best]
         kept = np.sort(best)
         self.used_heads_ = self.used_heads_[kept]
         self.prototypes_ = self.prototypes_[:, kept] + 0.0
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes))
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the vote of each head, 0 or 1 for each class."""
         prototypes = cast_like(like, self.prototypes_)
 
         def vote(X: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The uniform vote: every head counts the same."""
+"""Uniform vote: every head has the same weight."""
 
 from __future__ import annotations
 
@@ -18,29 +18,44 @@ from calm.fit.sparse_vote import nearest_prototype
 
 
 class UniformVoteClassifier(PrototypeClassifier):
-    """Few-shot classifier in which all heads vote alike: what weights have to beat.
+    """Few-shot classifier in which all attention heads have the same weight.
 
-    :meth:`partial_fit` equals a fit on all clips.
+    It is the baseline for methods that weight or select heads.
 
     Parameters
     ----------
     voting : {"soft", "hard"}, default="soft"
-        The mean over heads of ``softmax(cos / τ)``, or the share of heads whose nearest prototype it is; a tie goes to
-        the class that heads find more similar on average.
+        "soft" averages ``softmax(cos / τ)`` over heads. "hard" counts the heads whose most similar prototype is that
+        of the class; a tie goes to the class with the larger mean similarity over heads.
     temperature : float, default=0.07
-        τ of the soft vote.
+        Temperature τ of the softmax of the soft vote.
     n_heads : int, default=None
-        How many heads lie side by side in a flat ``X``.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
 
     Attributes
     ----------
-    prototypes_ : array (C, K, D)
-    classes_, class_count_, used_heads_, head_names_
+    classes_ : array of shape (n_classes,)
+        Class labels, sorted.
+    prototypes_ : array of shape (n_classes, n_heads, head_dim)
+        Mean head vector of each class.
+    class_count_, used_heads_, used_layers_, head_names_, extraction_
         See :class:`calm.classifiers.base.HeadClassifier`.
+
+    See Also
+    --------
+    calm.SAVClassifier : Majority vote of the best heads.
+    calm.GlobalWeightClassifier : Vote with one learned weight per head.
+    calm.CALMClassifier : Weights of heads that depend on the class.
+
+    Notes
+    -----
+    After :meth:`partial_fit`, the classifier equals a fit on all clips.
 
     Examples
     --------
-    >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])
+    >>> import numpy as np
+    >>> from calm import UniformVoteClassifier
+    >>> X = np.array([[[1.0, 0.1], [0.9, 0.0]], [[0.0, 1.0], [0.1, 1.0]]])  # 2 clips, 2 heads, 2 dimensions
     >>> UniformVoteClassifier(voting="hard").fit(X, ["dog", "rain"]).predict_proba(X).round(2)
     array([[1., 0.],
            [0., 1.]])
@@ -63,20 +78,21 @@ class UniformVoteClassifier(PrototypeClassifier):
         check_positive("temperature", self.temperature)
 
     def _learn_heads(
-        self, part: slice, X: Array, stats: ClassStatistics, support: SupportSet, before: NDArray[np.floating]
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
     ) -> None:
-        """Prototypes are all that there is to learn."""
+        """Do nothing: only prototypes are learned."""
 
-    def _scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_scorer(self, like: Array) -> Callable[[Array], Array]:
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._voter(prototypes)
+            return self._make_voter(prototypes)
         return lambda X: vote_with_tie_break(cosine_similarity(X, prototypes)) / prototypes.shape[1]
 
-    def _head_scorer(self, like: Array) -> Callable[[Array], Array]:
+    def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
+        """Return a function from head vectors to the share that each head adds to the vote."""
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._voter(prototypes).score_heads
+            return self._make_voter(prototypes).of_heads
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
@@ -84,7 +100,7 @@ class UniformVoteClassifier(PrototypeClassifier):
 
         return vote
 
-    def _voter(self, prototypes: Array) -> SoftVoter:
+    def _make_voter(self, prototypes: Array) -> SoftVoter:
         classes, heads, _ = prototypes.shape
         weights = convert_like(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
-        return SoftVoter.from_prototypes(prototypes, weights, self.temperature)
+        return SoftVoter.of(prototypes, weights, self.temperature)

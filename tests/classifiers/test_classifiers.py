@@ -1,4 +1,4 @@
-"""The estimators are scikit-learn's in manner, and stream what is large."""
+"""The estimators follow the scikit-learn API, and read large inputs in blocks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_shape_of_x_gives_the_same_answer(classifier: HeadClassifier, tmp_
     flat = clone(classifier).set_params(n_heads=6)
     np.testing.assert_allclose(flat.fit(X.reshape(24, 48), y).predict_proba(X.reshape(24, 48)), expected, rtol=1e-6)
     lists = clone(classifier).fit(layered.tolist(), y.tolist())
-    np.testing.assert_allclose(lists.predict_proba(layered.tolist()), expected, atol=1e-4)  # in double precision
+    np.testing.assert_allclose(lists.predict_proba(layered.tolist()), expected, atol=1e-4)  # lists become float64
     with cache_of(tmp_path / "heads.h5", X, y) as cache:
         np.testing.assert_allclose(classifier.fit(cache, y).predict_proba(cache), expected, rtol=1e-6)
         np.testing.assert_allclose(classifier.predict_proba(X), expected, rtol=1e-6)
@@ -108,7 +108,7 @@ def test_it_works_in_the_tools_of_scikit_learn(classifier: HeadClassifier) -> No
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (np.zeros((4, 3, 2)), ["a"] * 4, "at least two classes are needed; all labels are one class, 'a'"),
+        (np.zeros((4, 3, 2)), ["a"] * 4, "fit needs at least two classes, but the support set has only one class, 'a'"),
         (np.zeros((4, 3, 2)), ["a", "b"], "inconsistent numbers of samples"),
         (np.full((4, 3, 2), np.nan), ["a", "b"] * 2, "NaN"),
         (np.zeros((2, 2, 2, 2, 2)), ["a", "b"], r"X has shape \(2, 2, 2, 2, 2\); expected \(clips, heads, dim\)"),
@@ -135,13 +135,13 @@ def test_vectors_of_zeros_are_fitted_by_every_method(classifier: HeadClassifier)
 
 
 def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) -> None:
-    with pytest.raises(ValueError, match="7 features a clip, which do not split into n_heads=2"):
+    with pytest.raises(ValueError, match="7 features per clip, which is not a multiple of n_heads=2"):
         classifier.set_params(n_heads=2).fit(np.ones((4, 7)), [0, 1, 0, 1])
 
 
 def test_queries_of_another_size_are_refused(classifier: HeadClassifier) -> None:
     X, y = task()
-    with pytest.raises(ValueError, match="X has 6 heads of 4 dimensions; this .* was fitted on 6 of 8"):
+    with pytest.raises(ValueError, match="X has 6 heads of dimension 4, but this .* was fitted on 6 heads of dim.* 8"):
         classifier.fit(X, y).predict(X[:, :, :4])
 
 
@@ -173,7 +173,10 @@ def test_nothing_is_read_only_to_learn_a_type(
 def test_clips_without_a_label_are_no_class(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     y[3] = ""
-    with cache_of(tmp_path / "heads.h5", X, y) as cache, pytest.raises(ValueError, match="some .* have no label"):
+    with (
+        cache_of(tmp_path / "heads.h5", X, y) as cache,
+        pytest.raises(ValueError, match="clips without a label"),
+    ):
         classifier.fit(cache, cache.labels)
 
 
@@ -192,7 +195,7 @@ def test_rows_and_labels_must_be_as_many(classifier: HeadClassifier, tmp_path: P
 
 
 def test_sav_settles_ties_by_similarity() -> None:
-    # Two heads, one for each class; the second is surer.
+    # Two heads, one similar to each class; the second head has the larger similarity.
     X = np.array([[[1.0, 0], [1, 0]], [[0, 1], [0, 1]]])
     clf = SAVClassifier(top_heads=2).fit(X, ["a", "b"])
     query = np.array([[[1.0, 0.9], [0.1, 1]]])
@@ -204,14 +207,14 @@ def test_sav_settles_ties_by_similarity() -> None:
 @pytest.mark.parametrize("clf", [SAVClassifier(top_heads=1024), UniformVoteClassifier(voting="hard")])
 @pytest.mark.parametrize("heads", [2, 20, 1024])
 def test_a_tie_goes_to_the_class_that_heads_find_more_similar(heads: int, clf: HeadClassifier, library: Any) -> None:
-    """Half of the heads vote for each of two classes; a third class gets no vote, but is the most similar of all."""
+    """Two classes get half of the votes each; a third class gets no vote, but has the largest mean similarity."""
     X = np.zeros((3, heads, 4), dtype=np.float32)
     X[0, :, 0] = X[1, :, 1] = X[2, :, 2] = 1
     clf = clone(clf).fit(library(X), ["a", "b", "c"])
     query = np.zeros((4, heads, 4), dtype=np.float32)
-    query[:, :, 3] = 1  # of no class
+    query[:, :, 3] = 1  # a dimension that no prototype has
     query[:, : heads // 2, 0] = query[:, heads // 2 :, 1] = 1
-    query[0, : heads // 2, 0], query[1, heads // 2 :, 1] = 1.001, 1.001  # a little surer
+    query[0, : heads // 2, 0], query[1, heads // 2 :, 1] = 1.001, 1.001  # slightly more similar
     query[2, : heads // 2, 0], query[3, heads // 2 :, 1] = 1.3, 1.3
     query[:, :, 2] = 0.99
     expected = ["a", "b", "a", "b"]

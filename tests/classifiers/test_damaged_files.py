@@ -1,4 +1,4 @@
-"""A classifier's file is hostile until checked: it loads whole and consistent, or is refused in one line."""
+"""Files are not trusted: they load as consistent classifiers, or are refused with a one-line message."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def written(path: Path, header: Any, tensors: dict[str, NDArray[Any]]) -> Path:
 
 
 def refused(path: Path, message: str = "") -> None:
-    with pytest.raises(ValueError, match="is damaged, or no classifier of calm: ") as told:
+    with pytest.raises(ValueError, match="is damaged or not a saved classifier: ") as told:
         load(path)
-    assert str(told.value).startswith(f"{path} is damaged, or no classifier of calm: ")
+    assert str(told.value).startswith(f"{path} is damaged or not a saved classifier: ")
     assert "\n" not in str(told.value)
     assert message in str(told.value)
 
 
 class Saved(dict[str, Content]):
-    """Contents of files by method; too long to be printed."""
+    """Contents of saved files by method, with a short repr for failure messages."""
 
     def __repr__(self) -> str:
         return "Saved()"
@@ -54,7 +54,7 @@ class Saved(dict[str, Content]):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """Every method, fitted on rows of a cache and saved."""
+    """Fit every method on rows of a head cache, and return the contents of the saved files."""
     folder = tmp_path_factory.mktemp("saved")
     X, y = task()
     contents = Saved()
@@ -66,7 +66,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return contents
 
 
-# --- what is in a file ---
+# --- contents of a file ---
 
 
 def test_the_header_is_json_and_what_is_not_known_is_null(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_no_limit_of_seconds_survives_json(tmp_path: Path) -> None:
 
 
 def save_as_version_2(clf: HeadClassifier, path: Path) -> None:
-    """Write the header as calm wrote it before version 3."""
+    """Save a classifier in format version 2."""
     learned = {name: value for name, value in vars(clf).items() if name.endswith("_")}
     if getattr(clf, "combine", None) == "vote":
         del learned["directions_"]
@@ -137,7 +137,7 @@ def test_files_of_version_2_are_read(classifier: HeadClassifier, clips: int, tmp
     assert load(tmp_path / "old frame").feature_names_in_.tolist() == frame.columns.tolist()
 
 
-# --- whose file it is ---
+# --- recognizing a classifier file ---
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 99])
@@ -156,7 +156,7 @@ def test_only_the_header_is_read_to_tell_whose_a_file_is(saved: Saved, tmp_path:
     header, tensors = saved["calm"]
     path = written(tmp_path / "calm.safetensors", header, tensors)
     with path.open("r+b") as file:
-        file.truncate(2**40)  # a sparse file of a terabyte, of which nobody reads all
+        file.truncate(2**40)  # a sparse file of 1 TiB, too large to be read as a whole
     CALMClassifier().fit(*task()).save(path)
     assert path.stat().st_size < 2**30
 
@@ -177,7 +177,7 @@ def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_pat
     path = tmp_path / "calm.safetensors"
     path.write_bytes(content)
     refused(path)
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
     assert path.read_bytes() == content
 
@@ -186,11 +186,11 @@ def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_pat
 def test_a_header_of_something_else_is_refused_and_kept(text: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", text, {"a": np.zeros(3)})
     refused(path)
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
 
 
-# --- what is wrong with it ---
+# --- damaged contents ---
 
 
 def change(**values: Any) -> Callable[[Content], None]:

@@ -1,4 +1,4 @@
-"""What the family offers beyond a label: sparse files, growing, explanations, rejection, tensors that stay put."""
+"""Features of all methods: sample weights, groups, tensors, few heads, partial_fit, explanations and rejection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = np.array(["dog", "rain", "rooster", "wind"])
 
 
 def sounds(n: int = 200, heads: int = 12, dim: int = 8, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Four classes that a third of the heads hear, in noise of uneven size."""
+    """Make head vectors of four classes, which only a third of the heads separate, with uneven noise."""
     rng, y = np.random.default_rng(seed), np.arange(n) % 4
     means = np.random.default_rng(99).normal(size=(4, heads, dim))
     means[:, heads // 3 :] = 0
@@ -55,11 +55,11 @@ def test_calm_beats_the_published_setting_where_few_heads_hear() -> None:
     assert np.mean(scores["calm"]) > max(np.mean(scores["calm-published"]), np.mean(scores["sav"])) + 0.03
 
 
-# --- weights of clips ---
+# --- sample weights and groups ---
 
 
 def test_a_clip_of_weight_two_is_the_clip_twice_and_of_weight_zero_is_not_there(method: HeadClassifier) -> None:
-    if isinstance(method, LinearProbeClassifier):  # its folds are of clips, not of weights
+    if isinstance(method, LinearProbeClassifier):  # it takes no sample weights
         with pytest.raises(TypeError, match="sample_weight"):
             method.fit(*sounds(20), sample_weight=np.ones(20))  # type: ignore[call-arg]
         return
@@ -88,17 +88,17 @@ def test_weights_are_routed_through_pipelines_and_searches() -> None:
 
 def test_weights_of_less_than_a_clip_tell_heads_apart_as_whole_ones_do() -> None:
     X, y = sounds(40)
-    fractions = CALMClassifier().fit(X, y, sample_weight=np.full(40, 0.15))  # 1.5 clips a class
+    fractions = CALMClassifier().fit(X, y, sample_weight=np.full(40, 0.15))  # total weight 1.5 per class
     assert (fractions.judged_count_ > 0).all()
     whole = CALMClassifier().fit(X, y)
     assert np.corrcoef(fractions.reliability_.ravel(), whole.reliability_.ravel())[0, 1] > 0.8
 
 
 def test_groups_are_held_out_together_and_routed() -> None:
-    """Clips come in near copies, three of each recording: held out one by one, each is known by its copies."""
+    """Each recording has three nearly equal clips: if clips are held out individually, their copies leak the label."""
     X, y = sounds(60, seed=3)
     rng = np.random.default_rng(0)
-    X = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)  # nothing to hear but the recording
+    X = np.random.default_rng(1).normal(size=X.shape).astype(np.float32)  # no class information, only recordings
     X, y, recording = np.repeat(X, 3, axis=0), np.repeat(y, 3), np.repeat(np.arange(60), 3)
     X = X + 0.01 * rng.normal(size=X.shape).astype(np.float32)
     assert CALMClassifier().fit(X, y).held_out_accuracy_ > 0.9
@@ -132,7 +132,7 @@ def test_weights_below_zero_or_all_zero_are_refused() -> None:
     X, y = sounds(20)
     with pytest.raises(ValueError, match="[Nn]egative"):
         CALMClassifier().fit(X, y, sample_weight=np.full(20, -1.0))
-    with pytest.raises(ValueError, match="at least two classes are needed|[Ss]ample weights must contain"):
+    with pytest.raises(ValueError, match="fit needs at least two classes|[Ss]ample weights must contain"):
         CALMClassifier().fit(X, y, sample_weight=np.zeros(20))
 
 
@@ -150,7 +150,8 @@ def test_tensors_stay_tensors_and_answer_as_arrays_do(method: HeadClassifier) ->
     assert isinstance(learned, torch.Tensor)
     np.testing.assert_allclose(p.numpy(), expected, atol=2e-3)
     assert (method.predict(T[60:]) == method.predict(X[60:])).mean() > 0.98
-    np.testing.assert_allclose(method.predict_proba(X[60:]), expected, atol=2e-3)  # and on arrays, as fitted
+    # A classifier that is fitted on tensors also takes arrays.
+    np.testing.assert_allclose(method.predict_proba(X[60:]), expected, atol=2e-3)
     numbers = np.searchsorted(NAMES, y)
     predicted = clone(method).fit(T[:60], torch.from_numpy(numbers[:60])).predict(T[60:])
     assert isinstance(predicted, torch.Tensor)
@@ -180,7 +181,7 @@ def test_bad_tensors_are_refused(bad: torch.Tensor) -> None:
         CALMClassifier().fit(torch.zeros((4, 3, 2)), [0, 1])
 
 
-# --- sparse ---
+# --- few heads ---
 
 
 def test_few_heads_make_a_small_file_that_needs_only_them(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_few_heads_make_a_small_file_that_needs_only_them(tmp_path: Path) -> Non
         for clf in (CALMClassifier(top_heads=4), SAVClassifier(top_heads=4), CALMClassifier.published(top_heads=1)):
             clf.fit(cache[:40], y[:40])
             assert len(clf.used_heads_) <= 4
-            assert clf.used_heads_.max() < 16  # those that hear, and what luck adds, come early
+            assert clf.used_heads_.max() < 16  # the informative heads come first
             garbage = X.copy()
             garbage[:, np.setdiff1d(np.arange(32), clf.used_heads_)] = 7.0
             np.testing.assert_allclose(clf.predict_proba(garbage), clf.predict_proba(cache), atol=1e-6)
@@ -201,15 +202,15 @@ def test_few_heads_make_a_small_file_that_needs_only_them(tmp_path: Path) -> Non
     assert (tmp_path / "few.safetensors").stat().st_size < (tmp_path / "all.safetensors").stat().st_size / 4
 
 
-# --- growing ---
+# --- partial_fit ---
 
 
 def test_growing_needs_the_same_heads_and_labels_of_the_same_kind() -> None:
     X, y = sounds(40)
     clf = CALMClassifier().partial_fit(X[:20], y[:20], classes=NAMES)
-    with pytest.raises(ValueError, match="X has 12 heads of 4 dimensions"):
+    with pytest.raises(ValueError, match="X has 12 heads of dimension 4"):
         clf.partial_fit(X[:, :, :4], y)
-    with pytest.raises(ValueError, match="labels of another kind than before"):
+    with pytest.raises(ValueError, match="labels must have the same type as before"):
         clf.partial_fit(X[:4], [1, 2, 3, 4])
 
 
@@ -249,18 +250,18 @@ def test_a_cache_of_another_extraction_does_not_grow_a_classifier(tmp_path: Path
         assert clf.support_names_ == [f"{i}.wav" for i in range(30)]
 
 
-# --- answers ---
+# --- explanations, rejection and held-out results ---
 
 
 def test_an_explanation_names_the_heads_that_hear() -> None:
     X, y = sounds(80)
     why = CALMClassifier().fit(X[:40].reshape(40, 3, 4, 8), y[:40]).explain(X[40:60])
-    assert why.parts.shape == (20, 12, 4)
+    assert why.contributions.shape == (20, 12, 4)
     hearing = sum(name.startswith("layer 0") for i in range(20) for name, _, _ in why.top_heads(i, 4))
-    assert hearing > 60  # of 80: the first layer is the third of the heads that hear
-    deaf = np.ptp(why.parts, axis=2) == 0  # a head of no weight favours no class
-    assert deaf.any() and [vote is None for vote in why.votes.ravel()] == deaf.ravel().tolist()
-    assert set(why.votes[~deaf]) <= set(NAMES)
+    assert hearing > 60  # of 80: layer 0 has the informative heads
+    uninformative = np.ptp(why.contributions, axis=2) == 0  # a head with weight zero favours no class
+    assert uninformative.any() and [vote is None for vote in why.votes.ravel()] == uninformative.ravel().tolist()
+    assert set(why.votes[~uninformative]) <= set(NAMES)
 
 
 def test_clips_of_no_class_are_rejected_and_few_of_the_others() -> None:
@@ -275,7 +276,7 @@ def test_clips_of_no_class_are_rejected_and_few_of_the_others() -> None:
     assert labels[~lost].tolist() == clf.predict(X[80:])[~lost].tolist()
     with pytest.raises(ValueError, match="reject must be between 0 and 1"):
         clf.predict(X, reject=2)
-    with pytest.raises(ValueError, match="what is typical is unknown"):
+    with pytest.raises(ValueError, match="typicality is not available"):
         CALMClassifier().fit(X[:4], y[:4]).predict(X, reject=0.1)
 
 
@@ -344,7 +345,7 @@ def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> No
         assert best.held_out_log_loss_ <= other.held_out_log_loss_
     again = tune(given, {"top_heads": [1, 4, None], "weight_temperature": [0.5, 1e6]}, X, y)
     np.testing.assert_array_equal(again.predict_proba(X), best.predict_proba(X))
-    with pytest.raises(ValueError, match="no support clip was held out"):
+    with pytest.raises(ValueError, match="none were held out"):
         tune(given, {"top_heads": [1]}, X[:4], y[:4])
 
 

@@ -1,4 +1,4 @@
-"""A fitted classifier comes back from disk as it was, and nothing else is taken for one."""
+"""A saved classifier loads unchanged, and other files are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassi
     for question in ("A?", "B?"):
         path = tmp_path / f"{question[0]}.h5"
         clips = [Clip("", f"{i}", label) for i, label in enumerate(y)]
-        fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the questions are the clips' own
+        fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 5.0)  # the same for both questions
         create_cache(path, clips, [question] * 24, (3, 2, 8), Request("tiny"), fingerprint)
         write_all(path, X.reshape(24, 3, 2, 8))
         caches[question] = HeadCache(path)
@@ -90,12 +90,12 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
     CALMClassifier().fit(X, y).save(whole)
     for size in (4, 100, whole.stat().st_size - 1):
         part.write_bytes(whole.read_bytes()[:size])
-        with pytest.raises(ValueError, match="no classifier of calm: it is not a safetensors file, or is truncated"):
+        with pytest.raises(ValueError, match="not a saved classifier: not a safetensors file, or truncated"):
             load(part)
     safetensors.numpy.save_file({"a": X}, bare)
-    with pytest.raises(ValueError, match="no classifier of calm: it is a safetensors file of something else"):
+    with pytest.raises(ValueError, match="not a saved classifier: a safetensors file without a classifier"):
         load(bare)
-    for version, message in ((1, "1; this calm reads 2 and 3: fit it again"), (9, "9.*update calm")):
+    for version, message in ((1, "1, but .* reads 2 and 3: fit and save the classifier again"), (9, "9.*update calm")):
         header = {"format": "calm classifier", "format_version": version}
         safetensors.numpy.save_file({"a": X}, bare, metadata={"calm": json.dumps(header)})
         with pytest.raises(ValueError, match=f"has format version {message}"):
@@ -111,11 +111,11 @@ def test_saving_replaces_classifiers_and_nothing_else(classifier: HeadClassifier
     cache_of(tmp_path / "heads.h5", X, y).close()
     before = (tmp_path / "heads.h5").read_bytes()
     classifier.fit(X, y)
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         classifier.save(tmp_path / "heads.h5")
     assert (tmp_path / "heads.h5").read_bytes() == before
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileExistsError, match="is there already and is no fitted classifier"):
+    with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         classifier.save(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("clf.safetensors")
     for _ in range(2):
@@ -141,5 +141,5 @@ def test_a_link_to_itself_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other").symlink_to(one)
     for path in (loop, one):
         for write in (check_writable, CALMClassifier().fit(*task()).save):
-            with pytest.raises(OSError, match=f"{path.name} is a link that leads to no file.* name a file to write"):
+            with pytest.raises(OSError, match=f"{path.name} is a symbolic link in a loop: give the name of a file"):
                 write(path)

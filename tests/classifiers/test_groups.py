@@ -1,4 +1,4 @@
-"""Groups reach every fit: those of a cache by themselves, and where there are too few of them it is said, once."""
+"""Groups are held out together in every fit, including those of a head cache; too few groups give one warning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FEW = "too few groups"
 
 
 def speakers(clips: int = 6, people: int = 12, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[Any], list[str]]:
-    """Two classes that are heard less than who speaks: clips of a speaker are near copies."""
+    """Make clips of speakers in two classes; clips of a speaker are nearly equal and differ little between classes."""
     rng, who = np.random.default_rng(seed), np.repeat(np.arange(people), clips)
     voices = rng.normal(size=(people, 6, 8))
     X = voices[who] + 0.35 * np.eye(8)[who % 2][:, None] + 0.02 * rng.normal(size=(len(who), 6, 8))
@@ -86,7 +86,8 @@ def test_the_command_line_tells_what_other_speakers_will_give(tmp_path: Path, mo
     support = np.array([int(name.removesuffix(".wav")) for name in clf.support_names_])
     query = ~np.isin(groups, np.array(groups)[support])
     queries = clf.score(X[query], y[query])
-    assert CALMClassifier().fit(X[support], y[support]).held_out_accuracy_ > queries + 0.15  # what was told before
+    # Without groups, the held-out accuracy is too optimistic.
+    assert CALMClassifier().fit(X[support], y[support]).held_out_accuracy_ > queries + 0.15
     assert clf.held_out_accuracy_ < queries + 0.1
     lost = [label is None for label in clf.predict(X[query], reject=0.05)]
     assert np.mean(lost) < 0.3
@@ -108,7 +109,7 @@ def test_nothing_is_told_where_no_clip_could_be_held_out_anyway() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(CALMClassifier().fit(X, y, groups=["a"] * 3).held_out_accuracy_)
-        SAVClassifier().fit(*task(30), groups=["a"] * 30)  # holds nothing out
+        SAVClassifier().fit(*task(30), groups=["a"] * 30)  # SAV holds no clips out
 
 
 def test_too_few_groups_are_told_once_and_not_once_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,11 +127,11 @@ def test_too_few_groups_are_told_once_and_not_once_a_fit(tmp_path: Path, monkeyp
     assert run.stderr.count("\n") == 1 and run.stderr.startswith("warning: the support set has too few groups")
 
 
-# --- where head vectors come from ---
+# --- arrays with an extraction ---
 
 
 class Extracted(np.ndarray):
-    """Head vectors in memory that know how they were made."""
+    """Array of head vectors with an attribute ``extraction``."""
 
     extraction: Extraction | None = None
 
@@ -154,7 +155,7 @@ def test_arrays_that_know_how_they_were_made_are_checked_as_caches_are(
     assert classifier.extraction_ == mine.extraction and classifier.layers_ == 3
     expected = clone(classifier).fit(X[:12], y[:12]).predict_proba(X)
     np.testing.assert_allclose(classifier.predict_proba(mine), expected, rtol=1e-6)
-    classifier.predict(X)  # plain arrays stay unchecked
+    classifier.predict(X)  # plain arrays have no extraction to compare
     classifier.predict(torch.from_numpy(X))
     with pytest.raises(ValueError, match=r"differ in prompt \('Hm\?' in this classifier, 'Eh\?' in X\)"):
         classifier.predict(other)

@@ -1,4 +1,4 @@
-"""Classifiers grow by shots and classes without the clips that they have learnt from."""
+"""partial_fit adds shots and classes without the previous clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whitening, leaving out and the joint fit, against refits and scikit-learn."""
+"""Whitening, leave-one-out and the joint fit are compared with refits and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def test_whitening_without_shrinkage_is_safe_where_clips_are_fewer_than_dimensio
     rng, y = np.random.default_rng(0), np.arange(30) % 3
     X: NDArray = (rng.normal(size=(30, 6, 64)) + 2 * rng.normal(size=(3, 6, 64))[y]).astype(dtype)
     clf = CALMClassifier(whitening=0.0).fit(library(X), y)
-    metric = clf._metric()
+    metric = clf._compute_metric()
     assert metric is not None
-    # Directions that clips vary in have variance one, the others are stretched by no more than rounding asks for.
+    # Directions in which clips vary have variance one; the others are not stretched beyond rounding errors.
     transform = np.asarray(metric.transform, dtype=np.float64)
     scatter = np.asarray(clf.scatter_, dtype=np.float64) / 27
     variances = np.linalg.eigvalsh(transform.transpose(0, 2, 1) @ scatter @ transform)
@@ -86,11 +86,11 @@ def test_oas_is_the_formula_of_its_paper_and_shrinks_less_the_more_is_known() ->
         trace, squared, p = covariance.trace(), (covariance**2).sum(), 4
         rho = ((1 - 2 / p) * squared + trace**2) / ((n + 1 - 2 / p) * (squared - trace**2 / p))
         assert oas_shrinkage(covariance[None], n)[0] == pytest.approx(min(rho, 1.0))
-    assert oas_shrinkage(np.eye(4)[None], 50)[0] == 1.0  # nothing to tell of directions
+    assert oas_shrinkage(np.eye(4)[None], 50)[0] == 1.0  # an isotropic covariance is shrunk completely
 
 
 def shrunk_metric(X: NDArray, y: NDArray, gamma: float, level: NDArray, centre: NDArray) -> Metric:
-    """Whiten by a fixed centre, level and strength, as leaving a clip out keeps them."""
+    """Whiten with fixed centre, level and strength, as leave-one-out does."""
     stats = class_statistics(X, y, y.max() + 1)
     degrees = len(y) - len(np.unique(y))
     transforms = []
@@ -123,7 +123,7 @@ def test_a_clip_is_left_out_of_the_whitening_as_if_it_had_been_taken_out_of_the_
         leverages = [1 - metric.leverage[h] * 2 * ((Z - P[:, y])[h, i] ** 2).sum() for h in range(X.shape[1])]
         for h, left in enumerate(leverages):
             if left < 0.05 or len(np.flatnonzero(y == y[i])) < 2:
-                continue  # held back there, by design
+                continue  # the closed form bounds such a clip by design
             expected = cosine_similarity(X[i : i + 1], refit.means, there)[0, h]
             np.testing.assert_allclose(closed[i, h], expected, atol=1e-7)
 
@@ -153,7 +153,7 @@ def test_a_strength_too_small_to_solve_for_is_refused() -> None:
 def test_folds_hold_every_class_and_keep_equal_clips_together(seed: int, folds: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 4, 30)
-    key = rng.integers(0, 12, 30) / 7 + y / 100  # classes share no clip
+    key = rng.integers(0, 12, 30) / 7 + y / 100  # equal keys only within a class
     dealt = assign_folds(key, y, folds)
     order, names = rng.permutation(30), rng.permutation(4)
     np.testing.assert_array_equal(assign_folds(key[order], names[y[order]], folds), dealt[order])
@@ -161,7 +161,7 @@ def test_folds_hold_every_class_and_keep_equal_clips_together(seed: int, folds: 
         for value in np.unique(key[y == c]):
             assert len(set(dealt[(y == c) & (key == value)])) == 1
         for fold in set(dealt[y == c]) - {-1}:
-            assert ((y == c) & (dealt != fold)).any()  # something is left to learn it from
+            assert ((y == c) & (dealt != fold)).any()  # the class has training clips
 
 
 def test_the_probe_is_scikit_learns_on_concatenated_unit_heads() -> None:
@@ -185,5 +185,5 @@ def test_the_probe_is_the_same_in_every_run_on_several_cores(monkeypatch: pytest
 
 def test_calibration_error_by_hand() -> None:
     p = [[0.95, 0.05], [0.95, 0.05], [0.3, 0.7], [0.65, 0.35]]
-    # Bins: 0.9-1.0 holds two, one right (gap 0.45); 0.6-0.7 one, wrong (0.65); 0.7-0.8 one, right (0.3).
+    # Bin 0.9-1.0: two clips, one correct, gap 0.45. Bin 0.6-0.7: one, wrong, 0.65. Bin 0.7-0.8: one, correct, 0.3.
     assert expected_calibration_error(p, [0, 1, 1, 1]) == pytest.approx((2 * 0.45 + 0.65 + 0.3) / 4)

@@ -299,11 +299,11 @@ def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
     extract(class_folder(3))
     fails(calm("fit", "--shots", 5), r"fewer clips than 5 shots in: high \(3\), low \(3\)")
     fails(calm("fit", "--set", "reliability=luck"), "reliability must be one of separation")
-    fails(calm("fit", "--out", "heads.h5"), "heads.h5 is there already and is no fitted classifier: it is not replaced")
+    fails(calm("fit", "--out", "heads.h5"), "heads.h5 exists and is not a saved classifier, so it is not replaced")
     fails(calm("fit", "--set", "temperature=1e-300"), "temperature must be above 0")
     fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
     extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
-    fails(calm("fit", "one.h5"), "at least two classes are needed; all labels are one class, 'only'")
+    fails(calm("fit", "one.h5"), "fit needs at least two classes, but the support set has only one class, 'only'")
 
 
 def test_damaged_files(class_folder: Maker) -> None:
@@ -318,11 +318,11 @@ def test_damaged_files(class_folder: Maker) -> None:
     Path("calm.safetensors").write_bytes(Path("calm.safetensors").read_bytes()[:-10])
     fails(
         calm("predict", "data/low/0.wav"),
-        "calm.safetensors is damaged, .*: it is not a safetensors file, or is trunc",
+        "calm.safetensors is damaged .*: not a safetensors file, or trunc",
     )
     fails(
         calm("info", "calm.safetensors"),
-        "calm.safetensors is damaged, .*: it is not a safetensors file, or is trunc",
+        "calm.safetensors is damaged .*: not a safetensors file, or trunc",
     )
 
 

@@ -321,6 +321,6 @@ def test_what_heads_add_makes_up_the_lead(seed: int, classifier: HeadClassifier)
     why = classifier.fit(X, y).explain(Q)
     assert why.labels.tolist() == classifier.predict(Q).tolist()
     if isinstance(classifier, CALMClassifier | GlobalWeightClassifier):
-        scores = classifier._scores(Q)
+        scores = classifier._compute_scores(Q)
         lead = np.sort(scores, axis=1)[:, -1] - np.sort(scores, axis=1)[:, -2]
         np.testing.assert_allclose(why.importance.sum(axis=1), lead, atol=1e-9)
