@@ -554,12 +554,12 @@ class CALMClassifier(ReliabilityClassifier):
         if self.combine == "joint":
             return LinearVoter(cast_like(like, self.directions_), metric)
         weights = cast_like(like, self.head_weights_[self.used_heads_])
-        return SoftVoter.of(cast_like(like, self.prototypes_), weights, self.temperature, metric)
+        return SoftVoter.from_prototypes(cast_like(like, self.prototypes_), weights, self.temperature, metric)
 
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         voter = self._make_scorer(like)
         assert isinstance(voter, LinearVoter | SoftVoter)
-        return voter.of_heads
+        return voter.score_heads
 
     def _compute_probabilities(self, scores: Array) -> Array:
         return softmax(self._compute_logits(scores) / self.temperature_, axis=1)

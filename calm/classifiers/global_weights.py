@@ -119,7 +119,7 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         return self._make_voter(like)
 
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return self._make_voter(like).of_heads
+        return self._make_voter(like).score_heads
 
     def _make_voter(self, like: Array) -> SoftVoter:
-        return SoftVoter.of(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)
+        return SoftVoter.from_prototypes(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)

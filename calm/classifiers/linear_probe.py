@@ -166,7 +166,7 @@ class LinearProbeClassifier(HeadClassifier):
         return lambda X: voter(X) + intercept
 
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
-        return LinearVoter(cast_like(like, self.directions_), None).of_heads
+        return LinearVoter(cast_like(like, self.directions_), None).score_heads
 
     def _compute_probabilities(self, scores: Array) -> Array:
         return softmax(scores, axis=1)

@@ -92,7 +92,7 @@ class UniformVoteClassifier(PrototypeClassifier):
         """Return a function from head vectors to the share that each head adds to the vote."""
         prototypes = cast_like(like, self.prototypes_)
         if self.voting == "soft":
-            return self._make_voter(prototypes).of_heads
+            return self._make_voter(prototypes).score_heads
 
         def vote(X: Array) -> Array:
             nearest = nearest_prototype(cosine_similarity(X, prototypes))[..., None]
@@ -103,4 +103,4 @@ class UniformVoteClassifier(PrototypeClassifier):
     def _make_voter(self, prototypes: Array) -> SoftVoter:
         classes, heads, _ = prototypes.shape
         weights = convert_like(prototypes, np.full((heads, classes), 1 / heads), prototypes.dtype)
-        return SoftVoter.of(prototypes, weights, self.temperature)
+        return SoftVoter.from_prototypes(prototypes, weights, self.temperature)
