@@ -106,7 +106,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
-        return "memory does not suffice for it"
+        return "not enough memory"
     if isinstance(error, UnicodeError):
         return f"it is not UTF-8: {error}"
     return str(error)

@@ -125,9 +125,9 @@ def wav_at(path: Path, rate: int, samples: int = 400_000, channels: int = 1) -> 
 @pytest.mark.parametrize("max_seconds", [None, 30.0])
 def test_a_rate_that_no_recorder_has_fails_its_own_clip(tmp_path: Path, rate: int, max_seconds: float | None) -> None:
     path = wav_at(tmp_path / "clip.wav", rate)
-    with memory_of(4), pytest.raises(AudioError, match=f"{rate} Hz, a rate that no recorder has: expected 1 Hz to 10"):
+    with memory_of(4), pytest.raises(AudioError, match=f"invalid sampling rate of {rate} Hz: expected 1 Hz to 10"):
         read_waveform(path, RATE, max_seconds)
-    with pytest.raises(AudioError, match="no recorder"):
+    with pytest.raises(AudioError, match="invalid sampling rate"):
         read_waveform((np.zeros(100), rate), RATE)
 
 
@@ -177,7 +177,7 @@ def test_pictures_larger_than_any_camera_takes_are_refused(tmp_path: Path) -> No
 
 def test_a_film_that_shows_a_picture_for_years_is_refused_where_it_is_not_cut(tmp_path: Path) -> None:
     frames = (numbered_frames(2, 64, 64), 1e-6)
-    with memory_of(2), pytest.raises(VideoError, match=r"pictures that take more than 2 GiB: set max_seconds"):
+    with memory_of(2), pytest.raises(VideoError, match=r"frames take more than 2 GiB: set max_seconds"):
         read_frames(frames, 2.0, 10**6)
     assert len(frames_of(read_frames(frames, 2.0, 10**6, max_seconds=2.0))) == 4
 
@@ -186,9 +186,9 @@ def test_memory_that_does_not_suffice_fails_its_own_clip() -> None:
     integers = np.zeros(30_000_000, dtype=np.int16)  # 240 MB as float64
     frames = np.zeros((400, 512, 512, 3), dtype=np.uint8)
     with memory_of(0.15):
-        with pytest.raises(AudioError, match="memory does not suffice for it"):
+        with pytest.raises(AudioError, match="not enough memory to decode it"):
             read_waveform((integers, 48_000), RATE)
-        with pytest.raises(VideoError, match="memory does not suffice for it"):
+        with pytest.raises(VideoError, match="not enough memory"):
             read_frames((frames, 2.0), 2.0, 10**6)
 
 
@@ -233,7 +233,7 @@ def test_a_rate_that_is_none_fails_its_own_clip(rate: Any) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "2", True, None])
 def test_pictures_at_a_rate_that_is_none_fail_their_own_clip(rate: Any) -> None:
-    with pytest.raises(VideoError, match="frames a second"):
+    with pytest.raises(VideoError, match="invalid frame rate"):
         read_frames((np.zeros((2, 8, 8, 3), dtype=np.uint8), rate), 2.0, 10**6)
 
 

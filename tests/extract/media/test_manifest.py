@@ -58,7 +58,7 @@ def test_a_manifest_larger_than_memory_is_named(tmp_path: Path) -> None:
         except ValueError as error: print(error)
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout == f"{tmp_path / 'list.json'} cannot be read as json: memory does not suffice for it\n"
+    assert told.stdout == f"{tmp_path / 'list.json'} cannot be read as json: not enough memory\n"
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.json", "list.jsonl"])
