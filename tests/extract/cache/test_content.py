@@ -232,7 +232,7 @@ def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
 
     with monkeypatch.context() as patched:
         patched.setattr("calm.extract.media.decode.read_waveform", decode)
-        assert extract(data, path, tiny) == (3, {"low/0.wav": f"it is being written: {written}"})
+        assert extract(data, path, tiny) == (3, {"low/0.wav": f"the file changed while it was read: {written}"})
     assert extract(data, path, tiny) == (1, {})
     with HeadCache(path) as cache:
         assert list(cache.contents()) == [content_of(clip.audio) for clip in find_clips(data)]

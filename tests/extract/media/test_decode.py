@@ -107,7 +107,7 @@ def test_a_file_that_changes_whenever_it_is_read_fails_its_clip(
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, replace_whole, 1000))
-    with pytest.raises(OSError, match=r"^it is being written: .*clip\.wav$"):
+    with pytest.raises(OSError, match=r"^the file changed while it was read: .*clip\.wav$"):
         decode_clip(Clip(path, "clip"), HEARD, RATE)
 
 

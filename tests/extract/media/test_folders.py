@@ -102,7 +102,7 @@ def test_one_pipe_is_no_clip(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(OSError, match=r"pipe\.wav is a named pipe, not a file"):
         find_clips(tmp_path / "pipe.wav")
-    with pytest.raises(ValueError, match="no audio in"):
+    with pytest.raises(ValueError, match="no audio files found in"):
         find_clips(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_a_folder_that_may_not_be_looked_into_is_warned_of(tmp_path: Path) -> No
     touch(tmp_path, "dog/1.wav", "rain/2.wav")
     (tmp_path / "rain").chmod(0)
     try:
-        with pytest.warns(UserWarning, match="rain cannot be looked into: Permission denied"):
+        with pytest.warns(UserWarning, match="cannot list the files of .*rain, which is skipped: Permission denied"):
             assert found_in(tmp_path) == [("dog/1.wav", "dog")]
     finally:
         (tmp_path / "rain").chmod(0o755)

@@ -111,7 +111,7 @@ def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
         read_frames(tmp_path / "missing.mp4", 2.0, EVERYTHING)
     with pytest.raises(VideoError, match="expected"):
         read_frames((np.zeros((4, 8, 8), dtype=np.uint8), 2.0), 2.0, EVERYTHING)
-    with pytest.raises(VideoError, match="samples alone"):
+    with pytest.raises(VideoError, match="only an array of samples"):
         decode_clip(Clip(noise(0.5, 0, RATE), "noise"), MediaOptions("visual"), RATE)
 
 
