@@ -108,7 +108,7 @@ def test_rows_without_vectors_cannot_be_read(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     with (
         HeadCache(path) as cache,
-        pytest.raises(ValueError, match="1 of these clips have no head vectors, 'c.wav' first"),
+        pytest.raises(ValueError, match="1 of the selected clips have no head vectors, such as 'c.wav'"),
     ):
         cache.read(np.array([0, 2]))
 
@@ -117,7 +117,10 @@ def test_vectors_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     with h5py.File(path, "r+") as file:
         file["heads"][0, 0, 0, 0] = np.nan
-    with HeadCache(path) as cache, pytest.raises(ValueError, match="is damaged: it holds head vectors of NaN"):
+    with (
+        HeadCache(path) as cache,
+        pytest.raises(ValueError, match="is damaged: it contains NaN"),
+    ):
         cache.read(np.array([0]))
 
 
@@ -152,7 +155,7 @@ def test_float16_overflow_is_a_failure_and_the_others_are_stored(tmp_path: Path)
         stored = writer.write(results)
         assert [result.row for result in stored] == [1, 0]
         assert stored[0].failed and stored[1] is results[1]
-        reason = "head vectors reach 7e+04, more than float16 holds: extract with float32 storage"
+        reason = "head vectors reach 7e+04, too large for float16: extract with float32 storage"
         assert writer.failures == {"räin/b.wav": stored[0].reason} == {"räin/b.wav": reason}
         assert (writer.done.tolist(), writer.pending.tolist()) == ([0], [2])  # it would overflow again
     with CacheWriter(make(tmp_path / "b.h5", storage="float32")) as writer:
@@ -174,14 +177,14 @@ def test_the_files_size_and_metadata_do_not_change_while_it_is_filled(tmp_path: 
 
 @pytest.mark.parametrize("other", [Clip("", "dog\0"), Clip("", "a", "dog\0"), Clip("", "a", group="dog\0")])
 def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, other: Clip) -> None:
-    with pytest.raises(ValueError, match=r"'dog\\x00' holds a zero, which no text of a cache may"):
+    with pytest.raises(ValueError, match=r"'dog\\x00' contains a NUL character, which a cache cannot store: remove it"):
         make(tmp_path / "heads.h5", [other, CLIPS[1]])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_exists_is_never_replaced(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
-    with pytest.raises(FileExistsError, match="has just been made by another process"):
+    with pytest.raises(FileExistsError, match="was just created by another process"):
         make(path)
     with HeadCache(path) as cache:
         assert cache.done.tolist() == [0]
@@ -323,7 +326,7 @@ def test_a_kill_while_new_times_are_noted_loses_nothing(tmp_path: Path) -> None:
 def test_a_row_that_is_done_is_never_written_again(tmp_path: Path) -> None:
     path = fill(make(tmp_path / "heads.h5"), [0])
     before = path.read_bytes()
-    with CacheWriter(path) as writer, pytest.raises(ValueError, match=r"row 0, 'a\.wav', is done already"):
+    with CacheWriter(path) as writer, pytest.raises(ValueError, match=r"row 0 \('a\.wav'\) is already done"):
         writer.write([encoded(1), ClipResult(0, reason="gone")])
     assert path.read_bytes() == before
 
@@ -338,7 +341,7 @@ def test_rows_of_clips_that_have_changed_are_left_out_of_the_new_file(tmp_path: 
 def test_a_cache_that_is_open_in_this_process_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "heads.h5")
     with HeadCache(path):
-        with pytest.raises(OSError, match="is open in this process: close the HeadCache that is open on it") as told:
+        with pytest.raises(OSError, match="is open in this process: close the HeadCache that reads it") as told:
             CacheWriter(path)
         assert str(told.value).startswith(f"{path} ") and "\n" not in str(told.value)
     CacheWriter(path).close()
@@ -379,7 +382,7 @@ def test_reasons_that_name_files_which_are_no_text_are_kept(tmp_path: Path) -> N
 
 
 def test_extending_moves_many_rows_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calm.extract.cache.writer._CARRIED", 100)  # two rows at a time
+    monkeypatch.setattr("calm.extract.cache.writer._COPY_BYTES", 100)  # two rows at a time
     clips = [Clip("", str(i)) for i in range(20)]
     path = fill(make(tmp_path / "heads.h5", clips), [*range(0, 20, 3), *range(1, 20, 3)])
     order = np.random.default_rng(0).permutation(20)
@@ -429,7 +432,7 @@ def test_a_disk_without_room_is_told_before_anything_is_computed(tmp_path: Path)
         tmp_path / "heads.h5",
     )
     assert result.stderr.splitlines()[-1].startswith(
-        f"OSError: no room for {tmp_path / 'heads.h5'}, which takes 41.1 MB"
+        f"OSError: not enough disk space for {tmp_path / 'heads.h5'}, which needs 41.1 MB"
     )
     assert list(tmp_path.iterdir()) == []
 
