@@ -32,15 +32,15 @@ class Changes:
     times: NDArray[np.int64]  #: the new modification times in nanoseconds, one per touched clip
 
 
-def matches_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+def matches_clips(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
     """Return whether a cache has exactly these clips, in this order, with the same prompts and metadata."""
-    has_same_clips = len(clips) == len(begun) and all(
+    has_same_clips = len(clips) == len(cache) and all(
         clip.name == cached_name and text == cached_text
-        for clip, text, cached_name, cached_text in zip(clips, texts, begun.names, begun.texts, strict=True)
+        for clip, text, cached_name, cached_text in zip(clips, texts, cache.names, cache.texts, strict=True)
     )
     if not has_same_clips:
         return False
-    pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
+    pairs = ((cache.labels, "label"), (cache.splits, "split"), (cache.groups, "group"))
     return all(
         (getattr(clip, column) or "") == cached_value
         for cached_values, column in pairs
@@ -48,7 +48,7 @@ def matches_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str])
     )
 
 
-def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> None:
+def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> None:
     """Reject a list of clips for which resuming would discard rows of the cache.
 
     Raises
@@ -57,38 +57,38 @@ def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str
         If clips of the cache are missing from the list and ``prune`` is False, or a clip that is done now has another
         prompt text. The message names the first such clip.
     """
-    cached_names, cached_texts = begun.names, begun.texts
-    remedy = f"write to another file, or remove {begun.path} to start again"
+    cached_names, cached_texts = cache.names, cache.texts
+    remedy = f"write to another file, or remove {cache.path} to start again"
     texts_by_name: dict[str, set[str]] = {}
     for clip, text in zip(clips, texts, strict=True):
         texts_by_name.setdefault(clip.name, set()).add(text)
     missing = [name for name in cached_names if name not in texts_by_name]
     if missing and not prune:
         raise ValueError(
-            f"{len(missing)} of the {len(begun)} clips in {begun.path} are missing from the {len(clips)} clips given, "
+            f"{len(missing)} of the {len(cache)} clips in {cache.path} are missing from the {len(clips)} clips given, "
             f"such as {missing[0]}: {remedy}, or drop them from the cache (prune=True, --prune)"
         )
-    for name, cached_text, status in zip(cached_names, cached_texts, begun.status, strict=True):
+    for name, cached_text, status in zip(cached_names, cached_texts, cache.status, strict=True):
         if status == DONE and cached_text not in texts_by_name.get(name, {cached_text}):
             new_text = min(texts_by_name[name])
             raise ValueError(
-                f"{begun.path} was made with another prompt: "
+                f"{cache.path} was made with another prompt: "
                 f"{name} was asked {cached_text!r}, now {new_text!r}; {remedy}"
             )
 
 
-def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
+def find_changes(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
     """Find clips whose files changed: by size and modification time first, and by digest where these differ.
 
     Only the files that the model needs are compared: audio, video or both, as the request of the cache says.
     """
-    clip_of, keys = _index_by_key(clips, texts), clip_keys(begun.names, begun.texts)
-    extracted = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
+    clip_of, keys = _index_by_key(clips, texts), clip_keys(cache.names, cache.texts)
+    extracted = np.flatnonzero((cache.status == DONE) | ~np.isnan(cache.seconds))
     changed: list[int] = []
     touched: dict[int, int] = {}
-    for row, known in zip(extracted.tolist(), begun.contents(extracted), strict=True):
+    for row, known in zip(extracted.tolist(), cache.contents(extracted), strict=True):
         clip = clip_of.get(keys[row])
-        now = known if clip is None else current_content(known, *sources_of(clip, begun.request.media_options))
+        now = known if clip is None else current_content(known, *sources_of(clip, cache.request.media_options))
         if now.digest != known.digest:
             changed.append(row)
         elif now != known:
@@ -96,15 +96,15 @@ def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
     return Changes(_to_array(changed), _to_array(touched), _to_array(touched.values()))
 
 
-def has_pending_work(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
+def has_pending_work(cache: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
     """Return whether clips are new, changed or pending, or a clip that could not be decoded can be decoded now."""
-    clip_of, keys = _index_by_key(clips, texts), clip_keys(begun.names, begun.texts)
+    clip_of, keys = _index_by_key(clips, texts), clip_keys(cache.names, cache.texts)
     if len(changes.rows) or clip_of.keys() - set(keys):
         return True
-    pending = [row for row in begun.pending.tolist() if keys[row] in clip_of]
-    if any(begun.status[row] == PENDING for row in pending):
+    pending = [row for row in cache.pending.tolist() if keys[row] in clip_of]
+    if any(cache.status[row] == PENDING for row in pending):
         return True
-    fingerprint, media_options = begun.fingerprint, begun.request.media_options
+    fingerprint, media_options = cache.fingerprint, cache.request.media_options
     max_seconds = fingerprint.max_seconds if np.isfinite(fingerprint.max_seconds) else None
     return any(
         _is_decodable(clip_of[keys[row]], media_options, fingerprint.sampling_rate, max_seconds) for row in pending
