@@ -1,4 +1,4 @@
-"""Clips are known by what they hold: what has changed is extracted again, what is one clip is one."""
+"""Clips are identified by their content: a changed clip is extracted again, an unchanged one is not."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_clip_that_failed_in_the_model_is_tried_again_once_it_has_changed(tmp_
         (tmp_path / "a.wav").write_bytes(b"softer")
         changes = find_changes(writer, clips, ["Hm?"])
         assert changes.rows.tolist() == [0] and has_pending_work(writer, clips, ["Hm?"], changes)
-        assert writer.pending.tolist() == []  # asking changes nothing
+        assert writer.pending.tolist() == []  # looking for changes does not change the cache
         with extend_cache(writer, clips, ["Hm?"], without=changes.rows) as new:
             assert new.pending.tolist() == [0]
             assert np.isnan(new.seconds[0]) and new.failures == {}
@@ -175,7 +175,7 @@ def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker,
         with HeadCache(sys.argv[1]) as cache:
             before, known = np.asarray(cache), cache[:].digests
             print("read", flush=True)
-            sys.stdin.readline()  # meanwhile a clip has changed and been extracted again
+            sys.stdin.readline()  # meanwhile a clip changes and is extracted again
             print((np.asarray(cache) == before).all(), cache[:].digests == known)
     """
     command = [sys.executable, "-c", code, str(path)]

@@ -81,7 +81,7 @@ def test_a_file_system_that_cannot_reserve_blocks_will_do(tmp_path: Path, monkey
 
 
 def test_a_disk_without_room_is_told_before_anything_is_computed(tmp_path: Path) -> None:
-    # A limit on file size stands for a full disk: both fail when blocks are taken.
+    # A limit on the file size acts like a full disk: both fail when blocks are reserved.
     result = run_in_other_process(
         """
         import resource, signal, sys

@@ -1,4 +1,4 @@
-"""A cache that someone sends reads and writes nothing but itself, and is refused in one line where it is damaged."""
+"""A cache from a stranger touches no other file, and damage to it gives a one-line error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSIONS = pytest.mark.parametrize("version", [1, 2])
 
 
 def use(path: Path) -> None:
-    """Open a cache, describe it, and read all that can be read."""
+    """Open a cache and read everything in it."""
     with HeadCache(path) as cache:
         _ = repr(cache), cache.names, cache.labels, cache.splits, cache.groups, cache.texts, cache.prompts
         _ = cache.seconds, cache.peak, cache.failures, cache.done, cache.prompt_codes
@@ -33,7 +33,7 @@ def use(path: Path) -> None:
 
 
 def refused(path: Path, what: str) -> None:
-    """See that every way of opening a cache refuses it in one line."""
+    """Check that every way of opening a cache raises a one-line error."""
     for opener in (use, CacheWriter):
         with pytest.raises(ValueError, match=what) as raised:
             opener(path)
@@ -42,7 +42,7 @@ def refused(path: Path, what: str) -> None:
 
 
 def store_elsewhere(file: h5py.File, name: str, victim: Path) -> None:
-    """Let a dataset's bytes lie in another file."""
+    """Store the data of a dataset in another file."""
     shape, dtype = file[name].shape, file[name].dtype
     size = int(np.prod(shape)) * dtype.itemsize
     del file[name]
@@ -107,7 +107,7 @@ def test_a_link_beside_the_datasets_is_refused(tmp_path: Path, version: int) -> 
     refused(path, "is damaged: it contains objects that are not part of a head cache")
 
 
-# --- more than there is ---
+# --- sizes and types ---
 
 
 def replace_with(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, **how: Any) -> None:
@@ -119,7 +119,7 @@ def replace_with(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any,
 def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path, version: int) -> None:
     path = WRITERS[version](tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
-        replace_with(file, "seconds", (10**12,), np.float32)  # HDF5 takes room when it is written
+        replace_with(file, "seconds", (10**12,), np.float32)  # HDF5 allocates space only when data is written
     refused(path, "is damaged: seconds has 1000000000000 entries along clip: expected 8")
     assert path.stat().st_size < 10**6
     with h5py.File(path, "r+") as file:
@@ -246,7 +246,7 @@ def test_what_says_it_is_something_else_is_no_cache(tmp_path: Path, said: Any) -
     refused(path, "is an HDF5 file, but not a head cache")
 
 
-# --- whatever it holds ---
+# --- random content ---
 
 JSONS = st.recursive(
     st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -300,7 +300,7 @@ def test_whatever_attributes_and_datasets_hold_only_errors_of_one_line_come_out(
             assert "\n" not in str(error)
 
 
-# The same bytes every time: what HDF5 makes of others is not in our hands.
+# Use the same bytes in every run: we cannot fix what HDF5 does with others.
 @settings(
     deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -1,4 +1,4 @@
-"""A pickled cache opens the same clips again, or says that they are not there any more."""
+"""A pickled cache opens the same clips again, or raises an error if the file has other clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows are chosen as numpy chooses, and arrays have the shapes that are told."""
+"""Selections follow numpy, and arrays have the shapes that they report."""
 
 from __future__ import annotations
 

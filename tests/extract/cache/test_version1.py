@@ -1,4 +1,4 @@
-"""Caches of format version 1 are read, fitted on and evaluated on as they were; they are not written any more."""
+"""Caches of format version 1 can still be read, fitted and evaluated, but no longer written."""
 
 from __future__ import annotations
 

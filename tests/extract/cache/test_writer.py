@@ -60,7 +60,10 @@ def test_float16_overflow_is_a_failure_and_the_others_are_stored(tmp_path: Path)
         assert stored[0].failed and stored[1] is results[1]
         reason = "head vectors reach 7e+04, too large for float16: extract with float32 storage"
         assert writer.failures == {"räin/b.wav": stored[0].reason} == {"räin/b.wav": reason}
-        assert (writer.done.tolist(), writer.pending.tolist()) == ([0], [2])  # it would overflow again
+        assert (writer.done.tolist(), writer.pending.tolist()) == (
+            [0],
+            [2],
+        )  # the failed clip is not pending: it would overflow again
     with CacheWriter(make_cache(tmp_path / "b.h5", storage="float32")) as writer:
         assert writer.write(results) == results
         assert writer.done.tolist() == [0, 1]
@@ -125,7 +128,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
         read = "import sys; from calm.extract import HeadCache; print(HeadCache(sys.argv[1]).done)"
         assert run_in_other_process(read, path).stdout == "[0]\n"
         writer.write([make_result(2)])
-        assert run_in_other_process(read, path).stdout == "[0 2]\n"  # as soon as it is acknowledged
+        assert run_in_other_process(read, path).stdout == "[0 2]\n"  # visible as soon as write returns
 
 
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:

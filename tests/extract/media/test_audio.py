@@ -1,4 +1,4 @@
-"""Any file, any rate, any number of channels: one mono waveform, or a clear reason why not."""
+"""Audio of any format, sampling rate and number of channels gives one mono waveform or a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clip's digest is of what the model is given of it, and of the very bytes that were decoded."""
+"""The digest of a clip covers the files that the model needs, and the bytes that were decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEARD, SEEN, BOTH = MediaOptions(), MediaOptions("visual"), MediaOptions("audio-
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Clip:
-    """Sound and pictures in files of their own."""
+    """Make a clip with audio and video in separate files."""
     film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4)
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
     return Clip(tmp_path / "clip.wav", "clip", video=film)
@@ -58,17 +58,17 @@ def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_the
         decode_clip(clip, BOTH, RATE)
 
 
-# --- files that are written while they are read ---
+# --- files that change while they are read ---
 
 
 def replace_whole(path: Path, pitch: float) -> None:
-    """Another file takes the name, of the same size, as rsync and editors do it."""
+    """Replace a file by another one of the same size, as rsync and editors do."""
     soundfile.write(path.with_suffix(".new.wav"), tone(pitch), RATE)
     path.with_suffix(".new.wav").replace(path)
 
 
 def write_over(path: Path, pitch: float) -> None:
-    """The same file holds something else, and says that it was last written when it was before."""
+    """Overwrite the content of a file, and set its modification time back."""
     before = path.stat()
     with path.open("r+b") as file:
         replace_whole(path.with_name("other.wav"), pitch)
@@ -77,7 +77,7 @@ def write_over(path: Path, pitch: float) -> None:
 
 
 def changing(path: Path, change: Callable[[Path, float], None], times: int) -> Callable[..., Any]:
-    """Decode a file, and change it as soon as it is decoded, the first times."""
+    """Return a decoder that changes the file after decoding it, for the first few calls."""
     left = [700.0 + 100 * i for i in range(times)]
 
     def decode(*args: Any) -> Any:

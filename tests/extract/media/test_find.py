@@ -1,4 +1,4 @@
-"""Clips are found in folders, AudioFolder layouts, manifests and lists, with all that is known of them."""
+"""Clips are found in folders, AudioFolder layouts, manifests and lists, with their metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders as clusters and strangers leave them: links, loops, pipes."""
+"""Folders with links, loops, pipes and unreadable sub-folders."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_link_out_of_a_linked_class_does_not_lead_back_to_what_is_above(tmp_pa
 
 
 def test_crossing_links_do_not_multiply(tmp_path: Path) -> None:
-    """Every folder links to every other: followed without a guard, 12 of them make more paths than there is time."""
+    """Every folder links to every other: without a guard, 12 folders give more paths than can ever be visited."""
     names = [f"{i:02}" for i in range(12)]
     for name in names:
         touch(tmp_path / "store", f"{name}/{name}.wav")

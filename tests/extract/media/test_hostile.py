@@ -1,4 +1,4 @@
-"""Whatever a clip holds, it fails itself at most: with a reason, in time, and in little memory."""
+"""A damaged or malicious clip fails alone: with a reason, quickly, and in little memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOTH = MediaOptions("audio-visual")
 
 @contextmanager
 def memory_of(gigabytes: float) -> Iterator[None]:
-    """Let this process take so much memory and no more, for as long as a reader needs."""
+    """Limit how much more memory this process can take inside the block."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(gigabytes * 2**30), before[1]))
@@ -40,13 +40,13 @@ def memory_of(gigabytes: float) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-# --- what is no file ---
+# --- pipes, sockets, devices and folders ---
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.mp4"])
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
 def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, name: str, kind: str) -> None:
-    """In a process of its own, which is killed if it waits for somebody to write into the pipe."""
+    """Run in another process, which is killed if it blocks on the pipe."""
     code = f"""if True:
         import os, socket
         from calm.extract import Clip, MediaOptions, decode_clip
@@ -110,7 +110,7 @@ def test_links_to_files_are_read(tmp_path: Path) -> None:
     assert heard.content == content_of(tmp_path / "store.wav")
 
 
-# --- headers that lie ---
+# --- false headers ---
 
 
 def wav_at(path: Path, rate: int, samples: int = 400_000, channels: int = 1) -> Path:
@@ -138,14 +138,14 @@ def test_rates_of_ultrasound_and_infrasound_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_clip_of_too_many_samples_to_be_read_whole_says_so(tmp_path: Path) -> None:
-    path = wav_at(tmp_path / "clip.wav", 1, 20_000)  # 40 kB that claim to be five hours
+    path = wav_at(tmp_path / "clip.wav", 1, 20_000)  # 40 kB whose header claims five hours
     with memory_of(2), pytest.raises(AudioError, match=r"more than 268435456 samples at 16000 Hz: set max_seconds"):
         read_waveform(path, RATE)
     assert len(samples_of(read_waveform(path, RATE, max_seconds=2.0))) == 2 * RATE
 
 
 def test_many_channels_take_little_memory(tmp_path: Path) -> None:
-    path = wav_at(tmp_path / "clip.wav", 48_000, 50_000, 1024)  # 200 MB of float32 if it were decoded at once
+    path = wav_at(tmp_path / "clip.wav", 48_000, 50_000, 1024)  # 200 MB of float32 if decoded at once
     with memory_of(0.1):
         assert read_waveform(path, RATE).seconds == 50_000 / 48_000
 
@@ -209,7 +209,7 @@ def test_every_kind_of_file_that_can_be_written_is_read_whole_and_in_part(
     try:
         soundfile.write(path, wave, 8000, subtype=subtype, format=form)
     except (soundfile.SoundFileError, ValueError):
-        return  # listed, and yet not written: another rate, or not at all
+        return  # soundfile lists this format, but cannot write it at this rate
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
     heard, beginning = samples_of(read_waveform(path, rate)), samples_of(read_waveform(path, rate, max_seconds=0.5))
@@ -265,7 +265,7 @@ def test_what_is_no_film_fails_its_own_clip(shape: tuple[int, ...]) -> None:
         read_frames((np.zeros(shape, dtype=np.uint8), 2.0), 2.0, 10**6)
 
 
-# --- bytes that were changed ---
+# --- corrupted bytes ---
 
 _SUFFIXES = ("wav", "flac", "ogg", "mp3", "aiff", "caf", "gsm.wav", "mp4", "mkv", "m4a")
 
@@ -317,7 +317,7 @@ def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path
         assert content_if_readable(*sources) == UNKNOWN
 
 
-def test_a_percept_knows_what_it_was_made_of(tmp_path: Path) -> None:
+def test_a_decoded_clip_has_the_digest_of_its_sources(tmp_path: Path) -> None:
     film = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
     both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)

@@ -1,4 +1,4 @@
-"""Manifests that nobody would write, and everybody may be handed."""
+"""Damaged, malformed and unusual manifests."""
 
 from __future__ import annotations
 

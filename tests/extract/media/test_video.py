@@ -1,4 +1,4 @@
-"""Videos: frames at a steady rate, and the sound that goes with them."""
+"""Videos: frames at a fixed rate, and the soundtrack."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_cache_from_before_videos_is_one_of_sound(tiny: LALM, tmp_path: Path) 
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
-    """Make files that are read in part, or not at all, each in another way."""
+    """Make files that can be decoded only in part, or not at all, for different reasons."""
     folder.mkdir()
     wave = noise(0.5, 0, RATE)
     tagged = write_video(folder / "tagged.mkv", numbered_frames(4), 4, wave, title="Zürich café")
@@ -254,7 +254,7 @@ def test_a_row_without_sound_has_that_of_its_video(tmp_path: Path) -> None:
 def test_pictures_go_in_batches_that_memory_holds(
     tiny: LALM, monkeypatch: pytest.MonkeyPatch, media_options: MediaOptions, most: int
 ) -> None:
-    """Room for two clips of 10 s: 20 frames each, of three colours in float32."""
+    """Limit the memory to two clips of 10 s: 20 frames each, three float32 colours per pixel."""
     monkeypatch.setattr(batch_loader, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
     clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
     reader, read = (
