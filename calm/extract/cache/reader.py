@@ -268,9 +268,9 @@ class HeadCache:
         failed = np.flatnonzero(self.status == FAILED)
         prompts = self.categorical("prompt")
         texts, reasons = prompts.texts[prompts.codes[failed]], self._read_texts("reason", failed)
-        return failures_by_name(zip(failed.tolist(), self.names_of(failed), texts, reasons, strict=True))
+        return failures_by_name(zip(failed.tolist(), self.read_names(failed), texts, reasons, strict=True))
 
-    def names_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def read_names(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read the names of some clips.
 
         Parameters
@@ -423,7 +423,7 @@ class HeadCache:
         if len(not_done):
             raise ValueError(
                 f"{len(not_done)} of the selected clips have no head vectors, such as "
-                f"{self.names_of(not_done[:1])[0]!r}: select from cache.done"
+                f"{self.read_names(not_done[:1])[0]!r}: select from cache.done"
             )
         _, layers, per_layer, dim = self.shape
         first, stop, _ = heads.indices(layers * per_layer)

@@ -18,7 +18,7 @@ from calm.extract.cache.writer import CacheWriter
 from calm.extract.media.audio import AudioError
 from calm.extract.media.clip import Clip
 from calm.extract.media.content import current_content
-from calm.extract.media.decode import decode_clip, sources_of
+from calm.extract.media.decode import decode_clip, select_sources
 from calm.extract.media.video import VideoError
 from calm.extract.media_options import MediaOptions
 
@@ -88,7 +88,7 @@ def find_changes(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) 
     touched: dict[int, int] = {}
     for row, known in zip(extracted.tolist(), cache.contents(extracted), strict=True):
         clip = clip_of.get(keys[row])
-        now = known if clip is None else current_content(known, *sources_of(clip, cache.request.media_options))
+        now = known if clip is None else current_content(known, *select_sources(clip, cache.request.media_options))
         if now.digest != known.digest:
             changed.append(row)
         elif now != known:

@@ -85,7 +85,7 @@ class HeadRows:
     @property
     def names(self) -> NDArray[Any]:
         """Name of each selected clip, as str of shape (n_clips,)."""
-        return self.cache.names_of(self.rows)
+        return self.cache.read_names(self.rows)
 
     @property
     def labels(self) -> NDArray[Any]:

@@ -87,7 +87,7 @@ class CacheWriter(HeadCache):
         failed_to_decode = (self.status == FAILED) & np.isnan(self.seconds)
         return np.flatnonzero((self.status == PENDING) | failed_to_decode)
 
-    def note_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
+    def update_modified_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
         """Store new modification times of files whose content is the same, so that they are not digested again.
 
         If the process is killed on the way, some times stay as they were, and these files are digested once more.
@@ -146,7 +146,7 @@ class CacheWriter(HeadCache):
     def _check_not_done(self, rows: NDArray[np.int64]) -> None:
         done = rows[self.status[rows] == DONE]
         if len(done):
-            raise ValueError(f"{self.path}: row {done[0]} ({self.names_of(done[:1])[0]!r}) is already done")
+            raise ValueError(f"{self.path}: row {done[0]} ({self.read_names(done[:1])[0]!r}) is already done")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

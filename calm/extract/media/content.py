@@ -24,7 +24,8 @@ class Content:
 
     Examples
     --------
-    >>> content_of(np.zeros(3)) == content_of(np.zeros(3)), content_of(np.zeros(3)) == content_of(np.ones(3))
+    >>> zeros = compute_content(np.zeros(3))
+    >>> zeros == compute_content(np.zeros(3)), zeros == compute_content(np.ones(3))
     (True, False)
     """
 
@@ -37,13 +38,13 @@ class Content:
 UNKNOWN = Content(b"")
 
 
-def content_of(*sources: Any) -> Content:
+def compute_content(*sources: Any) -> Content:
     """Compute the digest, size and modification time of files and arrays.
 
     Parameters
     ----------
     *sources : path, array, or (array, rate)
-        What the model needs of a clip, from :func:`calm.extract.media.decode.sources_of`.
+        What the model needs of a clip, from :func:`calm.extract.media.decode.select_sources`.
 
     Raises
     ------
@@ -78,16 +79,16 @@ def _digest_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
             begin += len(block)
 
 
-def content_if_readable(*sources: Any) -> Content:
+def compute_content_if_readable(*sources: Any) -> Content:
     """Compute the content of a clip that failed; ``UNKNOWN`` if a file cannot be read.
 
     Examples
     --------
-    >>> content_if_readable("nowhere.wav") == UNKNOWN
+    >>> compute_content_if_readable("nowhere.wav") == UNKNOWN
     True
     """
     try:
-        return content_of(*sources)
+        return compute_content(*sources)
     except (OSError, ValueError):  # ValueError: from numpy, for lists that do not form an array
         return UNKNOWN
 
@@ -104,7 +105,7 @@ def current_content(known: Content, *sources: Any) -> Content:
     try:
         stats = [path.stat() for path in paths]
         size, modified = sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
-        return known if (size, modified) == (known.size, known.modified) else content_of(*sources)
+        return known if (size, modified) == (known.size, known.modified) else compute_content(*sources)
     except (OSError, ValueError):  # ValueError: an invalid path
         return known
 

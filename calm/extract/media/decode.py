@@ -8,7 +8,7 @@ from typing import Any
 
 from calm.extract.media.audio import read_waveform
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import content_of, read_file_states
+from calm.extract.media.content import compute_content, read_file_states
 from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.video import VideoError, read_frames
 from calm.extract.media_options import MediaOptions
@@ -17,7 +17,7 @@ from calm.extract.media_options import MediaOptions
 _MAX_ATTEMPTS = 3
 
 
-def sources_of(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
+def select_sources(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
     """Return the files or arrays of a clip that the model needs; only these are decoded and digested.
 
     Returns
@@ -28,9 +28,9 @@ def sources_of(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
     Examples
     --------
     >>> clip = Clip("dog.wav", "dog", video="dog.mp4")
-    >>> sources_of(clip, MediaOptions("audio")), sources_of(clip, MediaOptions("audio-visual"))
+    >>> select_sources(clip, MediaOptions("audio")), select_sources(clip, MediaOptions("audio-visual"))
     (('dog.wav',), ('dog.wav', 'dog.mp4'))
-    >>> sources_of(Clip("dog.mp4", "dog"), MediaOptions("visual"))
+    >>> select_sources(Clip("dog.mp4", "dog"), MediaOptions("visual"))
     ('dog.mp4',)
     """
     if clip.video is None:
@@ -86,11 +86,11 @@ def decode_clip(
     >>> decode_clip(clip, MediaOptions(), sampling_rate=16000).seconds
     0.5
     """
-    sources = sources_of(clip, media_options)
+    sources = select_sources(clip, media_options)
     states_before = read_file_states(*sources)
     for _ in range(_MAX_ATTEMPTS):
         decoded = _decode(clip, media_options, sampling_rate, max_seconds)
-        content = content_of(*sources)
+        content = compute_content(*sources)
         states_after = read_file_states(*sources)
         if states_after == states_before:  # otherwise the digest may belong to other bytes
             return replace(decoded, content=content)

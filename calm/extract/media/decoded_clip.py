@@ -37,7 +37,7 @@ class DecodedClip:
     --------
     >>> import numpy as np
     >>> from calm.extract import DecodedClip
-    >>> DecodedClip.of(np.ones(8000, dtype=np.float32), sampling_rate=16000).seconds
+    >>> DecodedClip.from_waveform(np.ones(8000, dtype=np.float32), sampling_rate=16000).seconds
     0.5
     """
 
@@ -48,7 +48,7 @@ class DecodedClip:
     content: Content = UNKNOWN
 
     @classmethod
-    def of(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
+    def from_waveform(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
         """Make a decoded clip from a waveform; a decoded clip is returned as it is.
 
         Parameters

@@ -9,7 +9,7 @@ from typing import Any
 
 from calm.extract.media.audio import Audio
 from calm.extract.media.clip import CLIP_SUFFIXES, Clip, Columns, format_clip_name
-from calm.extract.media.content import content_if_readable
+from calm.extract.media.content import compute_content_if_readable
 from calm.extract.media.file import check_regular
 from calm.extract.media.manifest import MANIFEST_SUFFIXES, read_manifest
 from calm.extract.media.video import VIDEO_SUFFIXES
@@ -128,7 +128,7 @@ def _name_clip_in_memory(audio: Audio, index: int) -> str:
     """Name an array by its index and a digest of its samples, so that other samples count as another clip."""
     if isinstance(audio, str | Path):
         return format_clip_name(Path(audio))
-    digest = content_if_readable(audio).digest
+    digest = compute_content_if_readable(audio).digest
     return f"clip {index} ({digest.hex()[:8]})" if digest else f"clip {index}"
 
 

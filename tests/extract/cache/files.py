@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
-from calm.extract.media.content import UNKNOWN, Content, content_of
+from calm.extract.media.content import UNKNOWN, Content, compute_content
 from calm.extract.result import ClipResult
 
 REQUEST = Request(model="tiny")
@@ -100,7 +100,7 @@ def write_version_2(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None 
     with CacheWriter(path) as writer:
         writer.write(
             [
-                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, content_of(np.full(3, i)))
+                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, compute_content(np.full(3, i)))
                 if i < done
                 else ClipResult(i, reason="gone")
                 for i in range(min(len(clips), done + 1))

@@ -111,7 +111,7 @@ def test_a_kill_while_failed_clips_are_written_again_loses_none(tmp_path: Path, 
 
 def test_a_kill_while_new_times_are_noted_loses_nothing(tmp_path: Path) -> None:
     path = fill_cache(make_cache(tmp_path / "heads.h5"), [0, 1])
-    note = "CacheWriter(sys.argv[1]).note_times(np.array([0, 1]), [11, 12])"
+    note = "CacheWriter(sys.argv[1]).update_modified_times(np.array([0, 1]), [11, 12])"
     assert run_in_other_process(KILLED_AT_A_SYNC + note, path, 1).returncode == -9
     with CacheWriter(path) as writer:
         assert writer.done.tolist() == [0, 1]

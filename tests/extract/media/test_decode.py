@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from calm.extract import Clip, MediaOptions, decode_clip, find_clips, read_frames, read_waveform
-from calm.extract.media.content import content_of
-from calm.extract.media.decode import sources_of
+from calm.extract.media.content import compute_content
+from calm.extract.media.decode import select_sources
 from tests.conftest import noise, tone
 from tests.extract.media.decoded_clips import samples_of
 from tests.extract.media.videos import numbered_frames, write_video
@@ -35,17 +35,17 @@ def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
         media_options.modality: decode_clip(clip, media_options, RATE).content for media_options in (HEARD, SEEN, BOTH)
     }
     assert digests == {
-        "audio": content_of(clip.audio),
-        "visual": content_of(clip.video),
-        "audio-visual": content_of(clip.audio, clip.video),
+        "audio": compute_content(clip.audio),
+        "visual": compute_content(clip.video),
+        "audio-visual": compute_content(clip.audio, clip.video),
     }
 
 
 def test_pictures_in_the_file_of_the_sound_are_digested_with_it_and_once(tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     for media_options in (HEARD, SEEN, BOTH):
-        assert sources_of(Clip(film, "film"), media_options) == (film,)
-        assert decode_clip(Clip(film, "film"), media_options, RATE).content == content_of(film)
+        assert select_sources(Clip(film, "film"), media_options) == (film,)
+        assert decode_clip(Clip(film, "film"), media_options, RATE).content == compute_content(film)
 
 
 def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_their_sound_is(clip: Clip) -> None:
@@ -97,7 +97,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, change, 1))
     heard = decode_clip(Clip(path, "clip"), HEARD, RATE)
-    assert heard.content == content_of(path)
+    assert heard.content == compute_content(path)
     np.testing.assert_array_equal(samples_of(heard), samples_of(read_waveform(path, RATE)))
 
 
@@ -124,22 +124,22 @@ def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeyp
     monkeypatch.setattr("calm.extract.media.decode.read_frames", decode)
     both = decode_clip(clip, BOTH, RATE)
     assert both.seconds == 3.0
-    assert both.content == content_of(clip.audio, film)
+    assert both.content == compute_content(clip.audio, film)
 
 
 def test_samples_in_memory_are_digested_as_they_are() -> None:
     (clip,) = find_clips([tone(300)])
-    assert decode_clip(clip, HEARD, RATE).content == content_of(clip.audio)
+    assert decode_clip(clip, HEARD, RATE).content == compute_content(clip.audio)
 
 
 def test_a_file_that_claims_any_size_is_digested_in_a_moment(tmp_path: Path) -> None:
     sparse = tmp_path / "sparse.wav"
     sparse.write_bytes(b"RIFF")
     os.truncate(sparse, 2**40)
-    known = content_of(sparse)
+    known = compute_content(sparse)
     with sparse.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
-    assert content_of(sparse).digest != known.digest
+    assert compute_content(sparse).digest != known.digest
     os.truncate(sparse, 2**40 - 1)
-    assert content_of(sparse).digest != known.digest
+    assert compute_content(sparse).digest != known.digest

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calm.extract import AudioError, Clip, MediaOptions, VideoError, decode_clip, find_clips, read_frames, read_waveform
 from calm.extract.media.audio import audio_duration
-from calm.extract.media.content import UNKNOWN, content_if_readable, content_of
+from calm.extract.media.content import UNKNOWN, compute_content, compute_content_if_readable
 from tests.conftest import noise, tone
 from tests.extract.media.decoded_clips import frames_of, samples_of
 from tests.extract.media.videos import RATE, numbered_frames, write_video
@@ -51,7 +51,7 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
         import os, socket
         from calm.extract import Clip, MediaOptions, decode_clip
         from calm.extract.media.audio import audio_duration
-        from calm.extract.media.content import content_of
+        from calm.extract.media.content import compute_content
         path, kind = {str(tmp_path / name)!r}, {kind!r}
         if kind == "pipe": os.mkfifo(path)
         if kind == "socket": socket.socket(socket.AF_UNIX).bind(path)
@@ -59,7 +59,7 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
         if kind == "folder": os.mkdir(path)
         clip = Clip(path, "clip")
         for ask in (lambda: decode_clip(clip, MediaOptions(), 16000),
-                    lambda: decode_clip(clip, MediaOptions("visual"), 16000), lambda: content_of(path)):
+                    lambda: decode_clip(clip, MediaOptions("visual"), 16000), lambda: compute_content(path)):
             try: ask()
             except OSError as error: print(error)
         print(audio_duration(path, 16000))
@@ -82,7 +82,7 @@ def test_a_file_that_may_not_be_a_name_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             decode_clip(Clip(tmp_path / name, "clip"), MediaOptions(), RATE)
         with pytest.raises(OSError):
-            content_of(tmp_path / name)
+            compute_content(tmp_path / name)
         assert audio_duration(tmp_path / name, RATE) == 0
 
 
@@ -107,7 +107,7 @@ def test_links_to_files_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "store.wav", tone(440), RATE)
     (tmp_path / "clip.wav").symlink_to("store.wav")
     heard = decode_clip(Clip(tmp_path / "clip.wav", "clip"), MediaOptions(), RATE)
-    assert heard.content == content_of(tmp_path / "store.wav")
+    assert heard.content == compute_content(tmp_path / "store.wav")
 
 
 # --- false headers ---
@@ -304,7 +304,7 @@ def test_changed_bytes_fail_their_own_clip_at_most(
         except (AudioError, VideoError, OSError) as error:
             assert str(error) and "\n" not in str(error)
         else:
-            assert heard.content == content_of(path)
+            assert heard.content == compute_content(path)
             assert heard.samples is None or np.isfinite(heard.samples).all()
             assert heard.seconds >= 0
 
@@ -312,16 +312,16 @@ def test_changed_bytes_fail_their_own_clip_at_most(
 def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "clip.wav").write_text("not audio")
     os.mkfifo(tmp_path / "pipe.wav")
-    assert content_if_readable(tmp_path / "clip.wav") == content_of(tmp_path / "clip.wav")
+    assert compute_content_if_readable(tmp_path / "clip.wav") == compute_content(tmp_path / "clip.wav")
     for sources in ((tmp_path / "nowhere.wav",), (tmp_path / "clip.wav", tmp_path / "pipe.wav"), ([[1], [1, 2]],)):
-        assert content_if_readable(*sources) == UNKNOWN
+        assert compute_content_if_readable(*sources) == UNKNOWN
 
 
 def test_a_decoded_clip_has_the_digest_of_its_sources(tmp_path: Path) -> None:
     film = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
     both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
-    assert both.content == content_of(tmp_path / "clip.wav", film)
+    assert both.content == compute_content(tmp_path / "clip.wav", film)
     assert both.samples is not None and both.frames is not None
     heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.frame_rate, BOTH.frame_pixels)
     assert heard.frames is None and seen.samples is None and np.isnan(seen.peak)
