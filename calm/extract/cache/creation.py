@@ -78,9 +78,9 @@ def create_cache(
 
     See Also
     --------
-    extract_to_cache : Create or resume a cache, and fill it.
-    CacheWriter : Fill a cache.
-    HeadCache : Read a cache.
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.CacheWriter : Fill a cache.
+    calm.extract.HeadCache : Read a cache.
 
     Examples
     --------
@@ -139,8 +139,8 @@ def extend_cache(
 
     See Also
     --------
-    extract_to_cache : Create or resume a cache, and fill it.
-    create_cache : Create a cache with all clips pending.
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.create_cache : Create a cache with all clips pending.
 
     Examples
     --------
@@ -248,6 +248,7 @@ def _plan_texts(column: str, items: Sequence[T], text_of: Callable[[T], str], cl
     """Define a text column or table as wide as its longest text; the texts are encoded block by block."""
 
     def encode(item: T) -> bytes:
+        """Encode a text, and check that a cache can store it."""
         text = text_of(item)
         encoded, max_bytes = text.encode(), LONGEST[column]
         if len(encoded) > max_bytes:

@@ -96,8 +96,8 @@ class HeadCache:
 
     See Also
     --------
-    extract_to_cache : Create or resume a cache, and fill it.
-    HeadRows : Selected clips of a cache.
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.HeadRows : Selected clips of a cache.
     calm.compare : Compare few-shot methods on a cache.
 
     Examples
@@ -129,6 +129,7 @@ class HeadCache:
         return open_cache_file(self.path, "r", locking=False)
 
     def _read_description(self) -> None:
+        """Read the attributes, the shape and the status of the clips."""
         file = self._file
         self.version = read_version(file)
         self.shape: tuple[int, int, int, int] = file["heads"].shape
@@ -308,6 +309,7 @@ class HeadCache:
         return self._categorical[column]
 
     def _read_categorical(self, column: str) -> Categorical:
+        """Read codes and table of a column, and check that they match."""
         if self.version < 2 and column != "prompt":
             return self._encode_texts(column)
         texts, codes = self._read_texts(TABLES[column]), self._read_column(column)

@@ -32,7 +32,7 @@ class HeadRows:
 
     See Also
     --------
-    HeadCache : Reader of a head cache.
+    calm.extract.HeadCache : Reader of a head cache.
     calm.CALMClassifier : Few-shot classifier that can be fitted on a selection.
 
     Examples

@@ -47,9 +47,9 @@ class CacheWriter(HeadCache):
 
     See Also
     --------
-    extract_to_cache : Create or resume a cache, and fill it.
-    create_cache : Create a cache with all clips pending.
-    HeadCache : Reader of a cache, with all attributes.
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.create_cache : Create a cache with all clips pending.
+    calm.extract.HeadCache : Reader of a cache, with all attributes.
 
     Examples
     --------

@@ -40,7 +40,7 @@ class AudioError(ValueError):
 
     See Also
     --------
-    read_waveform : Decode audio; raises this error.
+    calm.extract.read_waveform : Decode audio; raises this error.
     calm.extract.VideoError : The same for video.
 
     Examples
@@ -95,8 +95,8 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
 
     See Also
     --------
-    read_frames : Decode the frames of a video.
-    decode_clip : Decode the audio, the video, or both of a clip.
+    calm.extract.read_frames : Decode the frames of a video.
+    calm.extract.decode_clip : Decode the audio, the video, or both of a clip.
 
     Examples
     --------
@@ -191,6 +191,7 @@ def _decode_sound(sound: Sound, sampling_rate: int, max_seconds: float | None) -
     peak, n_decoded = np.float32(0), 0
 
     def mix_down() -> Iterator[NDArray[np.float32]]:
+        """Yield mono blocks, up to ``max_samples``, and update the peak."""
         nonlocal peak, n_decoded
         for block in sound.blocks:
             with np.errstate(over="ignore", invalid="ignore"):  # gives infinity or NaN, which is rejected below

@@ -53,8 +53,8 @@ class Clip:
 
     See Also
     --------
-    find_clips : List the clips of a folder, a manifest or a list.
-    decode_clip : Decode a clip.
+    calm.extract.find_clips : List the clips of a folder, a manifest or a list.
+    calm.extract.decode_clip : Decode a clip.
 
     Examples
     --------
@@ -88,8 +88,8 @@ class Columns:
 
     See Also
     --------
-    find_clips : List the clips of a folder, a manifest or a list.
-    Clip : One recording with its name and metadata.
+    calm.extract.find_clips : List the clips of a folder, a manifest or a list.
+    calm.extract.Clip : One recording with its name and metadata.
 
     Examples
     --------

@@ -75,8 +75,8 @@ def decode_clip(
 
     See Also
     --------
-    read_waveform : Decode audio only.
-    read_frames : Decode the frames of a video only.
+    calm.extract.read_waveform : Decode audio only.
+    calm.extract.read_frames : Decode the frames of a video only.
 
     Examples
     --------
@@ -101,6 +101,7 @@ def decode_clip(
 
 
 def _decode(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> DecodedClip:
+    """Decode what the modality needs."""
     if not media_options.uses_video:
         return read_waveform(clip.audio, sampling_rate, max_seconds)
     if not media_options.uses_audio:

@@ -30,8 +30,8 @@ class DecodedClip:
 
     See Also
     --------
-    decode_clip : Decode the audio, the video, or both of a clip.
-    read_waveform : Decode audio only.
+    calm.extract.decode_clip : Decode the audio, the video, or both of a clip.
+    calm.extract.read_waveform : Decode audio only.
 
     Examples
     --------

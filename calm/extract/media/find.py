@@ -70,9 +70,9 @@ def find_clips(
 
     See Also
     --------
-    Clip : One recording with its name and metadata.
-    Columns : Names of the columns of a manifest.
-    extract_to_cache : Extract the head vectors of clips into a cache.
+    calm.extract.Clip : One recording with its name and metadata.
+    calm.extract.Columns : Names of the columns of a manifest.
+    calm.extract.extract_to_cache : Extract the head vectors of clips into a cache.
 
     Examples
     --------
@@ -111,6 +111,7 @@ def find_clips(
 
 
 def _find_clips_at(path: Path, columns: Columns, root: Path | None) -> list[Clip]:
+    """Find the clips of a path: a folder, a manifest, or a single file."""
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     if path.is_dir() and root is not None:
@@ -133,6 +134,7 @@ def _name_clip_in_memory(audio: Audio, index: int) -> str:
 
 
 def _find_clips_in_folder(folder: Path, columns: Columns) -> list[Clip]:
+    """Find the clips of a folder, by its metadata file, by those of its splits, or by its class folders."""
     split_folders = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name.lower() in _SPLIT_FOLDERS]
     if metadata := _find_metadata(folder):
         return read_manifest(metadata, columns, folder)
@@ -192,6 +194,7 @@ def _find_metadata(folder: Path) -> Path | None:
 
 
 def _label_clip(path: Path, folder: Path, has_split_folders: bool) -> Clip:
+    """Make a clip with the label and the split that its parent folders give."""
     parents = list(path.relative_to(folder).parts[:-1])
     split = parents.pop(0) if has_split_folders and parents else None
     label = format_clip_name(Path(parents[0])) if parents else None

@@ -66,6 +66,7 @@ def read_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
 
 
 def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
+    """Read the rows of a manifest as dictionaries, and check their structure."""
     kind = manifest.suffix[1:].lower()
     try:
         with open_regular(manifest) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
@@ -139,6 +140,7 @@ def _format_names(names: Iterable[str]) -> str:
 def _make_clip(
     row: Mapping[str, Any], column_of: Mapping[str, str | None], audio_column: str, root: Path, where: str
 ) -> Clip:
+    """Make a clip of one row."""
     file = row.get(audio_column) or row.get(column_of["video"] or audio_column)  # by default, the video's soundtrack
     if not isinstance(file, str) or not file:
         raise ValueError(f"{where}: column {audio_column!r} has no file name")

@@ -50,6 +50,7 @@ def open_sound(path: Path, failure: type[ValueError]) -> Iterator[Sound]:
 
 
 def _read_blocks(file: _ForwardOnlyFile, failure: type[ValueError]) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks (samples, channels) of float32, up to the end of the file."""
     frames = max(1, _BLOCK // file.channels)
     while True:
         with wrap_library_errors(failure, _NOT_READABLE):

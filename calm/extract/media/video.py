@@ -51,7 +51,7 @@ class VideoError(ValueError):
 
     See Also
     --------
-    read_frames : Decode the frames of a video; raises this error.
+    calm.extract.read_frames : Decode the frames of a video; raises this error.
     calm.extract.AudioError : The same for audio.
 
     Examples
@@ -133,8 +133,8 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
 
     See Also
     --------
-    read_waveform : Decode audio, or the soundtrack of a video.
-    decode_clip : Decode the audio, the video, or both of a clip.
+    calm.extract.read_waveform : Decode audio, or the soundtrack of a video.
+    calm.extract.decode_clip : Decode the audio, the video, or both of a clip.
 
     Examples
     --------
@@ -161,6 +161,7 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
 
 
 def _check_frames(video: Any) -> tuple[NDArray[np.uint8], float]:
+    """Check frames in memory and their frame rate."""
     if not isinstance(video, tuple) or len(video) != 2:
         raise VideoError("expected a video file, or a pair of frames and their frame rate")
     array, rate = np.asarray(video[0]), video[1]
@@ -198,6 +199,7 @@ def _sample_frames(
     end, size = 0.0, (0, 0)
 
     def keep_current_until(time: float) -> None:
+        """Keep the current frame for all sampling times before ``time``."""
         pixels = None
         until = min(time, limit)
         if until * fps * size[0] * size[1] * 3 > _MAX_FRAME_BYTES:  # the times come from the file: do not trust them
@@ -237,6 +239,7 @@ def _decode_frames(container: Any) -> Iterator[tuple[float, float, Any]]:
 
 
 def _decode_stream(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the decoded frames of a stream; errors of PyAV become VideoError."""
     with wrap_library_errors(VideoError, _NOT_READABLE):
         frames = iter(container.decode(stream))
     while True:
@@ -259,6 +262,7 @@ def _compute_frame_size(frame: Any, max_pixels: int) -> tuple[int, int]:
 
 
 def _to_array(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize and rotate a frame, and convert it to RGB."""
     height, width = size
     with wrap_library_errors(VideoError, _NOT_READABLE):
         resized = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
