@@ -20,7 +20,7 @@ from calm import (
 )
 from calm.classifiers.base import HeadClassifier
 from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
-from calm.extract.media.content import UNKNOWN, content_of
+from calm.extract.media.content import UNKNOWN, compute_content
 from calm.extract.result import ClipResult
 
 CLASSIFIERS = [
@@ -72,7 +72,7 @@ def write_all(
 
     What the clips were is not known, unless their contents are given.
     """
-    known = [content_of(np.frombuffer(content, np.uint8)) for content in contents] or [UNKNOWN] * len(vectors)
+    known = [compute_content(np.frombuffer(content, np.uint8)) for content in contents] or [UNKNOWN] * len(vectors)
     with CacheWriter(path) as writer:
         writer.write(
             [

@@ -176,7 +176,7 @@ def _resume(
     if to_do or lalm is not None or not _is_same_checkpoint(begun, request):
         lalm = lalm or request.load()
         check_compatible(begun.fingerprint, compute_fingerprint(lalm, request), str(begun.path), "this run")
-    begun.note_times(changes.touched, changes.times)
+    begun.update_modified_times(changes.touched, changes.times)
     cache = begun
     if not described or len(changes.rows):
         cache = stack.enter_context(extend_cache(begun, clips, texts, without=changes.rows))

@@ -269,7 +269,7 @@ def fails(result: Result, message: str) -> None:
 def test_extracting_from_nothing(tmp_path: Path) -> None:
     fails(extract(tmp_path / "nowhere"), "no such file or folder: .*nowhere")
     (tmp_path / "empty").mkdir()
-    fails(extract(tmp_path / "empty"), "no audio in .*empty")
+    fails(extract(tmp_path / "empty"), "no audio files found in .*empty")
 
 
 def test_extracting_with_an_unknown_model(class_folder: Maker) -> None:

@@ -154,7 +154,7 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     request = Request(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
     clips = find_clips(tmp_path / "data")
     report = extract_to_cache(clips, tmp_path / "h.h5", request, lalm=lalm)
-    assert report.failures == {"dark/mute.mkv": "no sound in it"}
+    assert report.failures == {"dark/mute.mkv": "it has no audio stream"}
     with HeadCache(tmp_path / "h.h5") as cache:
         assert cache.prompts.tolist() == ["What is seen and heard in this video?"]
         made_so = cache.fingerprint

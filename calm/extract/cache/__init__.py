@@ -1,1 +1,1 @@
-"""The head cache: one HDF5 file, whose format :mod:`calm.extract.cache.layout` describes."""
+"""The head cache: one HDF5 file, in the format that :mod:`calm.extract.cache.layout` describes."""

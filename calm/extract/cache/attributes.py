@@ -1,4 +1,4 @@
-"""The attributes of a head cache: how its head vectors were asked for and made."""
+"""Read and write the HDF5 attributes of a head cache: request, fingerprint, and versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from calm.extract.cache.layout import FORMAT, FORMAT_VERSION, DamagedFileError
 from calm.extract.fingerprint import Fingerprint
 from calm.extract.request import Request
 
-_KINDS = {
+#: HDF5 type classes that an attribute of a Python type may have.
+_TYPE_CLASSES = {
     "str": (h5py.h5t.STRING,),
     "int": (h5py.h5t.INTEGER,),
     "float": (h5py.h5t.FLOAT, h5py.h5t.INTEGER),
@@ -21,20 +22,20 @@ _KINDS = {
 
 
 def is_head_cache(file: h5py.File) -> bool:
-    """Tell whether a file says of itself that it is one."""
+    """Return whether a file is marked as a head cache."""
     try:
-        return _attribute(file, "format", "str") == FORMAT
+        return _read_attribute(file, "format", "str") == FORMAT
     except DamagedFileError:
         return False
 
 
-def version_of(file: h5py.File) -> int:
-    """Return the version of a file's format."""
-    return int(_attribute(file, "format_version", "int"))
+def read_version(file: h5py.File) -> int:
+    """Read the format version of a file."""
+    return int(_read_attribute(file, "format_version", "int"))
 
 
 def write_attributes(file: h5py.File, request: Request, fingerprint: Fingerprint, made_with: Mapping[str, str]) -> None:
-    """Describe a new cache."""
+    """Write the attributes of a new cache."""
     file.attrs.update(asdict(fingerprint))
     file.attrs.update(
         format=FORMAT,
@@ -47,28 +48,28 @@ def write_attributes(file: h5py.File, request: Request, fingerprint: Fingerprint
 
 
 def read_request(file: h5py.File) -> Request:
-    """Read what was asked for.
+    """Read the request of the extraction.
 
     Raises
     ------
     DamagedFileError
-        If it is not the JSON of a request.
+        If the attribute is not the JSON of a request.
     """
     try:
-        return Request.from_json(_attribute(file, "request", "str"))
+        return Request.from_json(_read_attribute(file, "request", "str"))
     except ValueError as error:
         raise DamagedFileError(str(error)) from error
 
 
 def read_made_with(file: h5py.File) -> dict[str, str]:
-    """Read versions of the software and of the checkpoint.
+    """Read the versions of the software and of the checkpoint.
 
     Raises
     ------
     DamagedFileError
-        If it is not the JSON of texts by name.
+        If the attribute is not a JSON object of texts.
     """
-    text = _attribute(file, "made_with", "str")
+    text = _read_attribute(file, "made_with", "str")
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except ValueError as error:
@@ -76,41 +77,41 @@ def read_made_with(file: h5py.File) -> dict[str, str]:
 
 
 def read_fingerprint(file: h5py.File, layers: int) -> Fingerprint:
-    """Read all that changes a head vector; a field that came later may be missing, and has its default.
+    """Read the fingerprint; a field that older files lack gets its default.
 
     Raises
     ------
     DamagedFileError
-        If one is missing or of another type, a number is below zero, or not every one of the layers has a number.
+        If an attribute is missing or has the wrong type, a number is negative, or ``layers`` has the wrong length.
     """
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in fields(Fingerprint):
         if field.default is not MISSING and field.name not in file.attrs:
             continue
-        told[field.name] = value = _attribute(file, field.name, str(field.type))
+        values[field.name] = value = _read_attribute(file, field.name, str(field.type))
         if not isinstance(value, str) and not value >= 0:
-            raise DamagedFileError(f"attribute {field.name} is {value}")
-    fingerprint = Fingerprint(**told)
+            raise DamagedFileError(f"attribute {field.name} has the invalid value {value}")
+    fingerprint = Fingerprint(**values)
     numbers = fingerprint.layers.split()
     if numbers and not (len(numbers) == layers and all(number.isdecimal() for number in numbers)):
-        raise DamagedFileError(f"attribute layers does not number its {layers} layers")
+        raise DamagedFileError(f"attribute layers does not have the numbers of {layers} layers")
     return fingerprint
 
 
-def _attribute(file: h5py.File, name: str, kind: str) -> Any:
-    """Read one text or number; whatever else an attribute may be is not even looked at."""
+def _read_attribute(file: h5py.File, name: str, kind: str) -> Any:
+    """Read one text or number; the type is checked before the value is read."""
     if name not in file.attrs:
         raise DamagedFileError(f"attribute {name} is missing")
     attribute = h5py.h5a.open(file.id, name.encode())
-    scalar = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
-    if not scalar or attribute.get_type().get_class() not in _KINDS[kind]:
-        raise DamagedFileError(f"attribute {name} is of another type")
+    is_scalar = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
+    if not is_scalar or attribute.get_type().get_class() not in _TYPE_CLASSES[kind]:
+        raise DamagedFileError(f"attribute {name} has the wrong type: expected {kind}")
     value = file.attrs[name]
     if kind != "str":
         return value.item()
     try:
         text = value.decode() if isinstance(value, bytes) else value
-        text.encode()  # h5py lets through what is no text
+        text.encode()  # h5py may return lone surrogates, which are not valid text
     except UnicodeError:
-        raise DamagedFileError(f"attribute {name} is not text") from None
+        raise DamagedFileError(f"attribute {name} is not valid text") from None
     return text

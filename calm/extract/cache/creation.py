@@ -1,4 +1,4 @@
-"""Allocating a head cache at its full size, and anew for a longer list of clips."""
+"""Create a head cache at its full size, and extend it to a new list of clips."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from calm.extract.media.clip import Clip
 from calm.extract.media.file import check_regular
 from calm.extract.request import Request
 
-_HDF5_BYTES = 2**16  # more than the file's own structure takes
-_BLOCK = 2**16  # clips whose description is written at a time
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HDF5_BYTES = 2**16  # more than the metadata of the HDF5 file takes
+_BLOCK = 2**16  # rows written at a time
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 T = TypeVar("T")
 
@@ -43,30 +43,57 @@ def create_cache(
     storage: str = "float16",
     made_with: dict[str, str] | None = None,
 ) -> None:
-    """Allocate a cache for a list of clips, all of them pending.
+    """Create a head cache for a list of clips, all of them pending.
+
+    The file is allocated at its full size, so that a full disk is reported before the first forward pass. It appears
+    under its name only when it is complete.
 
     Parameters
     ----------
     path : path
-        Must not exist yet.
-    clips : sequence of Clip
-    texts : sequence of str
-        What the model is asked beside each clip.
+        Where to create the HDF5 file. It must not exist yet.
+    clips : sequence of Clip of length n_clips
+        The clips, one per row. Their names, labels, splits and groups are stored.
+    texts : sequence of str of length n_clips
+        The prompt text of each clip.
     heads_shape : tuple of int
-        ``(layers, heads, dim)``.
-    request, fingerprint
-    storage : {"float16", "float32"}
-    made_with : dict, optional
-        Versions of the software and of the checkpoint, for the record.
+        Shape ``(n_layers, n_heads, head_dim)`` of the head vectors of one clip.
+    request : Request
+        The model, prompt and media options of the extraction.
+    fingerprint : Fingerprint
+        All that changes a head vector, from :func:`compute_fingerprint`.
+    storage : {"float16", "float32"}, default="float16"
+        The dtype of the stored head vectors.
+    made_with : dict of str, default=None
+        Versions of the software and of the checkpoint, stored for the record.
 
     Raises
     ------
     FileExistsError
         If the file exists.
     ValueError
-        If a text of a clip holds a zero character, or is longer than ``layout.LONGEST`` allows.
+        If a text of a clip contains a NUL character, or is longer than ``calm.extract.cache.layout.LONGEST`` allows.
     OSError
-        If it cannot be written, is something else than a file, or the disk is too full for all of it.
+        If the file cannot be written, the path is not a regular file, or the disk has too little space.
+
+    See Also
+    --------
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.CacheWriter : Fill a cache.
+    calm.extract.HeadCache : Read a cache.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm.extract import Clip, Fingerprint, HeadCache, Request, create_cache
+    >>> clips = [Clip("1.wav", "dog/1.wav", "dog"), Clip("2.wav", "rain/2.wav", "rain")]
+    >>> fingerprint = Fingerprint("weights", "processor", "float32", "What?", 1, 16000, 30.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/heads.h5"
+    ...     create_cache(path, clips, ["What?"] * 2, (4, 8, 16), Request("tiny"), fingerprint)
+    ...     with HeadCache(path) as cache:
+    ...         cache.shape, cache.labels.tolist(), cache.done.tolist()
+    ((2, 4, 8, 16), ['dog', 'rain'], [])
     """
     path = Path(path)
     if path.exists():
@@ -75,52 +102,72 @@ def create_cache(
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
         try:
             part.check()
-            _move_unless_there(part.path, path)
-        except FileNotFoundError:  # another process took our part for a stale one
-            raise BlockingIOError(f"{path} is being made by another process") from None
+            _rename_if_absent(part.path, path)
+        except FileNotFoundError:  # another process removed our temporary file as a stale one
+            raise BlockingIOError(f"{path} is being created by another process: try again later") from None
 
 
 def extend_cache(
     old: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], *, without: Sequence[int] | NDArray[np.int64] = ()
 ) -> CacheWriter:
-    """Make a cache anew for more clips, or for the same ones described otherwise, keeping the rows it has.
+    """Rebuild a cache for a new list of clips, and copy the rows that it already has.
 
-    Rows are carried over by the clips' names and texts. The new file takes the old one's place when all of them are
-    there, so that a kill leaves the old one as it was, and whoever has that open goes on reading it. Both lie on the
-    disk until then.
+    Use it when clips were added, removed, reordered or relabeled. Rows are matched by clip name and prompt text. The
+    new file replaces the old one only when it is complete: if the process is killed, the old file stays as it was.
+    Readers that have the old file open can go on reading it. Both files take up disk space until then.
 
     Parameters
     ----------
     old : CacheWriter
-        Closed by this.
-    clips : sequence of Clip
-    texts : sequence of str
-        What the model is asked beside each clip.
+        The cache to extend. It is closed.
+    clips : sequence of Clip of length n_clips
+        The new list of clips.
+    texts : sequence of str of length n_clips
+        The prompt text of each clip.
     without : sequence of int, default=()
-        Rows of ``old`` that are not carried over, and so are pending: of clips that have changed.
+        Rows of ``old`` that are not copied, because their clips changed. These clips become pending.
 
     Returns
     -------
     CacheWriter
-        The new file, already in place and locked.
+        The new cache, open and locked, at the path of the old one.
 
     Raises
     ------
     OSError
-        If the disk is too full for both files.
+        If the disk has too little space for both files.
+
+    See Also
+    --------
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.create_cache : Create a cache with all clips pending.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache, extend_cache
+    >>> clips = [Clip("1.wav", "dog/1.wav", "dog"), Clip("2.wav", "rain/2.wav", "rain")]
+    >>> fingerprint = Fingerprint("weights", "processor", "float32", "What?", 1, 16000, 30.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/heads.h5"
+    ...     create_cache(path, clips[:1], ["What?"], (4, 8, 16), Request("tiny"), fingerprint)
+    ...     with CacheWriter(path) as old, extend_cache(old, clips, ["What?"] * 2) as new:
+    ...         new.names.tolist()
+    ['dog/1.wav', 'rain/2.wav']
     """
-    path = old.path.resolve()  # a link stays a link
-    dropped = set(map(int, without))
-    row_of = {key: row for row, key in enumerate(clip_keys(old.names, old.texts)) if row not in dropped}
-    there = np.fromiter((row_of.get(key, -1) for key in clip_keys((clip.name for clip in clips), texts)), np.int64)
+    path = old.path.resolve()  # replace the target of a link, not the link
+    excluded = set(map(int, without))
+    row_of = {key: row for row, key in enumerate(clip_keys(old.names, old.texts)) if row not in excluded}
+    keys = clip_keys((clip.name for clip in clips), texts)
+    old_rows = np.fromiter((row_of.get(key, -1) for key in keys), np.int64)  # -1: not in the old cache
     with create_atomic_file(path) as part:
         _allocate(
             part, path, clips, texts, old.shape[1:], old.request, old.fingerprint, old.storage, old.made_with
         )  # fmt: skip
         with close_on_error(CacheWriter(part.path)) as new:
             part.check()
-            new.copy_rows_from(old, np.flatnonzero(there >= 0), there[there >= 0])
-            part.replace(path)  # the lock goes with the file
+            new.copy_rows_from(old, np.flatnonzero(old_rows >= 0), old_rows[old_rows >= 0])
+            part.replace(path)  # the lock stays with the file
     new.replace_file_of(old)
     return new
 
@@ -136,32 +183,33 @@ def _allocate(
     storage: str,
     made_with: dict[str, str],
 ) -> None:
-    datasets = _plan(clips, texts, heads_shape, storage)
-    # HDF5 does not survive a disk that fills up while it closes a file, so room is found before it writes.
-    _reserve(part.file, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
-    part.file.truncate(0)  # HDF5 begins in an empty one
-    with h5py.File(part.file, "w") as file:  # what is open already, and not what its path may lead to by now
+    """Write an empty cache of full size into a temporary file."""
+    datasets = _plan_datasets(clips, texts, heads_shape, storage)
+    # HDF5 crashes if the disk fills up while it closes a file, so reserve the space before it writes.
+    _reserve_space(part.file, path, _HDF5_BYTES + sum(dataset.nbytes for dataset in datasets.values()))
+    part.file.truncate(0)  # HDF5 needs an empty file
+    with h5py.File(part.file, "w") as file:  # by descriptor: the path may lead elsewhere by now
         for name, dataset in datasets.items():
             _preallocate(file, name, dataset)
-            dataset.write_into(file[name])
+            dataset.write_to(file[name])
         write_attributes(file, request, fingerprint, made_with)
     part.file.flush()
-    _reserve(part.file, path, os.fstat(part.file.fileno()).st_size)
+    _reserve_space(part.file, path, os.fstat(part.file.fileno()).st_size)
 
 
 @dataclass(frozen=True)
 class _Dataset:
-    """A dataset to allocate."""
+    """A dataset to create."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    content: Callable[[slice], Any] | None = None  #: of some rows; zeros unless given
+    content: Callable[[slice], Any] | None = None  #: makes the content of given rows; None means zeros
 
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def write_into(self, file: h5py.Dataset) -> None:
+    def write_to(self, file: h5py.Dataset) -> None:
         if self.content is None:
             return
         for start in range(0, self.shape[0], _BLOCK):
@@ -169,10 +217,10 @@ class _Dataset:
             file[block] = self.content(block)
 
 
-def _plan(
+def _plan_datasets(
     clips: Sequence[Clip], texts: Sequence[str], heads_shape: tuple[int, int, int], storage: str
 ) -> dict[str, _Dataset]:
-    """Lay out all datasets of a cache, with what is known of the clips before the first forward pass."""
+    """Define all datasets of a cache, with the metadata of the clips as content."""
     n = len(clips)
     datasets = {
         "heads": _Dataset((n, *heads_shape), np.dtype(storage)),
@@ -183,67 +231,71 @@ def _plan(
         "digest": _Dataset((n, DIGEST_BYTES), np.dtype(np.uint8)),
         "size": _Dataset((n,), np.dtype(np.int64)),
         "modified": _Dataset((n,), np.dtype(np.int64)),
-        "name": _texts("name", clips, lambda clip: clip.name, lambda clip: clip),
+        "name": _plan_texts("name", clips, lambda clip: clip.name, lambda clip: clip),
     }
     for column, table in TABLES.items():
-        place: dict[str, int] = {}
+        code_of: dict[str, int] = {}
         values = texts if column == "prompt" else (getattr(clip, column) or "" for clip in clips)
-        codes = np.fromiter((place.setdefault(value, len(place)) for value in values), np.int32, n)
+        codes = np.fromiter((code_of.setdefault(value, len(code_of)) for value in values), np.int32, n)
         datasets[column] = _Dataset((n,), codes.dtype, codes.__getitem__)
-        firsts = zip(place, np.unique(codes, return_index=True)[1].tolist(), strict=True)
-        datasets[table] = _texts(column, list(firsts), lambda first: first[0], lambda first: clips[first[1]])
+        # Each distinct text with the first clip that has it, to name a clip in messages.
+        entries = zip(code_of, np.unique(codes, return_index=True)[1].tolist(), strict=True)
+        datasets[table] = _plan_texts(column, list(entries), lambda entry: entry[0], lambda entry: clips[entry[1]])
     return datasets
 
 
-def _texts(column: str, items: Sequence[T], text_of: Callable[[T], str], clip_of: Callable[[T], Clip]) -> _Dataset:
-    """Plan a column of texts or a table of them, as wide as the longest, encoded block by block."""
+def _plan_texts(column: str, items: Sequence[T], text_of: Callable[[T], str], clip_of: Callable[[T], Clip]) -> _Dataset:
+    """Define a text column or table as wide as its longest text; the texts are encoded block by block."""
 
-    def encoded(item: T) -> bytes:
+    def encode(item: T) -> bytes:
+        """Encode a text, and check that a cache can store it."""
         text = text_of(item)
-        content, longest = text.encode(), LONGEST[column]
-        if len(content) > longest:
-            whose = f"the {column} of {clip_of(item).name[:60]!r}"
-            raise ValueError(f"{whose} takes {len(content)} bytes, and a cache holds at most {longest}: shorten it")
-        if "\0" in text:  # text is filled up with zeros
-            raise ValueError(f"{text!r} holds a zero, which no text of a cache may")
-        return content
+        encoded, max_bytes = text.encode(), LONGEST[column]
+        if len(encoded) > max_bytes:
+            owner = f"the {column} of {clip_of(item).name[:60]!r}"
+            raise ValueError(f"{owner} takes {len(encoded)} bytes, but a cache stores at most {max_bytes}: shorten it")
+        if "\0" in text:  # NUL is the padding of stored text
+            raise ValueError(f"{text!r} contains a NUL character, which a cache cannot store: remove it")
+        return encoded
 
-    width = max((len(encoded(item)) for item in items), default=0)
+    width = max((len(encode(item)) for item in items), default=0)
     dtype = h5py.string_dtype("utf-8", max(1, width))
-    return _Dataset((len(items),), dtype, lambda block: np.array([encoded(item) for item in items[block]], dtype))
+    return _Dataset((len(items),), dtype, lambda rows: np.array([encode(item) for item in items[rows]], dtype))
 
 
 def _preallocate(file: h5py.File, name: str, dataset: _Dataset) -> None:
-    """Create a contiguous dataset whose place in the file is taken now; what is not written there reads as zeros."""
+    """Create a contiguous dataset whose space in the file is allocated now; unwritten parts read as zeros."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    kind, space = h5py.h5t.py_create(dataset.dtype, logical=True), h5py.h5s.create_simple(dataset.shape)
-    h5py.h5d.create(file.id, name.encode(), kind, space, creation)
+    dtype, space = h5py.h5t.py_create(dataset.dtype, logical=True), h5py.h5s.create_simple(dataset.shape)
+    h5py.h5d.create(file.id, name.encode(), dtype, space, creation)
 
 
-def _reserve(file: BinaryIO, path: Path, size: int) -> None:
-    """Take blocks of the disk for a file now, so that a full disk is told before the first forward pass."""
+def _reserve_space(file: BinaryIO, path: Path, size: int) -> None:
+    """Reserve disk blocks for a file now, so that a full disk is reported before the first forward pass."""
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         os.fsync(file.fileno())
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise OSError(f"no room for {path}, which takes {size / 1e6:.1f} MB: {error.strerror}") from error
-        # A file system that cannot reserve; a full disk is then told by the write that meets it.
+        if error.errno in _DISK_FULL:
+            raise OSError(
+                f"not enough disk space for {path}, which needs {size / 1e6:.1f} MB: {error.strerror}"
+            ) from error
+        # This file system cannot reserve blocks: a full disk is reported by a later write.
 
 
-def _move_unless_there(part: Path, path: Path) -> None:
-    """Give a finished file its name, but never replace what another process has made meanwhile."""
+def _rename_if_absent(part: Path, path: Path) -> None:
+    """Give a finished file its name, but never replace a file that another process has created meanwhile."""
     try:
         os.link(part, path)
     except FileNotFoundError:
         raise
     except FileExistsError:
-        raise FileExistsError(f"{path} has just been made by another process: run this again") from None
-    except OSError:  # a file system without hard links
+        raise FileExistsError(f"{path} was just created by another process: run this again") from None
+    except OSError:  # this file system has no hard links
         if path.exists():
-            raise FileExistsError(f"{path} has just been made by another process: run this again") from None
+            raise FileExistsError(f"{path} was just created by another process: run this again") from None
         part.rename(path)

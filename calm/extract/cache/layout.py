@@ -1,39 +1,40 @@
-"""The format of a head cache: one HDF5 file, self-describing, safe to kill, cheap to resume.
+"""File format of a head cache: one self-describing HDF5 file that survives kills and is cheap to resume.
 
-Every dataset is allocated at its full size, contiguous, before the first forward pass, and the file is moved into
-place only when that is done; from then on the file's metadata never changes, so a process killed at any moment cannot
-damage it. A clip's ``status`` is written after its row has reached the disk. A row that is done is never written again
-(but for ``modified``, which no reader of head vectors looks at): where clips have changed, or are others, a new file
-takes the old one's place, and whoever has the old one open goes on reading that. A failed row may be tried again.
+Every dataset is contiguous and allocated at its full size before the first forward pass. The file gets its name only
+when that is done. From then on its HDF5 metadata never changes, so a process killed at any moment cannot damage it.
+
+The ``status`` of a clip is written after its row has reached the disk. The row of a clip that is done is never written
+again, except ``modified``, which has nothing to do with head vectors. If clips change or the list of clips changes, a
+new file replaces the old one. Readers that have the old file open go on reading it. A failed row may be tried again.
 
 =================  =======================  ==========================================================
-dataset            shape, type              what
+dataset            shape, dtype             content
 =================  =======================  ==========================================================
 heads              (clip, layer, head,      head vectors
                    dim) float16 or float32
 status             (clip,) uint8            0 pending, 1 done, 2 failed
 reason             (clip,) text             why a clip failed
-seconds            (clip,) float32          length of the recording; NaN until known
+seconds            (clip,) float32          length of the recording in seconds; NaN until known
 peak               (clip,) float32          largest absolute sample; NaN until known
-digest             (clip, 16) uint8         XXH3 of the files or samples that the model was given of the clip;
-                                            zeros until known
-size               (clip,) int64            bytes of its files
-modified           (clip,) int64            time of their last change, in nanoseconds
-name               (clip,) text             path below the data's root
-label, split,      (clip,) int32            rows of the table of that name
+digest             (clip, 16) uint8         XXH3 of the files or samples that the model needed; zeros until known
+size               (clip,) int64            total size of its files in bytes
+modified           (clip,) int64            latest modification time of its files, in nanoseconds
+name               (clip,) text             path relative to the root folder of the data
+label, split,      (clip,) int32            codes: row indices of the table with that name
 group, prompt
-labels, splits,    (row,) text              the distinct labels (empty where a clip has none), splits and
-groups, prompts                             groups, and the distinct texts that clips were asked
+labels, splits,    (row,) text              tables of the distinct labels, splits, groups and prompt texts;
+groups, prompts                             an empty text means none
 =================  =======================  ==========================================================
 
-Text is UTF-8 of a fixed width, filled up with zeros. There is nothing else in the file: no groups, links, chunks,
-filters, or data in other files.
+Text is UTF-8 of a fixed width, padded with zeros. The file contains nothing else: no HDF5 groups, links, chunks or
+filters, and no data in other files.
 
-Attributes: ``format``, ``format_version``, ``model``, ``revision`` (a hub checkpoint's commit), one for each field of
-:class:`Fingerprint`, ``request`` (JSON of :class:`Request`), and ``made_with`` (versions and checkpoint, as JSON).
+Attributes: ``format``, ``format_version``, ``model``, ``revision`` (commit of a checkpoint from the hub), one for each
+field of :class:`Fingerprint`, ``request`` (JSON of :class:`Request`), and ``made_with`` (JSON of versions and
+checkpoint).
 
-Version 1 had no ``digest``, ``size`` and ``modified``, and ``label``, ``split`` and ``group`` were (clip,) text,
-without tables. It is read, and not written any more.
+Version 1 had no ``digest``, ``size`` and ``modified``, and stored ``label``, ``split`` and ``group`` as (clip,) text
+without tables. It can still be read, but not written.
 """
 
 from __future__ import annotations
@@ -47,31 +48,31 @@ FORMAT_VERSION = 2
 
 PENDING, DONE, FAILED = 0, 1, 2
 
-#: Width of ``reason``.
+#: Width of ``reason`` in bytes.
 REASON_BYTES = 300
-#: Width of ``digest``.
+#: Width of ``digest`` in bytes.
 DIGEST_BYTES = 16
 
-#: The type of a column of text of a fixed width.
+#: Stands for the type of fixed-width text.
 TEXT = "text"
 
-#: Columns of few distinct texts, and their tables.
+#: Columns of codes, and the tables of texts that they refer to.
 TABLES = {"label": "labels", "split": "splits", "group": "groups", "prompt": "prompts"}
 
-#: How many bytes a text may take: each is stored as wide as the longest of its column or table.
+#: Maximum length of a text in bytes: all texts of a column or table are stored as wide as the longest.
 LONGEST = {"name": 4096, "label": 1024, "split": 1024, "group": 1024, "prompt": 4 * (MAX_TEXT_LENGTH + 1)}
 
 
 class DamagedFileError(ValueError):
-    """What is wrong inside a cache, to be told with the file's path."""
+    """Error for wrong content of a cache; the caller adds the path of the file."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A dataset of the file."""
+    """Expected type and shape of a dataset."""
 
-    types: tuple[str, ...]  #: numpy's names of those that it may have, or TEXT
-    axes: tuple[str | int, ...] = ("clip",)  #: axes of one name have one length
+    types: tuple[str, ...]  #: allowed types: numpy names or TEXT
+    axes: tuple[str | int, ...] = ("clip",)  #: names or lengths of axes; axes of the same name have the same length
 
 
 _BY_CLIP = {
@@ -83,7 +84,7 @@ _BY_CLIP = {
     "name": Column((TEXT,)),
 }
 
-#: Datasets of a file, by version of the format.
+#: Datasets of a file, by format version.
 COLUMNS: dict[int, dict[str, Column]] = {
     1: _BY_CLIP
     | dict.fromkeys(("label", "split", "group"), Column((TEXT,)))

@@ -1,4 +1,4 @@
-"""Reading a head cache; :mod:`calm.extract.cache.layout` describes the file."""
+"""Read a head cache; :mod:`calm.extract.cache.layout` describes the file format."""
 
 from __future__ import annotations
 
@@ -15,103 +15,128 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, version_of
+from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, read_version
 from calm.extract.cache.file import close_on_error, damage_as_value_error, open_cache_file
 from calm.extract.cache.layout import DONE, FAILED, TABLES, DamagedFileError
 from calm.extract.cache.rows import HeadRows
-from calm.extract.cache.selection import blocks, choose, runs
+from calm.extract.cache.selection import find_runs, select_rows, split_into_blocks
 from calm.extract.failures import failures_by_name
 from calm.extract.media.content import UNKNOWN, Content
 
-#: Clips whose texts are read at a time.
+#: Rows read at a time.
 _BLOCK = 2**16
 
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of few distinct texts."""
+    """A column with few distinct texts, stored as codes and a table of texts."""
 
-    codes: NDArray[np.int32]  #: which text each clip has, (clips,)
+    codes: NDArray[np.int32]  #: index into ``texts`` for each clip, of shape (n_clips,)
     texts: NDArray[Any]  #: the distinct texts, as str
 
     @property
     def values(self) -> NDArray[Any]:
-        """The text of each clip, (clips,)."""
+        """Text of each clip, of shape (n_clips,)."""
         return self.texts[self.codes]
 
 
-def _open_again(kind: type[HeadCache], path: Path, identity: str) -> HeadCache:
-    """Open a cache that was pickled, of which rows may have been too."""
-    with close_on_error(kind(path)) as cache:
+def _open_again(cache_type: type[HeadCache], path: Path, identity: str) -> HeadCache:
+    """Open the file of a pickled cache, and check that it still holds the same clips in the same order.
+
+    Pickles refer to this function by name: do not rename it.
+    """
+    with close_on_error(cache_type(path)) as cache:
         if cache.identity != identity:
-            raise ValueError(f"{path} is not of the clips that it was of when it was pickled: open it anew")
+            raise ValueError(f"{path} has other clips than when it was pickled: open it again with HeadCache")
     return cache
 
 
 class HeadCache:
-    """Read a head cache; also while another process is still writing it.
+    """Reader of a head cache, the HDF5 file that an extraction writes.
 
-    Opening reads which clips are done, and what is read of those stays true: where a clip has changed, another file
-    takes this one's place, and this one is read on. All else is read when asked for: head vectors and names each time,
-    columns of few distinct texts and numbers once.
+    A cache can be read while another process is still writing it. The status of the clips is read when the file is
+    opened; head vectors of these clips never change afterwards. If clips change later, the extraction writes a new file
+    in place of this one, and this reader goes on reading the old one.
 
-    Pickled, while it is open, it is its path and what tells its clips: whoever unpickles it opens the file, and gets a
-    ValueError if that is of other clips by then, or of the same in another order.
+    Indexing a cache by index, list of indices, mask or slice gives :class:`HeadRows`, which classifiers accept as
+    ``X``. Head vectors are read from the file each time they are needed. Labels, groups and other metadata are read
+    once.
+
+    A pickled cache consists of its path and a digest of its clips. Unpickling opens the file again, and raises a
+    ValueError if the file now has other clips, or the same clips in another order. Pickle it while it is open.
 
     Parameters
     ----------
     path : path
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a head cache, is damaged, or was written by a newer version.
+        The HDF5 file.
 
     Attributes
     ----------
     shape : tuple of int
-        ``(clips, layers, heads, dim)``.
-    storage : str
-        "float16" or "float32".
-    status : array of uint8 (clips,)
-        0 pending, 1 done, 2 failed.
+        ``(n_clips, n_layers, n_heads, head_dim)``.
+    storage : {"float16", "float32"}
+        The dtype of head vectors in the file. They are always read as float32.
+    status : array of uint8 of shape (n_clips,)
+        0 for pending, 1 for done, 2 for failed.
     request : Request
+        The model, prompt and media options of the extraction.
     fingerprint : Fingerprint
+        All that changes a head vector.
     made_with : dict of str
         Versions of the software and of the checkpoint.
+    version : int
+        Version of the file format.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is not a head cache, is damaged, or was written by a newer version of calm.
+
+    See Also
+    --------
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.HeadRows : Selected clips of a cache.
+    calm.compare : Compare few-shot methods on a cache.
 
     Examples
     --------
-    >>> with HeadCache("heads.h5") as cache:  # doctest: +SKIP
-    ...     rows = cache[cache.labels == "dog"]
-    ...     rows.shape, np.asarray(rows).dtype
-    ((40, 32, 32, 128), dtype('float32'))
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from calm.extract import HeadCache, Request, extract_to_cache, find_clips
+    >>> from calm.sounds import make_sounds
+    >>> waves, labels = make_sounds(n_classes=2, n_per_class=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = extract_to_cache(find_clips(waves, labels), f"{folder}/heads.h5", Request("tiny"))
+    ...     with HeadCache(report.path) as cache:
+    ...         rows = cache[cache.labels == labels[0]]
+    ...         len(cache), len(cache.done), rows.shape[0], np.asarray(rows).dtype
+    (4, 4, 2, dtype('float32'))
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._absolute = self.path.absolute()  # wherever this process goes
+        self._absolute = self.path.absolute()  # stays valid when the working directory changes
         self._categorical: dict[str, Categorical] = {}
-        self._kept: dict[str, NDArray[Any]] = {}
+        self._loaded: dict[str, NDArray[Any]] = {}
         self._file = self._open()
         with close_on_error(self._file), damage_as_value_error(self.path):
             self._read_description()
 
     def _open(self) -> h5py.File:
-        # Readers need no lock: metadata never changes, a row counts only once its status says that it is done, and from
-        # then on it never changes either.
+        # Readers need no lock: the metadata of the file never changes, and neither does a row once its status is DONE.
         return open_cache_file(self.path, "r", locking=False)
 
     def _read_description(self) -> None:
+        """Read the attributes, the shape and the status of the clips."""
         file = self._file
-        self.version = version_of(file)
+        self.version = read_version(file)
         self.shape: tuple[int, int, int, int] = file["heads"].shape
         self.storage = str(file["heads"].dtype)
         self.status: NDArray[np.uint8] = file["status"][:]
         if self.status.max(initial=0) > FAILED:
-            raise DamagedFileError(f"a clip's status is {self.status.max()}")
+            raise DamagedFileError(f"invalid clip status {self.status.max()}")
         self.request = read_request(file)
         self.fingerprint = read_fingerprint(file, self.shape[1])
         self.made_with = read_made_with(file)
@@ -124,7 +149,7 @@ class HeadCache:
         return f"HeadCache({str(self.path)!r}: {clips} clips × {layers} layers × {heads} heads × {dim})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_again, (type(self), self._absolute, self.identity)  # another process opens the file for itself
+        return _open_again, (type(self), self._absolute, self.identity)
 
     def __enter__(self) -> Self:
         return self
@@ -137,121 +162,142 @@ class HeadCache:
     def close(self) -> None:
         """Close the file.
 
-        Labels, splits, groups, texts, lengths and peaks can be read further on: they are read now, unless they were.
-        Head vectors, names, digests and reasons cannot.
+        Labels, splits, groups, prompt texts, lengths and peaks stay available: they are read now if they were not read
+        before. Head vectors, names, digests and failure reasons are no longer available.
         """
         try:
             if self._file:
-                self._keep()
+                self._load_small_columns()
         finally:
             self._file.close()
 
-    def _keep(self) -> None:
-        """Read what describes clips in little room; of texts the bytes, which become str when somebody asks."""
-        # What the disk does not give any more is told to whoever asks for it; closing is no time to fail.
+    def _load_small_columns(self) -> None:
+        """Load the columns that stay available after closing; texts stay encoded until they are needed."""
+        # A read error is reported when the column is used: closing a file should not fail.
         with contextlib.suppress(OSError, ValueError):
             _ = self.seconds, self.peak
             for column, table in TABLES.items():
                 if column not in self._categorical:
-                    kept = [name for name in (column, table) if name in self._file]  # version 1 has few tables
-                    self._kept.update((name, self._column(name)) for name in kept)
+                    names = [name for name in (column, table) if name in self._file]  # version 1 has few tables
+                    self._loaded.update((name, self._read_column(name)) for name in names)
 
     @property
     def names(self) -> NDArray[Any]:
-        """Path of each clip below the data's root, as str (clips,)."""
-        return self._texts("name")
+        """Name of each clip, as str of shape (n_clips,): its path relative to the root folder of the data."""
+        return self._read_texts("name")
 
     @property
     def labels(self) -> NDArray[Any]:
-        """Label of each clip, as str (clips,); empty where it has none."""
+        """Label of each clip, as str of shape (n_clips,); empty for a clip without a label."""
         return self.categorical("label").values
 
     @property
     def splits(self) -> NDArray[Any]:
-        """Split of each clip, as str (clips,); empty where it has none."""
+        """Split of each clip, as str of shape (n_clips,); empty for a clip without a split."""
         return self.categorical("split").values
 
     @property
     def groups(self) -> NDArray[Any]:
-        """Group of each clip, as str (clips,); empty where it has none."""
+        """Group of each clip, as str of shape (n_clips,); empty for a clip without a group."""
         return self.categorical("group").values
 
     @property
     def texts(self) -> NDArray[Any]:
-        """What the model was asked beside each clip, as str (clips,)."""
+        """Prompt text of each clip, as str of shape (n_clips,)."""
         return self.categorical("prompt").values
 
     @property
     def prompts(self) -> NDArray[Any]:
-        """The distinct texts that the model was asked beside the clips, as str (prompts,)."""
+        """Distinct prompt texts, as str of shape (n_prompts,)."""
         return self.categorical("prompt").texts
 
     @property
     def prompt_codes(self) -> NDArray[np.int32]:
-        """Which of them each clip was asked with, (clips,)."""
+        """Index into ``prompts`` for each clip, of shape (n_clips,)."""
         return self.categorical("prompt").codes
 
     @cached_property
     def seconds(self) -> NDArray[np.float32]:
-        """Length of each recording, (clips,); NaN until known."""
-        return self._column("seconds")
+        """Length of each recording in seconds, of shape (n_clips,); NaN until it is known."""
+        return self._read_column("seconds")
 
     @cached_property
     def peak(self) -> NDArray[np.float32]:
-        """Largest absolute sample of each clip, (clips,); NaN until known."""
-        return self._column("peak")
+        """Largest absolute sample of each clip, of shape (n_clips,); NaN until it is known."""
+        return self._read_column("peak")
 
     @cached_property
     def first_duplicate(self) -> NDArray[np.int64]:
-        """The first clip of the same content as each, (clips,): itself, where no other is or that is not known."""
+        """Index of the first clip with the same content, of shape (n_clips,).
+
+        A clip without a duplicate, or with unknown content, has its own index.
+        """
         first = np.arange(len(self))
         if self.version < 2:
             return first
-        halves = self._column("digest").view(np.uint64)
-        order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first clip comes first
+        halves = self._read_column("digest").view(np.uint64)
+        order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: of equal clips, the first comes first
         order = order[halves[order].any(axis=1)]
         if len(order):
-            new = np.r_[True, (np.diff(halves[order], axis=0) != 0).any(axis=1)]
-            first[order] = order[new][np.cumsum(new) - 1]
+            is_first = np.r_[True, (np.diff(halves[order], axis=0) != 0).any(axis=1)]
+            first[order] = order[is_first][np.cumsum(is_first) - 1]
         return first
 
     @cached_property
     def identity(self) -> str:
-        """Digest that tells the clips of this cache, in their order, what they were asked, and by what model.
+        """Digest of the clips in their order, their prompt texts, and the fingerprint.
 
-        It stays as rows are filled, and in a copy; whatever moves rows or makes them of something else changes it.
+        It stays the same when rows are filled or the file is copied. It changes when rows are moved, or belong to other
+        clips, prompts or models.
         """
-        told = xxhash.xxh3_128(f"{self.shape} {self.fingerprint}".encode())
+        digest = xxhash.xxh3_128(f"{self.shape} {self.fingerprint}".encode())
         for start in range(0, len(self), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(self)))
             for column in ("name", "prompt"):
-                told.update(self._column(column, rows).tobytes())
-        told.update(self._column("prompts").tobytes())
-        return told.hexdigest()
+                digest.update(self._read_column(column, rows).tobytes())
+        digest.update(self._read_column("prompts").tobytes())
+        return digest.hexdigest()
 
     @property
     def done(self) -> NDArray[np.int64]:
-        """Indices of the clips whose head vectors are there, ascending."""
+        """Indices of the clips that have head vectors, ascending."""
         return np.flatnonzero(self.status == DONE)
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why each failed clip failed, as :func:`calm.extract.failures.failures_by_name` tells it."""
+        """Reason of each failed clip, by clip name; the name is followed by the prompt or row where it is ambiguous."""
         failed = np.flatnonzero(self.status == FAILED)
-        asked = self.categorical("prompt")
-        texts, reasons = asked.texts[asked.codes[failed]], self._texts("reason", failed)
-        return failures_by_name(zip(failed.tolist(), self.names_of(failed), texts, reasons, strict=True))
+        prompts = self.categorical("prompt")
+        texts, reasons = prompts.texts[prompts.codes[failed]], self._read_texts("reason", failed)
+        return failures_by_name(zip(failed.tolist(), self.read_names(failed), texts, reasons, strict=True))
 
-    def names_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Read the names of some clips, as str (n,)."""
-        return self._texts("name", rows)
+    def read_names(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read the names of some clips.
+
+        Parameters
+        ----------
+        rows : array of int of shape (n_rows,)
+            Row indices.
+
+        Returns
+        -------
+        array of str of shape (n_rows,)
+            Their names.
+        """
+        return self._read_texts("name", rows)
 
     def categorical(self, column: str) -> Categorical:
-        """Return a column of few distinct texts as numbers and a table of them.
+        """Return a column with few distinct texts as codes and a table of texts.
 
         Parameters
         ----------
         column : {"label", "split", "group", "prompt"}
+            Name of the column.
+
+        Returns
+        -------
+        Categorical
+            ``codes`` of shape (n_clips,) and ``texts`` of shape (n_texts,).
 
         Raises
         ------
@@ -263,75 +309,87 @@ class HeadCache:
         return self._categorical[column]
 
     def _read_categorical(self, column: str) -> Categorical:
+        """Read codes and table of a column, and check that they match."""
         if self.version < 2 and column != "prompt":
-            return self._code_texts(column)
-        texts, codes = self._texts(TABLES[column]), self._column(column)
+            return self._encode_texts(column)
+        texts, codes = self._read_texts(TABLES[column]), self._read_column(column)
         with damage_as_value_error(self.path):
             if len(set(texts.tolist())) < len(texts):
-                raise DamagedFileError(f"a text is twice in {TABLES[column]}")
+                raise DamagedFileError(f"{TABLES[column]} contains a text twice")
             if len(codes) and not 0 <= codes.min() <= codes.max() < len(texts):
-                raise DamagedFileError(f"{column} points beyond the {len(texts)} {TABLES[column]}")
+                raise DamagedFileError(f"{column} has a code outside its table of {len(texts)} {TABLES[column]}")
         return Categorical(codes, texts)
 
-    def _code_texts(self, column: str) -> Categorical:
-        """Make a table of the texts of a column that has none, as in version 1."""
-        place: dict[str, int] = {}
+    def _encode_texts(self, column: str) -> Categorical:
+        """Make codes and a table for a text column without a table, as in version 1."""
+        code_of: dict[str, int] = {}
         codes = np.empty(len(self), dtype=np.int32)
         for start in range(0, len(self), _BLOCK):
-            texts = self._texts(column, np.arange(start, min(start + _BLOCK, len(self))))
-            codes[start : start + len(texts)] = [place.setdefault(text, len(place)) for text in texts]
-        return Categorical(codes, np.array(list(place), dtype=object))
+            texts = self._read_texts(column, np.arange(start, min(start + _BLOCK, len(self))))
+            codes[start : start + len(texts)] = [code_of.setdefault(text, len(code_of)) for text in texts]
+        return Categorical(codes, np.array(list(code_of), dtype=object))
 
     def contents(self, rows: Any = slice(None)) -> Iterator[Content]:
-        """Tell what some clips were, by digest, size and time, as far as that is known."""
-        wanted = np.asarray(choose(range(len(self)), rows))
+        """Read digest, size and modification time of some clips' content.
+
+        Parameters
+        ----------
+        rows : int, list of int, mask or slice, default=slice(None)
+            Which clips.
+
+        Yields
+        ------
+        Content
+            Of each clip; without a digest where it is unknown.
+        """
+        indices = np.asarray(select_rows(range(len(self)), rows))
         if self.version < 2:
-            yield from (UNKNOWN for _ in wanted)
+            yield from (UNKNOWN for _ in indices)
             return
-        for start in range(0, len(wanted), _BLOCK):
-            part = wanted[start : start + _BLOCK]
-            digests, sizes, times = (self._column(name, part) for name in ("digest", "size", "modified"))
+        for start in range(0, len(indices), _BLOCK):
+            block = indices[start : start + _BLOCK]
+            digests, sizes, times = (self._read_column(name, block) for name in ("digest", "size", "modified"))
             for digest, size, modified in zip(digests, sizes.tolist(), times.tolist(), strict=True):
                 yield Content(digest.tobytes(), size, modified) if digest.any() else UNKNOWN
 
-    def _stored(self, name: str) -> Any:
-        """Return a column as it lies in the file, or as it was kept when that was closed."""
+    def _get_dataset(self, name: str) -> Any:
+        """Return a dataset of the file, or the column that was loaded when the file was closed."""
         if self._file:
             return self._file[name]
-        if name not in self._kept:
-            raise ValueError(f"{self.path} has been closed")
-        return self._kept[name]
+        if name not in self._loaded:
+            raise ValueError(f"{self.path} has been closed: open it again with HeadCache")
+        return self._loaded[name]
 
-    def _column(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    def _read_column(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Read a column, or some rows of it."""
-        dataset = self._stored(name)
+        dataset = self._get_dataset(name)
         with damage_as_value_error(self.path):
             if rows is None:
                 return np.asarray(dataset[:])
-            read = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
-            for there, which in blocks(rows, _BLOCK):
-                read[which] = dataset[there][rows[which] - there.start]
-            return read
+            values = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
+            for span, positions in split_into_blocks(rows, _BLOCK):
+                values[positions] = dataset[span][rows[positions] - span.start]
+            return values
 
-    def _texts(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    def _read_texts(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Read a column of text, or some rows of it, as str."""
         if rows is None:
-            rows = np.arange(len(self._stored(name)))
+            rows = np.arange(len(self._get_dataset(name)))
         texts = np.empty(len(rows), dtype=object)
         for start in range(0, len(rows), _BLOCK):
-            read = self._column(name, rows[start : start + _BLOCK]).tolist()
+            encoded = self._read_column(name, rows[start : start + _BLOCK]).tolist()
             with damage_as_value_error(self.path):
-                texts[start : start + len(read)] = [text.decode() for text in read]
+                texts[start : start + len(encoded)] = [text.decode() for text in encoded]
         return texts
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """Of what is read, whatever the storage."""
+        """The dtype of head vectors when they are read: float32, whatever the storage."""
         return np.dtype(np.float32)
 
-    def __getitem__(self, rows: Any) -> HeadRows:
-        """Select clips, by index, mask or slice; nothing is read yet."""
-        return HeadRows(self, choose(range(len(self)), rows))
+    def __getitem__(self, selection: Any) -> HeadRows:
+        """Select clips by index, list of indices, mask or slice; head vectors are not read yet."""
+        return HeadRows(self, select_rows(range(len(self)), selection))
 
     def __iter__(self) -> Iterator[HeadRows]:
         return iter(self[:])
@@ -340,50 +398,55 @@ class HeadCache:
         return self[:].__array__(dtype, copy)
 
     def read(self, rows: Any, heads: slice = slice(None)) -> NDArray[np.float32]:
-        """Read the head vectors of chosen clips.
+        """Read the head vectors of some clips.
 
         Parameters
         ----------
-        rows : array of int (n,), mask or slice
-            In any order, from the end where negative; clips that are done.
-        heads : slice
-            Only these of the ``layers · heads``, without a step; the layers that they are in are read.
+        rows : int, list of int, mask or slice
+            Which clips, in any order. They must be done. Negative indices count from the end.
+        heads : slice, default=slice(None)
+            Which heads to read, without a step. The heads of all layers are numbered together, from 0 to
+            ``n_layers * n_heads - 1``. Only the layers of these heads are read from the file.
 
         Returns
         -------
-        array of float32 (n, heads, dim)
+        array of float32 of shape (n_clips, n_heads, head_dim)
+            The head vectors.
 
         Raises
         ------
         IndexError
-            If there is no such row.
+            If an index is out of range.
         ValueError
-            If a clip has no head vectors, the file is closed, or it is damaged.
+            If a clip has no head vectors, or the file is closed or damaged.
         """
-        rows = np.asarray(choose(range(len(self)), rows))
-        without = rows[self.status[rows] != DONE]
-        if len(without):
+        rows = np.asarray(select_rows(range(len(self)), rows))
+        not_done = rows[self.status[rows] != DONE]
+        if len(not_done):
             raise ValueError(
-                f"{len(without)} of these clips have no head vectors, {self.names_of(without[:1])[0]!r} first: "
-                f"choose among cache.done"
+                f"{len(not_done)} of the selected clips have no head vectors, such as "
+                f"{self.read_names(not_done[:1])[0]!r}: select from cache.done"
             )
         _, layers, per_layer, dim = self.shape
         first, stop, _ = heads.indices(layers * per_layer)
-        low, high = first // per_layer, -(-stop // per_layer)
-        joined = self._vectors(rows, low, high).reshape(len(rows), (high - low) * per_layer, dim)
-        vectors = joined[:, first - low * per_layer : stop - low * per_layer].astype(np.float32)
-        if not np.isfinite(vectors).all():  # none was ever written
-            raise ValueError(f"{self.path} is damaged: it holds head vectors of NaN or infinity")
+        start_layer, stop_layer = first // per_layer, -(-stop // per_layer)
+        n_read = (stop_layer - start_layer) * per_layer
+        joined = self._read_stored_vectors(rows, start_layer, stop_layer).reshape(len(rows), n_read, dim)
+        vectors = joined[:, first - start_layer * per_layer : stop - start_layer * per_layer].astype(np.float32)
+        if not np.isfinite(vectors).all():  # the writer never stores such vectors
+            raise ValueError(f"{self.path} is damaged: it contains NaN or infinite head vectors")
         return vectors
 
-    def _vectors(self, rows: NDArray[np.int64], low: int = 0, high: int | None = None) -> NDArray[np.floating]:
-        """Read head vectors of some layers as they are stored, (n, layers, heads, dim)."""
-        dataset = self._stored("heads")
+    def _read_stored_vectors(
+        self, rows: NDArray[np.int64], start_layer: int = 0, stop_layer: int | None = None
+    ) -> NDArray[np.floating]:
+        """Read head vectors of some layers in the stored dtype, of shape (n_clips, n_layers, n_heads, head_dim)."""
+        dataset = self._get_dataset("heads")
         _, layers, per_layer, dim = self.shape
-        high = layers if high is None else high
-        stored = np.empty((len(rows), high - low, per_layer, dim), dtype=self.storage)
+        stop_layer = layers if stop_layer is None else stop_layer
+        stored = np.empty((len(rows), stop_layer - start_layer, per_layer, dim), dtype=self.storage)
         with damage_as_value_error(self.path):
-            for run in runs(rows):
-                there = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
-                dataset.read_direct(stored, np.s_[there, low:high], np.s_[run])
+            for run in find_runs(rows):
+                span = slice(int(rows[run.start]), int(rows[run.start]) + run.stop - run.start)
+                dataset.read_direct(stored, np.s_[span, start_layer:stop_layer], np.s_[run])
         return stored

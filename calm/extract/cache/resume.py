@@ -1,6 +1,6 @@
-"""Whether a cache that was begun may be gone on with, what has changed since, and whether anything is left to do.
+"""Decide whether an existing cache can be resumed, which clips have changed, and whether there is work left.
 
-All of these ask, and none changes the cache.
+No function here changes the cache.
 """
 
 from __future__ import annotations
@@ -18,108 +18,111 @@ from calm.extract.cache.writer import CacheWriter
 from calm.extract.media.audio import AudioError
 from calm.extract.media.clip import Clip
 from calm.extract.media.content import current_content
-from calm.extract.media.decode import decode_clip, sources_of
+from calm.extract.media.decode import decode_clip, select_sources
 from calm.extract.media.video import VideoError
 from calm.extract.media_options import MediaOptions
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What has become of clips' files since the clips were encoded."""
+    """Clips whose files changed since they were extracted."""
 
-    rows: NDArray[np.int64]  #: of clips whose files hold something else, ascending
-    touched: NDArray[np.int64]  #: of clips whose files hold the same and have another time, ascending
-    times: NDArray[np.int64]  #: these times, in nanoseconds
+    rows: NDArray[np.int64]  #: clips whose content changed, ascending
+    touched: NDArray[np.int64]  #: clips with the same content and a new modification time, ascending
+    times: NDArray[np.int64]  #: the new modification times in nanoseconds, one per touched clip
 
 
-def matches_clips(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
-    """Tell whether a cache is of just these clips, in this order, with these descriptions."""
-    same = len(clips) == len(begun) and all(
-        clip.name == name and text == text_there
-        for clip, text, name, text_there in zip(clips, texts, begun.names, begun.texts, strict=True)
+def matches_clips(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> bool:
+    """Return whether a cache has exactly these clips, in this order, with the same prompts and metadata."""
+    has_same_clips = len(clips) == len(cache) and all(
+        clip.name == cached_name and text == cached_text
+        for clip, text, cached_name, cached_text in zip(clips, texts, cache.names, cache.texts, strict=True)
     )
-    if not same:
+    if not has_same_clips:
         return False
-    pairs = ((begun.labels, "label"), (begun.splits, "split"), (begun.groups, "group"))
+    pairs = ((cache.labels, "label"), (cache.splits, "split"), (cache.groups, "group"))
     return all(
-        (getattr(clip, column) or "") == known
-        for there, column in pairs
-        for clip, known in zip(clips, there, strict=True)
+        (getattr(clip, column) or "") == cached_value
+        for cached_values, column in pairs
+        for clip, cached_value in zip(clips, cached_values, strict=True)
     )
 
 
-def check_resumable(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> None:
-    """Refuse clips with which going on would throw away rows.
+def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str], prune: bool) -> None:
+    """Reject a list of clips for which resuming would discard rows of the cache.
 
     Raises
     ------
     ValueError
-        If clips have gone (unless they may be pruned), or some that are done are asked something else. The first one
-        is named.
+        If clips of the cache are missing from the list and ``prune`` is False, or a clip that is done now has another
+        prompt text. The message names the first such clip.
     """
-    names_there, texts_there = begun.names, begun.texts
-    remedy = f"write to another file, or remove {begun.path} to begin anew"
-    asked: dict[str, set[str]] = {}
+    cached_names, cached_texts = cache.names, cache.texts
+    remedy = f"write to another file, or remove {cache.path} to start again"
+    texts_by_name: dict[str, set[str]] = {}
     for clip, text in zip(clips, texts, strict=True):
-        asked.setdefault(clip.name, set()).add(text)
-    gone = [name for name in names_there if name not in asked]
-    if gone and not prune:
+        texts_by_name.setdefault(clip.name, set()).add(text)
+    missing = [name for name in cached_names if name not in texts_by_name]
+    if missing and not prune:
         raise ValueError(
-            f"{begun.path} holds {len(gone)} of its {len(begun)} clips that are not among these {len(clips)}, "
-            f"{gone[0]} first: {remedy}, or prune it (prune=True, --prune)"
+            f"{len(missing)} of the {len(cache)} clips in {cache.path} are missing from the {len(clips)} clips given, "
+            f"such as {missing[0]}: {remedy}, or drop them from the cache (prune=True, --prune)"
         )
-    for name, text, status in zip(names_there, texts_there, begun.status, strict=True):
-        if status == DONE and text not in asked.get(name, {text}):
-            other = min(asked[name])
+    for name, cached_text, status in zip(cached_names, cached_texts, cache.status, strict=True):
+        if status == DONE and cached_text not in texts_by_name.get(name, {cached_text}):
+            new_text = min(texts_by_name[name])
             raise ValueError(
-                f"{begun.path} was made with another prompt: {name} was asked {text!r}, now {other!r}; {remedy}"
+                f"{cache.path} was made with another prompt: "
+                f"{name} was asked {cached_text!r}, now {new_text!r}; {remedy}"
             )
 
 
-def find_changes(begun: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
-    """Compare the files of encoded clips with what they held then: by size and time, and where those moved by digest.
+def find_changes(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str]) -> Changes:
+    """Find clips whose files changed: by size and modification time first, and by digest where these differ.
 
-    What is compared of a clip is what the model is given of it, by the media options of the cache's request.
+    Only the files that the model needs are compared: audio, video or both, as the request of the cache says.
     """
-    by_key, keys = _by_key(clips, texts), clip_keys(begun.names, begun.texts)
-    encoded = np.flatnonzero((begun.status == DONE) | ~np.isnan(begun.seconds))
+    clip_of, keys = _index_by_key(clips, texts), clip_keys(cache.names, cache.texts)
+    extracted = np.flatnonzero((cache.status == DONE) | ~np.isnan(cache.seconds))
     changed: list[int] = []
     touched: dict[int, int] = {}
-    for row, known in zip(encoded.tolist(), begun.contents(encoded), strict=True):
-        clip = by_key.get(keys[row])
-        now = known if clip is None else current_content(known, *sources_of(clip, begun.request.media_options))
+    for row, known in zip(extracted.tolist(), cache.contents(extracted), strict=True):
+        clip = clip_of.get(keys[row])
+        now = known if clip is None else current_content(known, *select_sources(clip, cache.request.media_options))
         if now.digest != known.digest:
             changed.append(row)
         elif now != known:
             touched[row] = now.modified
-    return Changes(_numbers(changed), _numbers(touched), _numbers(touched.values()))
+    return Changes(_to_array(changed), _to_array(touched), _to_array(touched.values()))
 
 
-def has_pending_work(begun: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
-    """Tell whether clips were added or have changed, one is pending, or one that could not be read now can be."""
-    by_key, keys = _by_key(clips, texts), clip_keys(begun.names, begun.texts)
-    if len(changes.rows) or by_key.keys() - set(keys):
+def has_pending_work(cache: CacheWriter, clips: Sequence[Clip], texts: Sequence[str], changes: Changes) -> bool:
+    """Return whether clips are new, changed or pending, or a clip that could not be decoded can be decoded now."""
+    clip_of, keys = _index_by_key(clips, texts), clip_keys(cache.names, cache.texts)
+    if len(changes.rows) or clip_of.keys() - set(keys):
         return True
-    left = [row for row in begun.pending.tolist() if keys[row] in by_key]
-    if any(begun.status[row] == PENDING for row in left):
+    pending = [row for row in cache.pending.tolist() if keys[row] in clip_of]
+    if any(cache.status[row] == PENDING for row in pending):
         return True
-    made, media_options = begun.fingerprint, begun.request.media_options
-    limit = made.max_seconds if np.isfinite(made.max_seconds) else None
-    return any(_readable(by_key[keys[row]], media_options, made.sampling_rate, limit) for row in left)
+    fingerprint, media_options = cache.fingerprint, cache.request.media_options
+    max_seconds = fingerprint.max_seconds if np.isfinite(fingerprint.max_seconds) else None
+    return any(
+        _is_decodable(clip_of[keys[row]], media_options, fingerprint.sampling_rate, max_seconds) for row in pending
+    )
 
 
-def _by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[Key, Clip]:
-    """Find clips by what tells rows apart."""
+def _index_by_key(clips: Sequence[Clip], texts: Sequence[str]) -> dict[Key, Clip]:
+    """Return the clips by their row keys."""
     return dict(zip(clip_keys((clip.name for clip in clips), texts), clips, strict=True))
 
 
-def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
+def _to_array(values: Iterable[int]) -> NDArray[np.int64]:
     return np.array(list(values), dtype=np.int64)
 
 
-def _readable(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> bool:
+def _is_decodable(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> bool:
     try:
         decode_clip(clip, media_options, sampling_rate, max_seconds)
-    except (AudioError, VideoError, OSError):  # the cache holds the reason already
+    except (AudioError, VideoError, OSError):  # the cache already has the reason
         return False
     return True

@@ -1,7 +1,7 @@
-"""Whether a file is built as a head cache is, found out before anything in it is read or written.
+"""Check the structure of a file before any of its data is read or written.
 
-HDF5 follows whatever a file says: links to other files, datasets whose bytes lie in any file of the system, views of
-other datasets. A cache has none of them.
+HDF5 follows whatever a file says: links to other files, datasets stored in any file of the system, and views of other
+datasets. A head cache contains none of them, so a file from a stranger cannot make calm read or write another file.
 """
 
 from __future__ import annotations
@@ -14,63 +14,64 @@ import numpy as np
 
 from calm.extract.cache.layout import COLUMNS, TEXT, Column, DamagedFileError
 
-_PLAIN = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
+_PLAIN_CLASSES = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
 
 
 def check_structure(file: h5py.File, version: int, size: int) -> None:
-    """Refuse a file whose datasets are not those of a head cache, or not plain bytes within it.
+    """Check that a file has the datasets of a head cache and nothing else, stored as plain bytes within the file.
 
     Parameters
     ----------
     file : h5py.File
+        The open file.
     version : int
-        Of its format.
+        Its format version.
     size : int
-        Of the file, in bytes.
+        Its size in bytes.
 
     Raises
     ------
     DamagedFileError
-        Saying what is not as it should be.
+        If the structure is wrong; the message says where.
     """
     if version not in COLUMNS:
-        raise DamagedFileError(f"there is no format version {version}")
+        raise DamagedFileError(f"unknown format version {version}")
     columns = COLUMNS[version]
     _check_names(file, columns)
-    places: list[tuple[int, int, str]] = []
+    extents: list[tuple[int, int, str]] = []
     lengths: dict[str, int] = {}
     for name, column in columns.items():
         dataset = h5py.h5d.open(file.id, name.encode())
         _check_plain(dataset, name)
         _check_type(dataset, name, column)
         _check_shape(dataset, name, column, lengths)
-        places.append(_place(dataset, name, size))
-    for (_, end, name), (start, _, other) in itertools.pairwise(sorted(places)):
+        extents.append(_find_extent(dataset, name, size))
+    for (_, end, name), (start, _, other) in itertools.pairwise(sorted(extents)):
         if start < end:
-            raise DamagedFileError(f"{name} and {other} share bytes")
+            raise DamagedFileError(f"{name} and {other} overlap in the file")
 
 
 def _check_names(file: h5py.File, columns: dict[str, Column]) -> None:
-    """See that a file holds just these datasets, each by one plain name."""
+    """Check that a file contains exactly these datasets, each under one name and without links."""
     links, addresses = file.id.links, set()
     for name in columns:
         if not links.exists(name.encode()):
             raise DamagedFileError(f"{name} is missing")
         link = links.get_info(name.encode())
         if link.type != h5py.h5l.TYPE_HARD:
-            raise DamagedFileError(f"{name} is a link to somewhere else")
-        there = h5py.h5o.get_info(file.id, name.encode())
-        if there.type != h5py.h5o.TYPE_DATASET:
+            raise DamagedFileError(f"{name} is a link")
+        info = h5py.h5o.get_info(file.id, name.encode())
+        if info.type != h5py.h5o.TYPE_DATASET:
             raise DamagedFileError(f"{name} is not a dataset")
-        if there.rc != 1 or there.addr in addresses:
-            raise DamagedFileError(f"{name} has another name too")
-        addresses.add(there.addr)
+        if info.rc != 1 or info.addr in addresses:
+            raise DamagedFileError(f"{name} has a second name")
+        addresses.add(info.addr)
     if file.id.get_num_objs() != len(columns):
-        raise DamagedFileError("it holds more than the datasets of a head cache")
+        raise DamagedFileError("it contains objects that are not part of a head cache")
 
 
 def _check_plain(dataset: h5py.h5d.DatasetID, name: str) -> None:
-    """See that a dataset's bytes lie in this file, one after the other; asks nothing that would make HDF5 go there."""
+    """Check that a dataset is contiguous and stored in this file, without making HDF5 open another file."""
     creation = dataset.get_create_plist()
     if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_nfilters():
         raise DamagedFileError(f"{name} is not stored contiguously")
@@ -79,38 +80,40 @@ def _check_plain(dataset: h5py.h5d.DatasetID, name: str) -> None:
 
 
 def _check_type(dataset: h5py.h5d.DatasetID, name: str, column: Column) -> None:
+    """Check that a dataset has one of the types of its column."""
+    expected = " or ".join(column.types)
     stored = dataset.get_type()
-    if stored.committed() or stored.get_class() not in _PLAIN:
-        raise DamagedFileError(f"{name} is of another type than {' or '.join(column.types)}")
+    if stored.committed() or stored.get_class() not in _PLAIN_CLASSES:
+        raise DamagedFileError(f"{name} has the wrong type: expected {expected}")
     dtype = stored.dtype
     text = h5py.check_string_dtype(dtype)
     if text is not None:
-        right = TEXT in column.types and text.length is not None
+        is_expected = TEXT in column.types and text.length is not None
     else:
-        right = any(dtype == np.dtype(known) for known in column.types if known != TEXT)
-    if not right:
-        raise DamagedFileError(f"{name} is of type {dtype}, not {' or '.join(column.types)}")
+        is_expected = any(dtype == np.dtype(allowed) for allowed in column.types if allowed != TEXT)
+    if not is_expected:
+        raise DamagedFileError(f"{name} has type {dtype}: expected {expected}")
 
 
 def _check_shape(dataset: h5py.h5d.DatasetID, name: str, column: Column, lengths: dict[str, int]) -> None:
-    """See that a dataset's axes are as long as those of the same names before it."""
+    """Check the axes of a dataset; axes of the same name must have the same length in all datasets."""
     space = dataset.get_space()
     if space.get_simple_extent_type() != h5py.h5s.SIMPLE or len(space.shape) != len(column.axes):
-        raise DamagedFileError(f"{name} is not of the shape ({', '.join(map(str, column.axes))})")
+        raise DamagedFileError(f"{name} has the wrong shape: expected ({', '.join(map(str, column.axes))})")
     for axis, length in zip(column.axes, space.shape, strict=True):
-        known = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
-        if length != known:
-            raise DamagedFileError(f"{name} has {length} entries along {axis}, not {known}")
+        expected = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
+        if length != expected:
+            raise DamagedFileError(f"{name} has {length} entries along {axis}: expected {expected}")
         if length == 0 and axis in ("layer", "head", "dim"):
             raise DamagedFileError(f"{name} has no {axis}")
 
 
-def _place(dataset: h5py.h5d.DatasetID, name: str, size: int) -> tuple[int, int, str]:
-    """Tell where a dataset's bytes begin and end, which must be within the file."""
-    taken = math.prod(dataset.get_space().shape) * dataset.get_type().get_size()
+def _find_extent(dataset: h5py.h5d.DatasetID, name: str, size: int) -> tuple[int, int, str]:
+    """Return where the bytes of a dataset start and end; they must lie within the file."""
+    n_bytes = math.prod(dataset.get_space().shape) * dataset.get_type().get_size()
     start = dataset.get_offset()
-    if taken == 0:
+    if n_bytes == 0:
         return 0, 0, name
-    if start is None or start + taken > size or dataset.get_storage_size() < taken:
-        raise DamagedFileError(f"{name} reaches beyond the end of the file")
-    return start, start + taken, name
+    if start is None or start + n_bytes > size or dataset.get_storage_size() < n_bytes:
+        raise DamagedFileError(f"{name} extends beyond the end of the file")
+    return start, start + n_bytes, name

@@ -1,4 +1,4 @@
-"""Filling a head cache so that a kill at any moment loses nothing; :mod:`calm.extract.cache.layout` has the layout."""
+"""Fill a head cache so that a kill at any moment loses no finished clip; see :mod:`calm.extract.cache.layout`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,53 @@ from numpy.typing import NDArray
 from calm.extract.cache.file import close_on_error, open_cache_file, os_error_message
 from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, FORMAT_VERSION, PENDING, REASON_BYTES
 from calm.extract.cache.reader import HeadCache
-from calm.extract.cache.selection import runs
+from calm.extract.cache.selection import find_runs
 from calm.extract.result import ClipResult
 
-#: Head vectors that are carried over at a time, in bytes.
-_CARRIED = 2**25
+#: Bytes of head vectors copied at a time from one cache to another.
+_COPY_BYTES = 2**25
 
 
 class CacheWriter(HeadCache):
-    """A head cache opened to be filled, by one process alone: what it reads stays true until it is closed.
+    """Head cache opened for writing, with an exclusive file lock.
+
+    Only one process can write to a cache; others can read it meanwhile with :class:`HeadCache`.
+
+    Parameters
+    ----------
+    path : path
+        The HDF5 file, from :func:`create_cache`.
 
     Raises
     ------
+    FileNotFoundError
+        If the file does not exist.
     BlockingIOError
-        If another process is writing to it.
+        If another process is writing to the file.
+    OSError
+        If this process has the file open, or cannot write to it.
     ValueError
-        If it is of an earlier format, besides what :class:`HeadCache` raises.
+        If the file is not a head cache, is damaged, or has an older or newer format version.
+
+    See Also
+    --------
+    calm.extract.extract_to_cache : Create or resume a cache, and fill it.
+    calm.extract.create_cache : Create a cache with all clips pending.
+    calm.extract.HeadCache : Reader of a cache, with all attributes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from calm.extract import CacheWriter, Clip, ClipResult, Fingerprint, Request, create_cache
+    >>> clips = [Clip("1.wav", "dog/1.wav", "dog"), Clip("2.wav", "rain/2.wav", "rain")]
+    >>> fingerprint = Fingerprint("weights", "processor", "float32", "What?", 1, 16000, 30.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_cache(f"{folder}/heads.h5", clips, ["What?"] * 2, (4, 8, 16), Request("tiny"), fingerprint)
+    ...     with CacheWriter(f"{folder}/heads.h5") as writer:
+    ...         stored = writer.write([ClipResult(0, np.ones((4, 8, 16)), seconds=2.0)])
+    ...         writer.done.tolist(), writer.pending.tolist()
+    ([0], [1])
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,8 +71,8 @@ class CacheWriter(HeadCache):
         with close_on_error(self._file):
             if self.version < FORMAT_VERSION:
                 raise ValueError(
-                    f"{path} has format version {self.version}, which is read but not written any more: "
-                    f"extract again, to another file"
+                    f"{path} has format version {self.version}, which can be read but no longer written: "
+                    f"extract again to another file"
                 )
 
     def _open(self) -> h5py.File:
@@ -49,24 +80,24 @@ class CacheWriter(HeadCache):
 
     @property
     def pending(self) -> NDArray[np.int64]:
-        """Indices of the clips to encode: pending ones, and failed ones that could not be read.
+        """Indices of the clips to extract: pending clips, and failed clips that could not be decoded.
 
-        A clip that was read and then failed in the model would fail there again.
+        A clip that was decoded and then failed in the model is not tried again.
         """
-        unread = (self.status == FAILED) & np.isnan(self.seconds)
-        return np.flatnonzero((self.status == PENDING) | unread)
+        failed_to_decode = (self.status == FAILED) & np.isnan(self.seconds)
+        return np.flatnonzero((self.status == PENDING) | failed_to_decode)
 
-    def note_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
-        """Note the new times of files that were touched and hold the same, so that they are not digested again.
+    def update_modified_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
+        """Store new modification times of files whose content is the same, so that they are not digested again.
 
-        A kill on the way leaves some of them as they were, to be digested once more.
+        If the process is killed on the way, some times stay as they were, and these files are digested once more.
 
         Parameters
         ----------
-        rows : array of int (n,)
-            Ascending.
-        times : sequence of int (n,)
-            In nanoseconds.
+        rows : array of int of shape (n_rows,)
+            Row indices, ascending.
+        times : sequence of int of shape (n_rows,)
+            Modification times in nanoseconds.
 
         Raises
         ------
@@ -79,33 +110,34 @@ class CacheWriter(HeadCache):
                 self._sync()
 
     def write(self, results: Sequence[ClipResult]) -> list[ClipResult]:
-        """Store what became of some clips, and only then mark them as done or failed.
+        """Store the results of some clips, and then mark these clips as done or failed.
 
         Parameters
         ----------
         results : sequence of ClipResult
-            Of different clips that are not done yet, with head vectors (layers, heads, dim).
+            Results of different clips that are not done yet. Each has head vectors of shape
+            (n_layers, n_heads, head_dim), or the reason of its failure.
 
         Returns
         -------
         list of ClipResult
-            As they were stored: head vectors that overflow the storage are a failure.
+            The results as stored. Head vectors that overflow the storage dtype become a failure.
 
         Raises
         ------
         ValueError
-            If a clip is done already: its row may be read by others, and never changes.
+            If a clip is already done. Its row never changes, because others may be reading it.
         OSError
-            If the file cannot be written; clips not marked by then stay pending.
+            If the file cannot be written. Clips that are not marked by then stay pending.
         """
-        stored = [self._storable(result) for result in results]
+        stored = [self._make_storable(result) for result in results]
         ascending = sorted(stored, key=lambda result: result.row)
         self._check_not_done(_rows(ascending))
         done = [result for result in ascending if not result.failed]
         failed = [result for result in ascending if result.failed]
         with self._writing():
             self._mark_pending(_rows(ascending))
-            self._describe(ascending)
+            self._put_metadata(ascending)
             self._put("heads", _rows(done), [result.value for result in done])
             self._put("reason", _rows(failed), [result.reason.encode() for result in failed])
             self._mark_done({DONE: _rows(done), FAILED: _rows(failed)})
@@ -114,30 +146,29 @@ class CacheWriter(HeadCache):
     def _check_not_done(self, rows: NDArray[np.int64]) -> None:
         done = rows[self.status[rows] == DONE]
         if len(done):
-            raise ValueError(f"{self.path}: row {done[0]}, {self.names_of(done[:1])[0]!r}, is done already")
+            raise ValueError(f"{self.path}: row {done[0]} ({self.read_names(done[:1])[0]!r}) is already done")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        """Name the file in errors of the operating system."""
         try:
             yield
         except OSError as error:
-            raise OSError(
-                f"cannot write to {self.path}: {os_error_message(error)}; what is done so far is kept"
-            ) from error
+            raise OSError(f"cannot write to {self.path}: {os_error_message(error)}; finished clips are kept") from error
 
-    def _storable(self, result: ClipResult) -> ClipResult:
-        """Return a result as it can be stored."""
+    def _make_storable(self, result: ClipResult) -> ClipResult:
+        """Shorten a long reason, and turn head vectors that overflow the storage dtype into a failure."""
         if result.value is None:
-            cut = result.reason.encode(errors="replace")[:REASON_BYTES]  # names of files need not be text
-            return replace(result, reason=cut.decode(errors="ignore"))
+            encoded = result.reason.encode(errors="replace")[:REASON_BYTES]  # file names may be invalid text
+            return replace(result, reason=encoded.decode(errors="ignore"))
         largest = np.abs(result.value).max(initial=0.0)
         if largest > np.finfo(self.storage).max:
-            reason = f"head vectors reach {largest:.3g}, more than {self.storage} holds: extract with float32 storage"
+            reason = f"head vectors reach {largest:.3g}, too large for {self.storage}: extract with float32 storage"
             return replace(result, value=None, reason=reason)
         return result
 
-    def _describe(self, results: Sequence[ClipResult]) -> None:
-        """Store all that is known of clips beside head vectors."""
+    def _put_metadata(self, results: Sequence[ClipResult]) -> None:
+        """Store length, peak and content of clips."""
         rows, contents = _rows(results), [result.content for result in results]
         self.seconds[rows], self.peak[rows] = [r.seconds for r in results], [r.peak for r in results]
         self._put("seconds", rows, self.seconds[rows])
@@ -147,56 +178,64 @@ class CacheWriter(HeadCache):
         self._put("size", rows, [content.size for content in contents])
         self._put("modified", rows, [content.modified for content in contents])
 
-    def copy_rows_from(self, source: HeadCache, here: NDArray[np.int64], there: NDArray[np.int64]) -> None:
-        """Copy rows of another cache to rows of this one, that are pending: head vectors, failures and all.
+    def copy_rows_from(self, source: HeadCache, rows: NDArray[np.int64], source_rows: NDArray[np.int64]) -> None:
+        """Copy rows of another cache to pending rows of this one, including failures.
 
         Parameters
         ----------
         source : HeadCache
-            Of the same format.
-        here, there : arrays of int (n,)
-            Rows of this cache, ascending, and of the other.
+            A cache of the same format version.
+        rows : array of int of shape (n_rows,)
+            Rows of this cache to write, ascending.
+        source_rows : array of int of shape (n_rows,)
+            Rows of ``source`` to read.
         """
         for column in ("seconds", "peak", "digest", "size", "modified"):
-            values = self._column(column)
-            values[here] = source._column(column)[there]
+            values = self._read_column(column)
+            values[rows] = source._read_column(column)[source_rows]
             self._file[column][:] = values
-        self.seconds, self.peak = self._column("seconds"), self._column("peak")
-        status = source.status[there]
+        self.seconds, self.peak = self._read_column("seconds"), self._read_column("peak")
+        status = source.status[source_rows]
         failed, done = status == FAILED, status == DONE
-        self._put("reason", here[failed], source._column("reason", there[failed]))
-        block = max(1, _CARRIED // (math.prod(self.shape[1:]) * np.dtype(self.storage).itemsize))
+        self._put("reason", rows[failed], source._read_column("reason", source_rows[failed]))
+        block = max(1, _COPY_BYTES // (math.prod(self.shape[1:]) * np.dtype(self.storage).itemsize))
         for start in range(0, int(done.sum()), block):
             part = slice(start, start + block)
-            self._put("heads", here[done][part], source._vectors(there[done][part]))
-        self._mark_done({DONE: here[done], FAILED: here[failed]})
+            self._put("heads", rows[done][part], source._read_stored_vectors(source_rows[done][part]))
+        self._mark_done({DONE: rows[done], FAILED: rows[failed]})
 
     def replace_file_of(self, old: CacheWriter) -> None:
-        """Be called as another cache whose place this file has taken, and close that."""
+        """Take over the path of a cache that this file has replaced, and close that cache.
+
+        Parameters
+        ----------
+        old : CacheWriter
+            The replaced cache.
+        """
         self.path, self._absolute = old.path, old._absolute
         old.close()
 
     def _put(self, column: str, rows: NDArray[np.int64], values: Any) -> None:
-        """Write rows of a column, ascending; neighbours at once."""
+        """Write ascending rows of a dataset, each run of consecutive rows at once."""
         dataset = self._file[column]
         values = np.asarray(values, dtype=dataset.dtype)
-        for run in runs(rows):
+        for run in find_runs(rows):
             dataset[int(rows[run.start]) : int(rows[run.start]) + run.stop - run.start] = values[run]
 
     def _mark_pending(self, rows: NDArray[np.int64]) -> None:
-        """Mark failed clips as pending before anything of theirs is overwritten."""
-        again = rows[self.status[rows] != PENDING]
-        if len(again):
-            self.status[again] = PENDING
-            self._put("status", again, self.status[again])
+        """Mark failed clips as pending before their rows are overwritten."""
+        retried = rows[self.status[rows] != PENDING]
+        if len(retried):
+            self.status[retried] = PENDING
+            self._put("status", retried, self.status[retried])
             self._sync()
 
-    def _mark_done(self, rows: dict[int, NDArray[np.int64]]) -> None:
-        """Mark clips once all that was written before is on the disk."""
+    def _mark_done(self, rows_by_status: dict[int, NDArray[np.int64]]) -> None:
+        """Set the status of clips after all data written before has reached the disk."""
         self._sync()
-        for status, which in rows.items():
-            self._put("status", which, np.full(len(which), status))
-            self.status[which] = status
+        for status, rows in rows_by_status.items():
+            self._put("status", rows, np.full(len(rows), status))
+            self.status[rows] = status
         self._sync()
 
     def _sync(self) -> None:

@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.media.audio import AudioError, audio_duration
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import content_if_readable
-from calm.extract.media.decode import decode_clip, sources_of
+from calm.extract.media.content import compute_content_if_readable
+from calm.extract.media.decode import decode_clip, select_sources
 from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.video import VideoError, require_av
 from calm.extract.media_options import AUDIO_ONLY, MediaOptions
@@ -151,8 +151,8 @@ class BatchLoader:
 
     def _known(self, row: int, decoded: DecodedClip | None, reason: str = "") -> ClipResult:
         if decoded is None:
-            sources = sources_of(self.clips[row], self.media_options)
-            return ClipResult(row, reason=reason, content=content_if_readable(*sources))
+            sources = select_sources(self.clips[row], self.media_options)
+            return ClipResult(row, reason=reason, content=compute_content_if_readable(*sources))
         return ClipResult(row, None, reason, decoded.seconds, decoded.peak, decoded.content)
 
     def batches(

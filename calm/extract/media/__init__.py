@@ -1,1 +1,1 @@
-"""Clips: where they are, and what is heard and seen of them."""
+"""Find clips, read manifests, and decode audio and video."""

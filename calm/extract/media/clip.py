@@ -1,4 +1,4 @@
-"""What a clip is: a recording, what it is called, and what is known of it."""
+"""A clip: a recording, its name, and its metadata."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from calm.extract.media.audio import Audio
 from calm.extract.media.video import VIDEO_SUFFIXES, VideoSource
-from calm.options import option
+from calm.options import document_options, option
 
-#: What is taken for audio in a folder. The last row is read by PyAV alone; where that is not installed, such a file is
-#: found, and then reported as unreadable, rather than passed over in silence.
+#: Suffixes of audio files to look for in a folder. Only PyAV can read the last row. Without PyAV, such a file is still
+#: found and then reported as unreadable, instead of being skipped silently.
 AUDIO_SUFFIXES = frozenset(
     (
         *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64"),
@@ -22,63 +22,117 @@ AUDIO_SUFFIXES = frozenset(
     )
 )
 
-#: What is taken for a clip in a folder.
+#: Suffixes of all files to look for in a folder.
 CLIP_SUFFIXES = AUDIO_SUFFIXES | VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording and what is known of it."""
+    """One recording with its name and metadata.
+
+    Parameters
+    ----------
+    audio : path, array, or tuple of (array, int)
+        An audio or video file; or samples of shape (n_samples,) or (n_samples, n_channels), at the model's sampling
+        rate or paired with their own rate in Hz. See :func:`calm.extract.read_waveform`.
+    name : str
+        Name in caches and messages. For files, the path relative to the root folder of the data.
+    label : str, default=None
+        Class label.
+    split : str, default=None
+        Name of the split, such as "train" or "test".
+    group : str, default=None
+        Recording, speaker or fold. Clips of one group are never on both sides of a split.
+    question : str, default=None
+        Question to ask the model about this clip. None means the question of the prompt.
+    options : tuple of str, default=None
+        Answer options for the prompt. None means the labels of all clips.
+    video : path, or tuple of (array, float), default=None
+        A video file, or frames of shape (n_frames, height, width, 3) in uint8 and their frame rate. None means that
+        the frames, if any, are in the file of ``audio``.
+
+    See Also
+    --------
+    calm.extract.find_clips : List the clips of a folder, a manifest or a list.
+    calm.extract.decode_clip : Decode a clip.
+
+    Examples
+    --------
+    >>> from calm.extract import Clip
+    >>> clip = Clip("data/dog/1.wav", "dog/1.wav", label="dog", group="recording 7")
+    >>> clip.label, clip.split
+    ('dog', None)
+    """
 
     audio: Audio
-    name: str  #: its path below the data's root; what it is called in caches and messages
+    name: str
     label: str | None = None
-    split: str | None = None  #: "train", "test" …
-    group: str | None = None  #: recording, speaker, fold: never on both sides of a split
+    split: str | None = None
+    group: str | None = None
     question: str | None = None
     options: tuple[str, ...] | None = None
-    video: VideoSource | None = None  #: its pictures, where they are not in the same file
+    video: VideoSource | None = None
 
 
+@document_options()
 @dataclass(frozen=True)
 class Columns:
-    """Names of a manifest's columns; those left out are looked for under their usual names."""
+    """Names of the columns of a manifest.
+
+    A column that is not named is looked for under its usual names, such as "file_name" for audio and "label" or
+    "class" for labels.
+
+    Parameters
+    ----------
+    {options}
+
+    See Also
+    --------
+    calm.extract.find_clips : List the clips of a folder, a manifest or a list.
+    calm.extract.Clip : One recording with its name and metadata.
+
+    Examples
+    --------
+    >>> from calm.extract import Columns
+    >>> Columns(label="species", group="recorder_id")
+    Columns(audio=None, label='species', split=None, group='recorder_id', question=None, options=None, video=None)
+    """
 
     panel: ClassVar[str] = "Manifest"
 
-    audio: str | None = option(None, help="Manifest column of audio files.", flags=("--audio-column",))
-    label: str | None = option(None, help="Manifest column of labels.", flags=("--label-column",))
-    split: str | None = option(None, help="Manifest column of splits (train, test).", flags=("--split-column",))
+    audio: str | None = option(None, help="Manifest column with audio files.", flags=("--audio-column",))
+    label: str | None = option(None, help="Manifest column with labels.", flags=("--label-column",))
+    split: str | None = option(None, help="Manifest column with splits (train, test).", flags=("--split-column",))
     group: str | None = option(
         None,
-        help="Manifest column of groups (recording, speaker, fold), which are kept apart.",
+        help="Manifest column with groups (recording, speaker, fold). Clips of one group stay on one side of a split.",
         flags=("--group-column",),
     )
-    question: str | None = option(None, help="Manifest column of questions.", flags=("--question-column",))
-    options: str | None = option(None, help="Manifest column of answer options.", flags=("--options-column",))
+    question: str | None = option(None, help="Manifest column with questions.", flags=("--question-column",))
+    options: str | None = option(None, help="Manifest column with answer options.", flags=("--options-column",))
     video: str | None = option(
         None,
-        help="Manifest column of videos, for their pictures, and their sound where there is no audio column.",
+        help="Manifest column with video files. Their soundtrack is used where there is no audio column.",
         flags=("--video-column",),
     )
 
 
-def name_of(path: Path) -> str:
-    """Write a path with slashes; bytes of a name that are no text are escaped, so that names stay different."""
+def format_clip_name(path: Path) -> str:
+    """Write a path with slashes; bytes that are not valid text are escaped, so that different names stay different."""
     text = path.as_posix()
     try:
         text = os.fsencode(text).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # of a manifest: no file can be called so
-        text = as_text(text)
+    except UnicodeEncodeError:  # from a manifest: no file can have this name
+        text = replace_surrogates(text)
     return text.replace("\0", "�")
 
 
-def as_text(value: str) -> str:
-    """Make text that can be stored: halves of characters, which JSON may hold, become �.
+def replace_surrogates(value: str) -> str:
+    """Replace lone surrogates, which JSON may contain and UTF-8 cannot store, by �.
 
     Examples
     --------
-    >>> as_text("d" + chr(0xD800) + "g")
+    >>> replace_surrogates("d" + chr(0xD800) + "g")
     'd�g'
     """
     return re.sub("[\ud800-\udfff]", "�", value)

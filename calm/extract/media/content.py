@@ -1,4 +1,4 @@
-"""What a clip is, whatever it is called: a digest of its bytes, and the size and time by which a change shows."""
+"""Identify the content of a clip, whatever its name: a digest, and the size and time that reveal a change."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ import xxhash
 from calm.extract.media.file import open_regular
 
 _BLOCK = 2**20
-#: Of a file more than twice as large, so much of its beginning and of its end is digested: a file may claim any size.
+#: If a file is more than twice this size, only this many bytes of its start and of its end are digested: a sparse file
+#: may claim any size.
 _LARGE = 2**27
 
 
 @dataclass(frozen=True)
 class Content:
-    """Identity of a clip's content.
+    """Digest, size and modification time of the files or samples of a clip.
 
     Examples
     --------
-    >>> content_of(np.zeros(3)) == content_of(np.zeros(3)), content_of(np.zeros(3)) == content_of(np.ones(3))
+    >>> zeros = compute_content(np.zeros(3))
+    >>> zeros == compute_content(np.zeros(3)), zeros == compute_content(np.ones(3))
     (True, False)
     """
 
-    digest: bytes  #: 16 bytes, XXH3 of the files' bytes or the samples; empty where it is not known
-    size: int = 0  #: in bytes, of all files
-    modified: int = 0  #: time of the last change of any file, in nanoseconds; 0 for samples in memory
+    digest: bytes  #: 16 bytes, XXH3 of the files or samples; empty where it is unknown
+    size: int = 0  #: total size in bytes
+    modified: int = 0  #: latest modification time of the files in nanoseconds; 0 for arrays
 
 
-#: Of a clip that could not be read.
+#: The content of a clip that could not be read.
 UNKNOWN = Content(b"")
 
 
-def content_of(*sources: Any) -> Content:
-    """Digest what a clip is made of.
+def compute_content(*sources: Any) -> Content:
+    """Compute the digest, size and modification time of files and arrays.
 
     Parameters
     ----------
     *sources : path, array, or (array, rate)
-        What a model is given of the clip, as :func:`calm.extract.media.decode.sources_of` tells it.
+        What the model needs of a clip, from :func:`calm.extract.media.decode.select_sources`.
 
     Raises
     ------
     OSError
-        If a file cannot be read, or is no regular file.
+        If a file cannot be read, or is not a regular file.
     """
     digest, size, modified = xxhash.xxh3_128(), 0, 0
     for source in sources:
@@ -66,7 +68,7 @@ def content_of(*sources: Any) -> Content:
 
 
 def _digest_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
-    """Digest a file's bytes; of one that is very large, its size, its beginning and its end."""
+    """Digest a file; for a very large one, only its size, its start and its end."""
     spans = [(0, size)] if size <= 2 * _LARGE else [(0, _LARGE), (size - _LARGE, size)]
     if len(spans) > 1:
         digest.update(size.to_bytes(8, "little"))
@@ -77,24 +79,25 @@ def _digest_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
             begin += len(block)
 
 
-def content_if_readable(*sources: Any) -> Content:
-    """Digest what a clip is made of, also where it could not be used; ``UNKNOWN`` where not all of it can be read.
+def compute_content_if_readable(*sources: Any) -> Content:
+    """Compute the content of a clip that failed; ``UNKNOWN`` if a file cannot be read.
 
     Examples
     --------
-    >>> content_if_readable("nowhere.wav") == UNKNOWN
+    >>> compute_content_if_readable("nowhere.wav") == UNKNOWN
     True
     """
     try:
-        return content_of(*sources)
-    except (OSError, ValueError):  # ValueError: numpy's, of lists that are no array
+        return compute_content(*sources)
+    except (OSError, ValueError):  # ValueError: from numpy, for lists that do not form an array
         return UNKNOWN
 
 
 def current_content(known: Content, *sources: Any) -> Content:
-    """Tell what a clip is made of now: what is known, where size and time are still those; the digest, where not.
+    """Return the present content of a clip; files are digested only if their size or modification time changed.
 
-    Of files that cannot be read, of samples, and where nothing was known, what is known is all there is to tell.
+    ``known`` is returned if nothing changed, if a file cannot be read, if there are only arrays, or if ``known`` has no
+    digest.
     """
     paths = [Path(source) for source in sources if isinstance(source, str | Path)]
     if not known.digest or not paths:
@@ -102,22 +105,23 @@ def current_content(known: Content, *sources: Any) -> Content:
     try:
         stats = [path.stat() for path in paths]
         size, modified = sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
-        return known if (size, modified) == (known.size, known.modified) else content_of(*sources)
-    except (OSError, ValueError):  # ValueError: of a path that none can be
+        return known if (size, modified) == (known.size, known.modified) else compute_content(*sources)
+    except (OSError, ValueError):  # ValueError: an invalid path
         return known
 
 
-def state_of(*sources: Any) -> list[tuple[Path, tuple[int, ...] | None]]:
-    """Take down by what a file shows that it was replaced or written to; None where it is not there.
+def read_file_states(*sources: Any) -> list[tuple[Path, tuple[int, ...] | None]]:
+    """Read what reveals that a file was replaced or written to, for each path; None where there is no file.
 
-    The time of the last change of the inode is among it: that of the content can be set back.
+    This includes the inode change time, because the modification time can be set back.
     """
-    return [(path, _state_of_file(path)) for path in map(Path, (s for s in sources if isinstance(s, str | Path)))]
+    paths = [Path(source) for source in sources if isinstance(source, str | Path)]
+    return [(path, _read_file_state(path)) for path in paths]
 
 
-def _state_of_file(path: Path) -> tuple[int, ...] | None:
+def _read_file_state(path: Path) -> tuple[int, ...] | None:
     try:
-        stat = os.stat(path)  # noqa: PTH116 - twice for every clip, and three times as quick
-    except (OSError, ValueError):  # ValueError: of a path that none can be
+        stat = os.stat(path)  # noqa: PTH116 - called twice per clip, and three times as fast as Path.stat
+    except (OSError, ValueError):  # ValueError: an invalid path
         return None
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -1,4 +1,4 @@
-"""One clip as a model is given it: its sound, its pictures, or both."""
+"""Decode one clip for a model: its audio, its video, or both."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 from calm.extract.media.audio import read_waveform
 from calm.extract.media.clip import Clip
-from calm.extract.media.content import content_of, state_of
+from calm.extract.media.content import compute_content, read_file_states
 from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.video import VideoError, read_frames
 from calm.extract.media_options import MediaOptions
 
-#: So many times a file is read that is written to meanwhile.
-_TRIES = 3
+#: How often to decode a file that changes while it is read.
+_MAX_ATTEMPTS = 3
 
 
-def sources_of(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
-    """Tell which files or arrays of a clip a model is given: these are read and digested, and no others.
+def select_sources(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
+    """Return the files or arrays of a clip that the model needs; only these are decoded and digested.
 
     Returns
     -------
     tuple of (path, array, or (array, rate))
-        Its sound, its pictures, or both; once, where they are in one file.
+        The audio, the video, or both. A file that holds both is listed once.
 
     Examples
     --------
     >>> clip = Clip("dog.wav", "dog", video="dog.mp4")
-    >>> sources_of(clip, MediaOptions("audio")), sources_of(clip, MediaOptions("audio-visual"))
+    >>> select_sources(clip, MediaOptions("audio")), select_sources(clip, MediaOptions("audio-visual"))
     (('dog.wav',), ('dog.wav', 'dog.mp4'))
-    >>> sources_of(Clip("dog.mp4", "dog"), MediaOptions("visual"))
+    >>> select_sources(Clip("dog.mp4", "dog"), MediaOptions("visual"))
     ('dog.mp4',)
     """
     if clip.video is None:
@@ -41,53 +41,78 @@ def sources_of(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
 def decode_clip(
     clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None = None
 ) -> DecodedClip:
-    """Decode what a model is to be given of a clip, and digest it: the digest is of the bytes that were decoded.
+    """Decode the audio, the video, or both of a clip, and compute a digest of its content.
 
-    A file that is replaced or written to meanwhile is read again, three times at most. Of a clip that fails,
-    :func:`calm.extract.media.content.content_if_readable` tells the content.
+    A file that changes while it is read is decoded again, at most three times. The digest therefore always belongs to
+    the bytes that were decoded.
+
+    Parameters
+    ----------
+    clip : Clip
+        The clip to decode.
+    media_options : MediaOptions
+        Modality, frame rate and frame size.
+    sampling_rate : int
+        Sampling rate of the returned waveform in Hz.
+    max_seconds : float, default=None
+        Maximum length in seconds; longer clips are cut. None decodes the whole clip.
+
+    Returns
+    -------
+    DecodedClip
+        Waveform, frames, or both, with length, peak and content digest.
 
     Raises
     ------
     FileNotFoundError
-        If a file is not there.
+        If a file does not exist.
     OSError
-        If it is no regular file, may not be read, or is being written.
+        If a path is not a regular file, cannot be read, or keeps changing.
     ImportError
-        If a file needs PyAV, and it is not there.
+        If a file needs PyAV, and PyAV is not installed.
     AudioError, VideoError
-        If sound or pictures are wanted and cannot be used; the message says why.
+        If the audio or the video cannot be decoded; the message says why.
+
+    See Also
+    --------
+    calm.extract.read_waveform : Decode audio only.
+    calm.extract.read_frames : Decode the frames of a video only.
 
     Examples
     --------
     >>> import numpy as np
-    >>> tone = np.ones(8000, dtype=np.float32)
-    >>> decode_clip(Clip(tone, "tone"), MediaOptions(), 16000).seconds
+    >>> from calm.extract import Clip, MediaOptions, decode_clip
+    >>> clip = Clip(np.ones(8000, dtype=np.float32), "tone")
+    >>> decode_clip(clip, MediaOptions(), sampling_rate=16000).seconds
     0.5
     """
-    sources = sources_of(clip, media_options)
-    before = state_of(*sources)
-    for _ in range(_TRIES):
-        decoded = _decoded(clip, media_options, sampling_rate, max_seconds)
-        content = content_of(*sources)
-        after = state_of(*sources)
-        if after == before:  # else the digest may be of other bytes
+    sources = select_sources(clip, media_options)
+    states_before = read_file_states(*sources)
+    for _ in range(_MAX_ATTEMPTS):
+        decoded = _decode(clip, media_options, sampling_rate, max_seconds)
+        content = compute_content(*sources)
+        states_after = read_file_states(*sources)
+        if states_after == states_before:  # otherwise the digest may belong to other bytes
             return replace(decoded, content=content)
-        moved = next(path for (path, now), (_, then) in zip(after, before, strict=True) if now != then)
-        before = after
-    raise OSError(f"it is being written: {moved}")
+        pairs = zip(states_before, states_after, strict=True)
+        changed_path = next(path for (path, before), (_, after) in pairs if before != after)
+        states_before = states_after
+    raise OSError(f"the file changed while it was read: {changed_path}")
 
 
-def _decoded(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> DecodedClip:
+def _decode(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_seconds: float | None) -> DecodedClip:
+    """Decode what the modality needs."""
     if not media_options.uses_video:
         return read_waveform(clip.audio, sampling_rate, max_seconds)
     if not media_options.uses_audio:
-        return _seen(clip, media_options, max_seconds)
-    heard, seen = read_waveform(clip.audio, sampling_rate, max_seconds), _seen(clip, media_options, max_seconds)
-    return replace(heard, frames=seen.frames, seconds=max(heard.seconds, seen.seconds))
+        return _decode_video(clip, media_options, max_seconds)
+    audio = read_waveform(clip.audio, sampling_rate, max_seconds)
+    video = _decode_video(clip, media_options, max_seconds)
+    return replace(audio, frames=video.frames, seconds=max(audio.seconds, video.seconds))
 
 
-def _seen(clip: Clip, media_options: MediaOptions, max_seconds: float | None) -> DecodedClip:
+def _decode_video(clip: Clip, media_options: MediaOptions, max_seconds: float | None) -> DecodedClip:
     source = clip.audio if clip.video is None else clip.video
     if not isinstance(source, str | Path) and clip.video is None:
-        raise VideoError("no pictures: there are samples alone")
+        raise VideoError("it has no video, only an array of samples")
     return read_frames(source, media_options.frame_rate, media_options.frame_pixels, max_seconds)  # type: ignore[arg-type]

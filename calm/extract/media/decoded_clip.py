@@ -1,4 +1,4 @@
-"""A clip as a model is given it: the one carrier of what is heard and what is seen."""
+"""A decoded clip: the waveform and the frames that go into a model."""
 
 from __future__ import annotations
 
@@ -13,23 +13,56 @@ from calm.extract.media.content import UNKNOWN, Content
 
 @dataclass(frozen=True)
 class DecodedClip:
-    """What is heard and seen of a clip.
+    """Waveform and frames of a clip, ready for a model's processor.
+
+    Parameters
+    ----------
+    samples : array of float32 of shape (n_samples,), or None
+        Mono waveform at the model's sampling rate. None if only the video is used.
+    frames : array of uint8 of shape (n_frames, height, width, 3), or None
+        RGB frames. None if only the audio is used.
+    seconds : float
+        Length of the recording in seconds, before cutting and padding.
+    peak : float, default=nan
+        Largest absolute sample. 0 means digital silence, NaN means no audio.
+    content : Content, default=UNKNOWN
+        Digest, size and modification time of the files or arrays that were decoded.
+
+    See Also
+    --------
+    calm.extract.decode_clip : Decode the audio, the video, or both of a clip.
+    calm.extract.read_waveform : Decode audio only.
 
     Examples
     --------
-    >>> DecodedClip.of(np.ones(8000, dtype=np.float32), 16000).seconds
+    >>> import numpy as np
+    >>> from calm.extract import DecodedClip
+    >>> DecodedClip.from_waveform(np.ones(8000, dtype=np.float32), sampling_rate=16000).seconds
     0.5
     """
 
-    samples: NDArray[np.float32] | None  #: mono, (samples,), at the model's rate; None where only pictures count
-    frames: NDArray[np.uint8] | None  #: (frames, height, width, 3), RGB; None where only sound counts
-    seconds: float  #: length of the recording before any cut or padding
-    peak: float = math.nan  #: largest absolute sample; 0 is digital silence, NaN no sound at all
-    content: Content = UNKNOWN  #: digest, size and time of what it was made of
+    samples: NDArray[np.float32] | None
+    frames: NDArray[np.uint8] | None
+    seconds: float
+    peak: float = math.nan
+    content: Content = UNKNOWN
 
     @classmethod
-    def of(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
-        """Take a waveform ``(samples,)`` for what is heard, at the model's rate; what is one already stays as it is."""
+    def from_waveform(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
+        """Make a decoded clip from a waveform; a decoded clip is returned as it is.
+
+        Parameters
+        ----------
+        clip : DecodedClip, or array of float32 of shape (n_samples,)
+            Mono waveform at ``sampling_rate``.
+        sampling_rate : int
+            The model's sampling rate in Hz.
+
+        Returns
+        -------
+        DecodedClip
+            The clip, without frames if it was made from a waveform.
+        """
         if isinstance(clip, DecodedClip):
             return clip
         samples = clip

@@ -1,4 +1,4 @@
-"""Regular files alone are opened: whoever opens a named pipe waits, and a device may never end."""
+"""Open regular files only: opening a named pipe blocks, and a device may never end."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ _KINDS = (
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a file for reading, if it is one; links are followed.
+    """Open a regular file for reading; links are followed.
 
-    What is no file is not opened. Where one takes a file's place in between, opening it does not wait, and it is
-    closed again.
+    The path is checked before and after it is opened. If a pipe replaces the file in between, opening does not block.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or none can be called so.
+        If the file does not exist, or the path is not valid.
     OSError
-        If it is no regular file, or may not be read.
+        If the path is not a regular file, or cannot be read.
     """
     try:
         check_regular(path, Path(path).stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such file: {path}") from error
-    except ValueError as error:  # NUL, or characters that the file system cannot write
-        raise FileNotFoundError(f"no such file, nor can there be: {path}") from error
+    except ValueError as error:  # NUL, or characters that the file system cannot encode
+        raise FileNotFoundError(f"not a valid path: {path}") from error
     except OSError as error:
         if error.errno is None:
             raise
@@ -49,20 +48,20 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def check_regular(path: str | Path, mode: int) -> None:
-    """Refuse what is no regular file, by its ``st_mode``.
+    """Raise an error if ``mode``, the ``st_mode`` of a path, is not that of a regular file.
 
     Raises
     ------
     OSError
-        Saying what it is.
+        If it is something else; the message says what.
     """
     if not stat.S_ISREG(mode):
-        kind = next((name for test, name in _KINDS if test(mode)), "something else")
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
         raise OSError(f"{path} is {kind}, not a file")
 
 
-def is_there(path: str | Path) -> bool:
-    """Tell whether something is at a path, whatever text that is."""
+def path_exists(path: str | Path) -> bool:
+    """Return whether a path exists; an invalid path does not."""
     try:
         Path(path).stat()
     except (OSError, ValueError):

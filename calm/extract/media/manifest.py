@@ -1,4 +1,4 @@
-"""Manifests: rows of a CSV, TSV, JSON or JSONL file to clips."""
+"""Read manifests: CSV, TSV, JSON and JSONL files that list clips."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from calm.extract.media.clip import Clip, Columns, as_text, name_of
-from calm.extract.media.file import is_there, open_regular
+from calm.extract.media.clip import Clip, Columns, format_clip_name, replace_surrogates
+from calm.extract.media.file import open_regular, path_exists
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
@@ -26,46 +26,47 @@ _USUAL_NAMES = {
     "video": ("video", "video_path", "video_file"),
 }
 
-#: Of so many columns, an error names the first ones.
+#: Number of columns that an error message names.
 _SHOWN_COLUMNS = 20
 
 
-def clips_in_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
-    """List the clips of a manifest, in its own order.
+def read_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
+    """Read the clips of a manifest, in its own order.
 
     Parameters
     ----------
     manifest : path
-        In UTF-8.
+        A CSV, TSV, JSON or JSONL file in UTF-8.
     columns : Columns
-        What its columns are called.
+        Names of its columns.
     root : path
-        Where its paths start. Absolute ones stay as they are, ``..`` may lead anywhere, and a URL is a path like any
-        other: of a file that is not there.
+        Folder that relative paths start from. Paths may be absolute, and ``..`` may lead out of the folder. A URL is
+        taken as a path to a missing file.
 
     Raises
     ------
     FileNotFoundError
-        If none of its files is there.
+        If none of the listed files exists.
     ValueError
-        If it cannot be understood; the message names it, and the entry.
+        If the manifest cannot be parsed; the message names the manifest and the entry.
     """
     rows = _read_rows(manifest)
     if not rows:
         raise ValueError(f"{manifest} lists no clips")
-    names = {name: None for row in rows for name in row}  # keeps the order of first appearance
-    found = {field.name: _find_column(field.name, columns, tuple(names), manifest) for field in fields(Columns)}
-    audio_column = found["audio"] or found["video"]  # a video's own sound, where there is no other
+    names = {name: None for row in rows for name in row}  # a dict keeps the order of first appearance
+    column_of = {field.name: _find_column(field.name, columns, tuple(names), manifest) for field in fields(Columns)}
+    audio_column = column_of["audio"] or column_of["video"]  # by default, use the soundtrack of the video
     if audio_column is None:
         usual = ", ".join(_USUAL_NAMES["audio"] + _USUAL_NAMES["video"])
-        raise ValueError(f"{manifest} has no column of audio files: it has {_listed(names)}; looked for {usual}")
-    clips = [_clip_of_row(row, found, audio_column, root, f"{manifest}, entry {i}") for i, row in enumerate(rows, 1)]
-    if not any(is_there(str(clip.audio)) for clip in clips):
-        raise FileNotFoundError(f"none of the {len(clips)} files that {manifest} lists is there: not {clips[0].audio}")
+        raise ValueError(f"{manifest} has no column of audio files: it has {_format_names(names)}; looked for {usual}")
+    clips = [_make_clip(row, column_of, audio_column, root, f"{manifest}, entry {i}") for i, row in enumerate(rows, 1)]
+    if not any(path_exists(str(clip.audio)) for clip in clips):
+        raise FileNotFoundError(f"none of the {len(clips)} files listed in {manifest} exists, such as {clips[0].audio}")
     return clips
 
 
 def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
+    """Read the rows of a manifest as dictionaries, and check their structure."""
     kind = manifest.suffix[1:].lower()
     try:
         with open_regular(manifest) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
@@ -78,35 +79,36 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
     except FileNotFoundError:
         raise
     except (ValueError, OSError, csv.Error, RecursionError, MemoryError) as error:
-        raise ValueError(f"{manifest} cannot be read as {kind}: {_in_words(error)}") from error
+        raise ValueError(f"{manifest} cannot be read as {kind}: {_describe_error(error)}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{manifest} must hold a list of objects, one a clip")
+        raise ValueError(f"{manifest} must contain a list of objects, one per clip")
     for i, row in enumerate(rows, 1):
         if None in row:
             raise ValueError(f"{manifest}, entry {i} has more cells than the header has columns")
-        if any("\0" in text for text in _texts_in(row)):
-            raise ValueError(f"{manifest}, entry {i} holds a NUL character: is it text in UTF-8?")
+        if any("\0" in text for text in _iterate_texts(row)):
+            raise ValueError(f"{manifest}, entry {i} contains a NUL character: expected UTF-8 text")
     return rows
 
 
-def _texts_in(value: Any) -> Iterator[str]:
-    """Find all texts in a value that JSON can hold, however deep it is."""
+def _iterate_texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a JSON value, without recursion: it may be nested deeply."""
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            left += [*one.keys(), *one.values()]
-        elif isinstance(one, list):
-            left += one
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            left += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            left += item
 
 
-def _in_words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
+    """Give a reason for exceptions whose own text does not help."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
-        return "memory does not suffice for it"
+        return "not enough memory"
     if isinstance(error, UnicodeError):
         return f"it is not UTF-8: {error}"
     return str(error)
@@ -120,65 +122,67 @@ def _read_json_line(line: str, number: int) -> Any:
 
 
 def _find_column(field: str, columns: Columns, names: Sequence[str], manifest: Path) -> str | None:
-    asked = getattr(columns, field)
-    if asked is not None:
-        if asked not in names:
-            raise ValueError(f"{manifest} has no column {asked!r}; it has {_listed(names)}")
-        return asked
+    """Return the name that the user gave for a field, or the first usual name that the manifest has."""
+    given_name = getattr(columns, field)
+    if given_name is not None:
+        if given_name not in names:
+            raise ValueError(f"{manifest} has no column {given_name!r}: it has {_format_names(names)}")
+        return given_name
     by_lower = {name.lower(): name for name in reversed(names)}
     return next((by_lower[name] for name in _USUAL_NAMES[field] if name in by_lower), None)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _format_names(names: Iterable[str]) -> str:
     shown = list(names)
     return ", ".join(shown[:_SHOWN_COLUMNS]) + (" …" if len(shown) > _SHOWN_COLUMNS else "")
 
 
-def _clip_of_row(
-    row: Mapping[str, Any], found: Mapping[str, str | None], audio_column: str, root: Path, where: str
+def _make_clip(
+    row: Mapping[str, Any], column_of: Mapping[str, str | None], audio_column: str, root: Path, where: str
 ) -> Clip:
-    file = row.get(audio_column) or row.get(found["video"] or audio_column)  # a video has its own sound
+    """Make a clip of one row."""
+    file = row.get(audio_column) or row.get(column_of["video"] or audio_column)  # by default, the video's soundtrack
     if not isinstance(file, str) or not file:
-        raise ValueError(f"{where}: {audio_column!r} names no file")
+        raise ValueError(f"{where}: column {audio_column!r} has no file name")
 
-    def cell(field: str) -> Any:
-        column = found[field]
+    def get_cell(field: str) -> Any:
+        column = column_of[field]
         value = None if column is None else row.get(column)
         return None if value is None or value == "" else value
 
-    def text(field: str) -> str | None:
-        value = cell(field)
+    def get_text(field: str) -> str | None:
+        value = get_cell(field)
         if isinstance(value, list | dict):
-            raise ValueError(f"{where}: {found[field]!r} must be one value, not {reprlib.repr(value)}")
-        return None if value is None else as_text(str(value)).strip() or None
+            raise ValueError(f"{where}: {column_of[field]!r} must be one value, not {reprlib.repr(value)}")
+        return None if value is None else replace_surrogates(str(value)).strip() or None
 
-    video = text("video")
+    video = get_text("video")
     return Clip(
         audio=root / file,  # an absolute path stays as it is
         video=None if video is None else root / video,
-        name=_name_below(root, Path(file)),
-        label=text("label"),
-        split=text("split"),
-        group=text("group"),
-        question=text("question"),
-        options=_as_options(cell("options"), where),
+        name=_name_relative_to(root, Path(file)),
+        label=get_text("label"),
+        split=get_text("split"),
+        group=get_text("group"),
+        question=get_text("question"),
+        options=_parse_options(get_cell("options"), where),
     )
 
 
-def _name_below(root: Path, file: Path) -> str:
-    """Name a file by its place below the root, so that a data set may be moved."""
-    return name_of(file.relative_to(root) if file.is_absolute() and file.is_relative_to(root) else file)
+def _name_relative_to(root: Path, file: Path) -> str:
+    """Name a file by its path relative to the root, so that the data may be moved."""
+    return format_clip_name(file.relative_to(root) if file.is_absolute() and file.is_relative_to(root) else file)
 
 
-def _as_options(value: Any, where: str) -> tuple[str, ...] | None:
+def _parse_options(value: Any, where: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if isinstance(value, Mapping):  # {"A": "dog", "B": "rain"}
-        return tuple(f"{as_text(key)}. {_option(option, where)}" for key, option in value.items())
-    return tuple(_option(option, where) for option in (value if isinstance(value, list) else [value]))
+        return tuple(f"{replace_surrogates(key)}. {_parse_option(option, where)}" for key, option in value.items())
+    return tuple(_parse_option(option, where) for option in (value if isinstance(value, list) else [value]))
 
 
-def _option(value: Any, where: str) -> str:
+def _parse_option(value: Any, where: str) -> str:
     if isinstance(value, list | dict):
         raise ValueError(f"{where}: an option must be one value, not {reprlib.repr(value)}")
-    return as_text(str(value))
+    return replace_surrogates(str(value))

@@ -1,4 +1,4 @@
-"""Files that libsndfile reads, from their beginning to their end."""
+"""Read audio files with libsndfile."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import soundfile
 from numpy.typing import NDArray
 
 from calm.extract.media.file import open_regular
-from calm.extract.media.libraries import library_call
+from calm.extract.media.libraries import wrap_library_errors
 from calm.extract.media.sound import Sound
 
-#: Samples of all channels that are decoded at once, whatever a file claims to hold: it may claim a thousand channels.
+#: Samples decoded at a time, over all channels: a header may claim a thousand channels.
 _BLOCK = 2**15
 
+_NOT_READABLE = "not readable as audio"
 
-class _Forwards(soundfile.SoundFile):
-    """A file that is read forwards only.
 
-    Several kinds cannot seek (GSM 6.10, G.721, NMS ADPCM), or say that they can and then cannot (DWVW); soundfile seeks
-    after each block in those that can.
+class _ForwardOnlyFile(soundfile.SoundFile):
+    """A sound file that is never asked to seek.
+
+    soundfile seeks after each block where a file can. Some formats cannot (GSM 6.10, G.721, NMS ADPCM), and DWVW
+    claims that it can and then fails.
     """
 
     def seekable(self) -> bool:
@@ -30,28 +32,28 @@ class _Forwards(soundfile.SoundFile):
 
 
 @contextmanager
-def opened(path: Path, failure: type[ValueError]) -> Iterator[Sound]:
-    """Open a file; formats without a header, of which nothing can be known, are not readable.
+def open_sound(path: Path, failure: type[ValueError]) -> Iterator[Sound]:
+    """Open an audio file; formats without a header are not readable.
 
     Raises
     ------
     OSError
-        If it is no regular file, or may not be read.
+        If the path is not a regular file, or cannot be read.
     failure
         If libsndfile cannot read it.
     """
-    what = "not readable as audio"
     with open_regular(path) as stream:
-        with library_call(failure, what):
-            file = _Forwards(stream.fileno(), closefd=False)
+        with wrap_library_errors(failure, _NOT_READABLE):
+            file = _ForwardOnlyFile(stream.fileno(), closefd=False)
         with file:
-            yield Sound(file.samplerate, file.frames / max(file.samplerate, 1), _blocks(file, failure, what))
+            yield Sound(file.samplerate, file.frames / max(file.samplerate, 1), _read_blocks(file, failure))
 
 
-def _blocks(file: _Forwards, failure: type[ValueError], what: str) -> Iterator[NDArray[np.float32]]:
+def _read_blocks(file: _ForwardOnlyFile, failure: type[ValueError]) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks (samples, channels) of float32, up to the end of the file."""
     frames = max(1, _BLOCK // file.channels)
     while True:
-        with library_call(failure, what):
+        with wrap_library_errors(failure, _NOT_READABLE):
             block = file.read(frames, dtype="float32", always_2d=True)
         if len(block) == 0:
             return

@@ -1,4 +1,4 @@
-"""Sound as it is decoded: block by block, so that no header decides how much memory is taken."""
+"""A decoded sound as a stream of blocks, so that memory use does not depend on what the header claims."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from numpy.typing import NDArray
 class Sound:
     """An open recording."""
 
-    rate: float  #: in Hz
-    seconds: float  #: length by the header; 0 where it does not tell
-    blocks: Iterator[NDArray[np.float32]]  #: each (samples, channels), to the end
+    rate: float  #: sampling rate in Hz
+    seconds: float  #: length according to the header; 0 where it is unknown
+    blocks: Iterator[NDArray[np.float32]]  #: consecutive blocks (samples, channels), up to the end

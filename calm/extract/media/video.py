@@ -1,7 +1,6 @@
-"""Containers of sound and pictures (mp4, mkv, webm …): frames at a steady rate, and the sound that goes with them.
+"""Read video containers (mp4, mkv, webm …): frames at a fixed rate, and the soundtrack.
 
-Both count time from the beginning of the container, so that what is heard and what is seen at one moment stay together
-where one of the streams begins later.
+Frames and sound both count time from the start of the container. They stay in sync when one stream starts later.
 """
 
 from __future__ import annotations
@@ -18,50 +17,68 @@ from numpy.typing import NDArray
 
 from calm.extract.media.decoded_clip import DecodedClip
 from calm.extract.media.file import open_regular
-from calm.extract.media.libraries import library_call
+from calm.extract.media.libraries import wrap_library_errors
 from calm.extract.media.sound import Sound
 
-#: Files that hold pictures.
+#: Suffixes of video files.
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".ogv", ".3gp")
 )
 
-#: Files whose sound libsndfile does not read.
+#: Suffixes of files that need PyAV for their sound, because libsndfile cannot read them.
 CONTAINER_SUFFIXES = VIDEO_SUFFIXES | frozenset((".m4a", ".aac", ".wma", ".mka"))
 
-#: Encoders take no pictures that are so many times as long as wide.
-_MOST_ASPECT = 200
+#: Maximum aspect ratio of a frame: vision encoders accept no more.
+_MAX_ASPECT_RATIO = 200
 
-#: Height × width of a picture that is decoded: twice that of 8K, the largest that films have.
-_MOST_PIXELS = 2**26
+#: Maximum height × width of a decoded frame: twice the size of 8K video.
+_MAX_PIXELS = 2**26
 
-#: Of all frames that are taken of one film.
-_MOST_BYTES = 2**31
+#: Maximum size of all frames taken from one video.
+_MAX_FRAME_BYTES = 2**31
 
-#: Samples of silence at once.
-_SILENCE = 2**16
+#: Samples per channel in one block of silence.
+_SILENCE_BLOCK = 2**16
 
 _NOT_READABLE = "not readable"
 
-#: A file with pictures; or frames ``(frames, height, width, 3)`` of uint8, with how many there are in a second.
+#: A video file; or a pair of frames ``(frames, height, width, 3)`` in uint8 and their frame rate.
 VideoSource = str | Path | tuple[NDArray[np.uint8], float]
 
 
 class VideoError(ValueError):
-    """A clip whose pictures or sound cannot be used; the message says why."""
+    """Error for a video whose frames or soundtrack cannot be decoded or used; the message says why.
 
-
-def is_rate(value: Any) -> bool:
-    """Tell whether something is a finite number above 0; True is none.
+    See Also
+    --------
+    calm.extract.read_frames : Decode the frames of a video; raises this error.
+    calm.extract.AudioError : The same for audio.
 
     Examples
     --------
-    >>> is_rate(8000), is_rate(np.float32(2)), is_rate(0), is_rate(math.nan), is_rate("8000"), is_rate(True)
-    (True, True, False, False, False, False)
+    >>> import numpy as np
+    >>> from calm.extract import VideoError, read_frames
+    >>> try:
+    ...     read_frames((np.zeros((0, 48, 64, 3), dtype=np.uint8), 10.0), fps=2.0, max_pixels=768)
+    ... except VideoError as error:
+    ...     print(error)
+    it has no frames
+    """
+
+
+def is_valid_rate(value: Any) -> bool:
+    """Return whether a value is a finite number above 0; a bool is not a number here.
+
+    Examples
+    --------
+    >>> is_valid_rate(8000), is_valid_rate(np.float32(2)), is_valid_rate(0), is_valid_rate(math.nan)
+    (True, True, False, False)
+    >>> is_valid_rate("8000"), is_valid_rate(True)
+    (False, False)
     """
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
-    except OverflowError:  # an integer that no float holds
+    except OverflowError:  # an integer too large for a float
         return False
 
 
@@ -71,243 +88,271 @@ def require_av() -> Any:
     Raises
     ------
     ImportError
-        Naming the extra.
+        If PyAV is not installed; the message names the extra to install.
     """
     try:
         import av
     except ImportError as error:
-        raise ImportError("files with pictures, m4a, aac and wma need PyAV: pip install 'calm-audio[video]'") from error
+        raise ImportError("video, m4a, aac and wma files need PyAV: pip install 'calm-audio[video]'") from error
     return av
 
 
 def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: float | None = None) -> DecodedClip:
-    """Take frames at a steady rate: at ``k / fps`` seconds, what is shown then.
+    """Decode the frames of a video at a fixed frame rate.
+
+    Frame ``k`` of the result is the frame shown at ``k / fps`` seconds.
 
     Parameters
     ----------
-    video : path, or (array, rate)
-        Any file that FFmpeg reads; or frames ``(frames, height, width, 3)`` of uint8 with their own rate.
+    video : path, or tuple of (array, float)
+        A video file that FFmpeg can read; or frames of shape (n_frames, height, width, 3) in uint8, with their own
+        frame rate in frames per second.
     fps : float
-        Frames a second of the answer. Of a slower video, frames come several times.
+        Frames per second of the result. If the video is slower, its frames are repeated.
     max_pixels : int
-        Larger frames are made smaller, their shape kept.
+        Maximum height × width of a frame. Larger frames are scaled down; the aspect ratio is kept.
     max_seconds : float, default=None
-        Keep only the beginning. Of a longer file no more than that is decoded.
+        Maximum length in seconds. Longer videos are cut, and the rest of the file is not decoded. None reads the whole
+        video, up to 2 GiB of frames.
 
     Returns
     -------
     DecodedClip
-        Without samples.
+        The frames of shape (n_frames, height, width, 3), and the length of the recording. ``samples`` is None.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     OSError
-        If it is no regular file, or may not be read.
+        If the path is not a regular file, or cannot be read.
+    ImportError
+        If PyAV is not installed.
     VideoError
-        If it cannot be read, there are no pictures in it, or they take too much memory.
+        If the video cannot be decoded, has no frames, or its frames take too much memory.
+
+    See Also
+    --------
+    calm.extract.read_waveform : Decode audio, or the soundtrack of a video.
+    calm.extract.decode_clip : Decode the audio, the video, or both of a clip.
 
     Examples
     --------
-    Three seconds at 10 frames a second, of which two a second are wanted:
+    Three seconds of video at 10 frames per second, sampled at 2 frames per second:
 
+    >>> import numpy as np
+    >>> from calm.extract import read_frames
     >>> frames = np.zeros((30, 48, 64, 3), dtype=np.uint8)
     >>> read_frames((frames, 10.0), fps=2.0, max_pixels=768).frames.shape
     (6, 24, 32, 3)
     """
     try:
         if not isinstance(video, str | Path):
-            array, rate = _checked(video)
-            return _taken(_in_memory(array, rate), len(array) / rate, fps, max_pixels, max_seconds)
-        with _opened(Path(video)) as container:
+            array, rate = _check_frames(video)
+            return _sample_frames(_wrap_frames(array, rate), len(array) / rate, fps, max_pixels, max_seconds)
+        with _open_container(Path(video)) as container:
             if not container.streams.video:
-                raise VideoError("no pictures in it")
+                raise VideoError("it has no video stream")
             if container.streams.video[0].codec_context is None:
-                raise VideoError("there is no decoder for its pictures")
-            return _taken(_shown(container), declared_duration(container), fps, max_pixels, max_seconds)
+                raise VideoError("no decoder for its video stream")
+            return _sample_frames(_decode_frames(container), declared_duration(container), fps, max_pixels, max_seconds)
     except MemoryError as error:
-        raise VideoError("memory does not suffice for it") from error
+        raise VideoError("not enough memory to decode it") from error
 
 
-def _checked(video: Any) -> tuple[NDArray[np.uint8], float]:
+def _check_frames(video: Any) -> tuple[NDArray[np.uint8], float]:
+    """Check frames in memory and their frame rate."""
     if not isinstance(video, tuple) or len(video) != 2:
-        raise VideoError("expected a file, or frames with their rate")
+        raise VideoError("expected a video file, or a pair of frames and their frame rate")
     array, rate = np.asarray(video[0]), video[1]
-    if not is_rate(rate):
-        raise VideoError(f"{rate!r} frames a second; expected more than none")
+    if not is_valid_rate(rate):
+        raise VideoError(f"invalid frame rate {rate!r}: expected a number above 0")
     if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8:
-        raise VideoError(f"frames {array.shape} of {array.dtype}; expected (frames, height, width, 3) of uint8")
+        raise VideoError(
+            f"frames of shape {array.shape} and dtype {array.dtype}: expected (frames, height, width, 3) in uint8"
+        )
     if array.size == 0:
-        raise VideoError("no pictures in it")
+        raise VideoError("it has no frames")
     return array, float(rate)
 
 
-def _in_memory(array: NDArray[np.uint8], rate: float) -> Iterator[tuple[float, float, Any]]:
-    as_frame = require_av().VideoFrame.from_ndarray
-    for i, picture in enumerate(array):
-        with library_call(VideoError, _NOT_READABLE):
-            frame = as_frame(picture, "rgb24")
+def _wrap_frames(array: NDArray[np.uint8], rate: float) -> Iterator[tuple[float, float, Any]]:
+    """Yield frames of an array, each with the times in seconds from and until which it is shown."""
+    make_frame = require_av().VideoFrame.from_ndarray
+    for i, pixels in enumerate(array):
+        with wrap_library_errors(VideoError, _NOT_READABLE):
+            frame = make_frame(pixels, "rgb24")
         yield i / rate, (i + 1) / rate, frame
 
 
-def _taken(
-    shown: Iterator[tuple[float, float, Any]], seconds: float, fps: float, max_pixels: int, max_seconds: float | None
+def _sample_frames(
+    timed_frames: Iterator[tuple[float, float, Any]],
+    seconds: float,
+    fps: float,
+    max_pixels: int,
+    max_seconds: float | None,
 ) -> DecodedClip:
-    """Go through frames in order of time, and keep the one that is shown at each moment wanted."""
+    """Go through the frames in order of time, and keep the one that is shown at each sampling time."""
     limit = math.inf if max_seconds is None else max_seconds
-    pictures: list[NDArray[np.uint8]] = []
-    current: Any = None  # shown until the next one is
+    kept: list[NDArray[np.uint8]] = []
+    current: Any = None  # shown until the next frame begins
     end, size = 0.0, (0, 0)
 
-    def take_until(time: float) -> None:
-        picture = None
+    def keep_current_until(time: float) -> None:
+        """Keep the current frame for all sampling times before ``time``."""
+        pixels = None
         until = min(time, limit)
-        if until * fps * size[0] * size[1] * 3 > _MOST_BYTES:  # times are the file's own
-            raise VideoError("pictures that take more than 2 GiB: set max_seconds")
-        while len(pictures) / fps < until - 1e-6:
-            picture = _as_array(current, size) if picture is None else picture
-            if pictures and picture.shape != pictures[0].shape:
-                raise VideoError("pictures that are turned on their way")
-            pictures.append(picture)
+        if until * fps * size[0] * size[1] * 3 > _MAX_FRAME_BYTES:  # the times come from the file: do not trust them
+            raise VideoError("frames take more than 2 GiB: set max_seconds")
+        while len(kept) / fps < until - 1e-6:
+            pixels = _to_array(current, size) if pixels is None else pixels
+            if kept and pixels.shape != kept[0].shape:
+                raise VideoError("the rotation of its frames changes")
+            kept.append(pixels)
 
-    for begin, until, frame in shown:
+    for begin, until, frame in timed_frames:
         if current is None:
-            size = _fitting(frame, max_pixels)  # of all frames: some broadcasts change it on their way
+            size = _compute_frame_size(frame, max_pixels)  # for all frames: some broadcasts change theirs
         else:
-            take_until(begin)
+            keep_current_until(begin)
         current, end = frame, until
         if begin >= limit:
             break
     if current is not None:
-        take_until(end)
-    if not pictures:
-        raise VideoError("no pictures in it")
-    return DecodedClip(None, np.stack(pictures), max(seconds, end))
+        keep_current_until(end)
+    if not kept:
+        raise VideoError("it has no frames")
+    return DecodedClip(None, np.stack(kept), max(seconds, end))
 
 
-def _shown(container: Any) -> Iterator[tuple[float, float, Any]]:
-    """Decode frames, with the times in seconds from and until which each is shown."""
+def _decode_frames(container: Any) -> Iterator[tuple[float, float, Any]]:
+    """Yield the frames of a container, each with the times in seconds from and until which it is shown."""
     stream = container.streams.video[0]
-    with library_call(VideoError, _NOT_READABLE):
-        stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(_MOST_PIXELS)}
-        begin, rate = _begin(container), float(stream.average_rate or 25)
-    for number, frame in enumerate(_decoded(container, stream)):
-        with library_call(VideoError, _NOT_READABLE):
-            time = number / rate if frame.time is None else float(frame.time) - begin
-            lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
-        yield time, time + lasts, frame
+    with wrap_library_errors(VideoError, _NOT_READABLE):
+        stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(_MAX_PIXELS)}
+        start, rate = _start_time(container), float(stream.average_rate or 25)
+    for number, frame in enumerate(_decode_stream(container, stream)):
+        with wrap_library_errors(VideoError, _NOT_READABLE):
+            time = number / rate if frame.time is None else float(frame.time) - start
+            duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 1 / rate
+        yield time, time + duration, frame
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    with library_call(VideoError, _NOT_READABLE):
+def _decode_stream(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the decoded frames of a stream; errors of PyAV become VideoError."""
+    with wrap_library_errors(VideoError, _NOT_READABLE):
         frames = iter(container.decode(stream))
     while True:
-        with library_call(VideoError, _NOT_READABLE):
+        with wrap_library_errors(VideoError, _NOT_READABLE):
             frame = next(frames, None)
         if frame is None:
             return
         yield frame
 
 
-def _fitting(frame: Any, max_pixels: int) -> tuple[int, int]:
-    """Return height and width of a frame, made smaller where it has too many pixels."""
+def _compute_frame_size(frame: Any, max_pixels: int) -> tuple[int, int]:
+    """Return the height and width of a frame, scaled down if it has too many pixels."""
     height, width = frame.height, frame.width
-    if max(height, width) > _MOST_ASPECT * min(height, width):
-        raise VideoError(f"pictures of {width} × {height}: too long for their width")
-    if not 0 < height * width <= _MOST_PIXELS:
-        raise VideoError(f"pictures of {width} × {height}: larger than any film's")
+    if max(height, width) > _MAX_ASPECT_RATIO * min(height, width):
+        raise VideoError(f"frames of {width} × {height} pixels: the aspect ratio is above {_MAX_ASPECT_RATIO}")
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise VideoError(f"frames of {width} × {height} pixels: expected at most {_MAX_PIXELS} pixels")
     scale = min(1.0, math.sqrt(max_pixels / (height * width)))
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def _as_array(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _to_array(frame: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize and rotate a frame, and convert it to RGB."""
     height, width = size
-    with library_call(VideoError, _NOT_READABLE):
-        smaller = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
-        picture, turns = smaller.to_ndarray(), round(frame.rotation / 90)
-    # Telephones write how the picture has to be turned, counterclockwise, beside it.
-    return np.ascontiguousarray(np.rot90(picture, turns))
+    with wrap_library_errors(VideoError, _NOT_READABLE):
+        resized = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
+        pixels, quarter_turns = resized.to_ndarray(), round(frame.rotation / 90)
+    # Phones store an upright video sideways, with the counterclockwise rotation as metadata.
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
 
 
 @contextmanager
-def opened_sound(path: Path) -> Iterator[Sound]:
-    """Open the sound of a container; where it begins after the pictures, silence comes first.
+def open_soundtrack(path: Path) -> Iterator[Sound]:
+    """Open the audio stream of a container; silence fills the time before it starts.
 
     Raises
     ------
     OSError
-        If it is no regular file, or may not be read.
+        If the path is not a regular file, or cannot be read.
     VideoError
-        If it cannot be read, or there is no sound in it; while blocks are taken too.
+        If the file cannot be decoded, or has no audio stream; also while blocks are read.
     """
-    with _opened(path) as container:
+    with _open_container(path) as container:
         if not container.streams.audio:
-            raise VideoError("no sound in it")
+            raise VideoError("it has no audio stream")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
-            raise VideoError("there is no decoder for its sound")
-        with library_call(VideoError, _NOT_READABLE):
+            raise VideoError("no decoder for its audio stream")
+        with wrap_library_errors(VideoError, _NOT_READABLE):
             rate, layout, channels = int(stream.rate), stream.layout.name, len(stream.layout.channels)
-        yield Sound(rate, declared_duration(container), _sounding(container, stream, rate, layout, channels))
+        blocks = _decode_audio_blocks(container, stream, rate, layout, channels)
+        yield Sound(rate, declared_duration(container), blocks)
 
 
-def _sounding(container: Any, stream: Any, rate: int, layout: str, channels: int) -> Iterator[NDArray[np.float32]]:
-    """Decode sound, (samples, channels) a block, all of it as it began: broadcasts may change their format."""
+def _decode_audio_blocks(
+    container: Any, stream: Any, rate: int, layout: str, channels: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield blocks (samples, channels) in the format of the first one: a broadcast may change its format."""
     resamplers: dict[tuple[str, str, int], Any] = {}
-    for number, frame in enumerate(_decoded(container, stream)):
-        with library_call(VideoError, _NOT_READABLE):
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if kind not in resamplers:
-                resamplers[kind] = require_av().AudioResampler(format="flt", layout=layout, rate=rate)
-            blocks = [block.to_ndarray().reshape(block.samples, -1) for block in resamplers[kind].resample(frame)]
-            begins = None if frame.time is None else float(frame.time) - _begin(container)
-        if number == 0 and begins is not None:
-            yield from _silence(min(begins, declared_duration(container) or math.inf) * rate, channels)
+    for number, frame in enumerate(_decode_stream(container, stream)):
+        with wrap_library_errors(VideoError, _NOT_READABLE):
+            frame_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if frame_format not in resamplers:
+                resamplers[frame_format] = require_av().AudioResampler(format="flt", layout=layout, rate=rate)
+            resampled = resamplers[frame_format].resample(frame)
+            blocks = [block.to_ndarray().reshape(block.samples, -1) for block in resampled]
+            begin = None if frame.time is None else float(frame.time) - _start_time(container)
+        if number == 0 and begin is not None:
+            yield from _yield_silence(min(begin, declared_duration(container) or math.inf) * rate, channels)
         yield from blocks
 
 
-def _silence(samples: float, channels: int) -> Iterator[NDArray[np.float32]]:
-    """Yield silence in blocks: how much of it there is, the file says."""
-    left = round(max(0.0, samples))
+def _yield_silence(n_samples: float, channels: int) -> Iterator[NDArray[np.float32]]:
+    """Yield silence in blocks, because the file decides how long it is."""
+    left = round(max(0.0, n_samples))
     while left > 0:
-        yield np.zeros((min(left, _SILENCE), channels), dtype=np.float32)
-        left -= _SILENCE
+        yield np.zeros((min(left, _SILENCE_BLOCK), channels), dtype=np.float32)
+        left -= _SILENCE_BLOCK
 
 
 def container_duration(path: Path) -> float:
-    """Tell how long a container is by its header alone; 0 where that cannot be told.
+    """Read the length of a container in seconds from its header; 0 where it is unknown.
 
     Raises
     ------
     OSError
-        If it is no regular file, or may not be read.
+        If the path is not a regular file, or cannot be read.
     VideoError
-        If it cannot be read.
+        If the file cannot be decoded.
     """
-    with _opened(path) as container:
+    with _open_container(path) as container:
         return declared_duration(container)
 
 
 def declared_duration(container: Any) -> float:
-    """Tell how long an open container says that it is; 0 where it does not say."""
+    """Return the length in seconds that an open container declares; 0 where it declares none."""
     return 0.0 if container.duration is None else max(0.0, container.duration / 1e6)
 
 
-def _begin(container: Any) -> float:
+def _start_time(container: Any) -> float:
     return 0.0 if container.start_time is None else container.start_time / 1e6
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a container by a descriptor of its file, and let it open nothing else.
+def _open_container(path: Path) -> Iterator[Any]:
+    """Open a container by its file descriptor, and keep FFmpeg from opening anything else.
 
-    FFmpeg would open what a file names: playlists and lists of parts lead to other files, pipes and the network.
+    A playlist or a list of parts could otherwise make FFmpeg open other files, pipes and network addresses.
     """
     av = require_av()
     with open_regular(path) as stream:
-        only_this = {"fd": str(stream.fileno()), "protocol_whitelist": "fd", "max_pixels": str(_MOST_PIXELS)}
-        with library_call(VideoError, _NOT_READABLE):
-            container = av.open("fd:", options=only_this, metadata_errors="replace")
+        options = {"fd": str(stream.fileno()), "protocol_whitelist": "fd", "max_pixels": str(_MAX_PIXELS)}
+        with wrap_library_errors(VideoError, _NOT_READABLE):
+            container = av.open("fd:", options=options, metadata_errors="replace")
         with container:
             yield container

@@ -1,4 +1,4 @@
-"""Files below a folder, through links too, without going round in circles."""
+"""List the files below a folder; links are followed without endless loops."""
 
 from __future__ import annotations
 
@@ -9,67 +9,70 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-#: What tells a real folder from all others: its device and number.
+#: Device and inode number, which identify a folder whatever path leads to it.
 _Identity = tuple[int, int]
 
 
-def files_below(folder: Path, suffixes: Collection[str], split_folders: Collection[Path] = ()) -> list[Path]:
-    """List regular files by suffix, in order of path; links to files and folders are followed.
+def list_files_below(folder: Path, suffixes: Collection[str], split_folders: Collection[Path] = ()) -> list[Path]:
+    """List regular files with given suffixes, in order of path; links to files and folders are followed.
 
-    A link to a folder above itself is not entered. Within one class folder (one in ``folder``, or in a folder of
-    ``split_folders``) each real folder is entered once, under its own name if it has one there: links that cross one
-    another cannot multiply. Two class folders that are links to one folder are both listed.
+    A class folder is a folder in ``folder``, or in one of ``split_folders``. Three rules keep links from looping:
 
-    Hidden files and folders are passed over, and so are pipes, sockets and devices. A link to nowhere is listed if it
-    is called like a file that is looked for, so that it is reported; otherwise it is passed over. A folder that may not
-    be looked into is passed over with a warning.
+    - A link to one of its own parent folders is not followed.
+    - Within a class folder, each real folder is visited once, under its own name if it has one there. Crossing links
+      therefore cannot multiply.
+    - Two class folders that are links to the same folder are both listed.
+
+    Hidden files and folders, pipes, sockets and devices are skipped. A broken link is listed if its own suffix matches,
+    so that it is reported later. A folder that cannot be listed is skipped with a warning.
 
     Parameters
     ----------
     folder : path
+        The folder to search.
     suffixes : collection of str
-        In lower case, with their dots.
+        Suffixes in lower case, with their dots.
     split_folders : collection of path
-        Folders in ``folder`` that hold class folders of their own.
+        Folders in ``folder`` that contain class folders of their own.
     """
     found: list[Path] = []
-    above = {_identity(folder.stat())}
-    for entry in _entries(folder):
-        found.extend(_files_in_class(entry, suffixes, above, split=Path(entry.path) in set(split_folders)))
+    parents = {_identity(folder.stat())}
+    for entry in _list_entries(folder):
+        found.extend(_find_files_in_class(entry, suffixes, parents, split=Path(entry.path) in set(split_folders)))
     return sorted(found)
 
 
-def _files_in_class(
-    entry: os.DirEntry[str], suffixes: Collection[str], above: Collection[_Identity], *, split: bool
+def _find_files_in_class(
+    entry: os.DirEntry[str], suffixes: Collection[str], parents: Collection[_Identity], *, split: bool
 ) -> Iterator[Path]:
-    """Yield files of a class folder, or of all those in the folder of a split; or what is a file itself."""
-    entered, waiting, links = set(above), deque([entry]), deque[os.DirEntry[str]]()
+    """Yield the files of one entry: a class folder, a split folder with class folders, or a single file."""
+    visited, waiting, links = set(parents), deque([entry]), deque[os.DirEntry[str]]()
     while waiting or links:
-        current = (waiting or links).popleft()  # links last: what they lead to may have a name of its own here
-        status = _status(current)
+        current = (waiting or links).popleft()  # links last: their targets may have their own names here
+        status = _read_status(current)
         if status is None or not stat.S_ISDIR(status.st_mode):
             if _is_wanted(current, status, suffixes):
                 yield Path(current.path)
-        elif _identity(status) not in entered and not _leads_above_itself(current):
-            entered.add(_identity(status))
-            for below in _entries(current.path):
+        elif _identity(status) not in visited and not _is_link_to_parent(current):
+            visited.add(_identity(status))
+            for child in _list_entries(current.path):
                 if split and current is entry:
-                    yield from _files_in_class(below, suffixes, entered, split=False)
+                    yield from _find_files_in_class(child, suffixes, visited, split=False)
                 else:
-                    (links if below.is_symlink() else waiting).append(below)
+                    (links if child.is_symlink() else waiting).append(child)
 
 
-def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+def _list_entries(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
-        warnings.warn(f"{folder} cannot be looked into: {error.strerror}", stacklevel=2)
+        warnings.warn(f"cannot list the files of {folder}, which is skipped: {error.strerror}", stacklevel=2)
         return []
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return what an entry is, or leads to; None for a link to nowhere, or to itself."""
+def _read_status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of an entry or of its target; None for a broken link."""
     try:
         return entry.stat()
     except OSError:
@@ -80,11 +83,11 @@ def _is_wanted(entry: os.DirEntry[str], status: os.stat_result | None, suffixes:
     return (status is None or stat.S_ISREG(status.st_mode)) and Path(entry.name).suffix.lower() in suffixes
 
 
-def _leads_above_itself(entry: os.DirEntry[str]) -> bool:
+def _is_link_to_parent(entry: os.DirEntry[str]) -> bool:
     if not entry.is_symlink():
         return False
-    place, target = Path(os.path.realpath(Path(entry.path).parent)), Path(os.path.realpath(entry.path))
-    return place.is_relative_to(target)
+    parent, target = Path(os.path.realpath(Path(entry.path).parent)), Path(os.path.realpath(entry.path))
+    return parent.is_relative_to(target)
 
 
 def _identity(status: os.stat_result) -> _Identity:

@@ -167,7 +167,7 @@ class InputBuilder:
         family = self.family
         parts: dict[int, list[int]] = {}
         for number, clip in enumerate(clips):
-            decoded = DecodedClip.of(clip, self.sampling_rate)
+            decoded = DecodedClip.from_waveform(clip, self.sampling_rate)
             samples = 0 if decoded.samples is None else len(decoded.samples)
             shares = decoded.samples is None or family.shares_from <= samples / self.sampling_rate <= family.shares_to
             part = -1 - number if not shares else 0 if family.mixes_lengths else samples
@@ -243,7 +243,7 @@ class InputBuilder:
         InputError
             If the processor cannot take this clip or its prompt, but does take another.
         """
-        decoded = DecodedClip.of(clip, self.sampling_rate)
+        decoded = DecodedClip.from_waveform(clip, self.sampling_rate)
         try:
             row = self._row(decoded, prompt, media_options, full_window)
         except Exception as error:  # processors raise what they like: whose fault it is has to be found out

@@ -1,8 +1,11 @@
-"""Caches of both versions of the format, and what can be done to them."""
+"""Helpers: caches of both format versions, results to write, and code run in another process."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calm.extract import Clip, Fingerprint, Request, create_cache
-from calm.extract.media.content import content_of
+from calm.extract import CacheWriter, Clip, Fingerprint, Request, create_cache
+from calm.extract.media.content import UNKNOWN, Content, compute_content
 from calm.extract.result import ClipResult
 
 REQUEST = Request(model="tiny")
@@ -23,9 +26,46 @@ LABELS = ["dog", "räin", "dog", "räin", "dog", "räin", "dog", ""]
 CLIPS = [Clip(f"{i}.wav", f"{label}/{i}.wav", label, "train", f"g{i % 4}") for i, label in enumerate(LABELS)]
 
 
+THREE_CLIPS = [
+    Clip("a.wav", "a.wav", "dog", "train", "1"),
+    Clip("b.wav", "räin/b.wav", "räin", "test", "2"),
+    Clip("c.wav", "c.wav"),
+]
+
+
+def vectors_of_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Make head vectors of whole numbers, which float16 stores exactly, different in every row."""
+    return (10 * np.asarray(rows)[:, None, None, None] + np.arange(24).reshape(SHAPE)).astype(np.float32)
+
+
 def vectors_of(n: int) -> NDArray[np.float32]:
-    """Whole numbers, which float16 holds exactly, different in every row."""
-    return (10 * np.arange(n)[:, None, None, None] + np.arange(24).reshape(SHAPE)).astype(np.float32)
+    """Make the head vectors of the first ``n`` rows."""
+    return vectors_of_rows(np.arange(n))
+
+
+def make_cache(path: Path, clips: list[Clip] | None = None, storage: str = "float16") -> Path:
+    """Create a cache in which all clips are pending."""
+    clips = THREE_CLIPS if clips is None else clips
+    create_cache(path, clips, ["Hm?"] * len(clips), SHAPE, REQUEST, FINGERPRINT, storage=storage)
+    return path
+
+
+def fill_cache(path: Path, rows: list[int]) -> Path:
+    """Write head vectors to some rows."""
+    with CacheWriter(path) as writer:
+        writer.write([make_result(row) for row in rows])
+    return path
+
+
+def make_result(row: int, value: NDArray[np.floating] | None = None, content: Content = UNKNOWN) -> ClipResult:
+    """Make a result with the head vectors of its row, or with given ones."""
+    return ClipResult(row, vectors_of_rows(np.array([row]))[0] if value is None else value, "", 2.5, 0.5, content)
+
+
+def run_in_other_process(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run Python code in another process, with ``args`` in ``sys.argv``."""
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def text(values: Sequence[str]) -> NDArray[Any]:
@@ -34,7 +74,7 @@ def text(values: Sequence[str]) -> NDArray[Any]:
 
 
 def write_version_1(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
-    """Write a cache as format version 1 was, the first clips of it done and the next one failed."""
+    """Write a cache of format version 1, in which the first clips are done and the next one failed."""
     n = len(clips)
     done = n - 1 if done is None else done
     status, reason = np.zeros(n, np.uint8), [""] * n
@@ -54,15 +94,13 @@ def write_version_1(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None 
 
 
 def write_version_2(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
-    """Write the same as it is written today."""
-    from calm.extract import CacheWriter
-
+    """Write the same cache in the current format."""
     done = len(clips) - 1 if done is None else done
     create_cache(path, clips, ["Hm?"] * len(clips), SHAPE, REQUEST, FINGERPRINT, made_with={"python": "3"})
     with CacheWriter(path) as writer:
         writer.write(
             [
-                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, content_of(np.full(3, i)))
+                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, compute_content(np.full(3, i)))
                 if i < done
                 else ClipResult(i, reason="gone")
                 for i in range(min(len(clips), done + 1))

@@ -1,4 +1,4 @@
-"""Clips are known by what they hold: what has changed is extracted again, what is one clip is one."""
+"""Clips are identified by their content: a changed clip is extracted again, an unchanged one is not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from calm.extract import (
 from calm.extract.cache.creation import extend_cache
 from calm.extract.cache.resume import find_changes, has_pending_work
 from calm.extract.media import content
-from calm.extract.media.content import content_of
+from calm.extract.media.content import compute_content
 from calm.extract.result import ClipResult
 from tests.conftest import tone
 from tests.extract.cache.files import CLIPS, FINGERPRINT, REQUEST, SHAPE, vectors_of, write_version_2
@@ -51,9 +51,9 @@ def test_what_a_clip_was_is_stored_with_its_row(tmp_path: Path) -> None:
     path = write_version_2(tmp_path / "heads.h5")
     with HeadCache(path) as cache:
         known = list(cache.contents())
-        assert [what.digest for what in known[:7]] == [content_of(np.full(3, i)).digest for i in range(7)]
+        assert [what.digest for what in known[:7]] == [compute_content(np.full(3, i)).digest for i in range(7)]
         assert known[3].size == 24 and known[7].digest == b""
-        assert cache[[6, 7]].digests == [content_of(np.full(3, 6)).digest.hex(), None]
+        assert cache[[6, 7]].digests == [compute_content(np.full(3, 6)).digest.hex(), None]
     with CacheWriter(path) as old, extend_cache(old, CLIPS[::-1], ["Hm?"] * 8) as new:
         assert list(new.contents()) == known[::-1]
         assert new.failures == {CLIPS[7].name: "gone"}
@@ -101,7 +101,7 @@ def test_a_complete_cache_is_gone_over_without_reading_a_clip(
     data, path = class_folder(2), tmp_path / "heads.h5"
     extract(data, path, tiny)
     clips = find_clips(data)
-    monkeypatch.setattr(content, "content_of", lambda *_: pytest.fail("a clip is read"))
+    monkeypatch.setattr(content, "compute_content", lambda *_: pytest.fail("a clip is read"))
     assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
 
 
@@ -123,14 +123,14 @@ def test_a_clip_that_failed_in_the_model_is_tried_again_once_it_has_changed(tmp_
     path = tmp_path / "heads.h5"
     create_cache(path, clips, ["Hm?"], SHAPE, REQUEST, FINGERPRINT)
     with CacheWriter(path) as writer:
-        content = content_of(tmp_path / "a.wav")
+        content = compute_content(tmp_path / "a.wav")
         writer.write([ClipResult(0, reason="overflow", seconds=1.0, peak=1.0, content=content)])
         changes = find_changes(writer, clips, ["Hm?"])
         assert changes.rows.tolist() == [] and not has_pending_work(writer, clips, ["Hm?"], changes)
         (tmp_path / "a.wav").write_bytes(b"softer")
         changes = find_changes(writer, clips, ["Hm?"])
         assert changes.rows.tolist() == [0] and has_pending_work(writer, clips, ["Hm?"], changes)
-        assert writer.pending.tolist() == []  # asking changes nothing
+        assert writer.pending.tolist() == []  # looking for changes does not change the cache
         with extend_cache(writer, clips, ["Hm?"], without=changes.rows) as new:
             assert new.pending.tolist() == [0]
             assert np.isnan(new.seconds[0]) and new.failures == {}
@@ -148,8 +148,8 @@ def test_touched_clips_are_digested_once_and_known_by_their_new_time_from_then_o
     assert path.stat().st_ino == before.st_ino
     with HeadCache(path) as cache:
         assert [known.modified == 1 for known in cache.contents()] == [True, True, False, False]
-        assert [known.digest for known in cache.contents()] == [content_of(clip.audio).digest for clip in clips]
-    monkeypatch.setattr(content, "content_of", lambda *_: pytest.fail("a clip is digested"))
+        assert [known.digest for known in cache.contents()] == [compute_content(clip.audio).digest for clip in clips]
+    monkeypatch.setattr(content, "compute_content", lambda *_: pytest.fail("a clip is digested"))
     assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
 
 
@@ -162,7 +162,7 @@ def test_what_was_touched_and_what_has_changed_are_told_apart_in_one_run(
     soundfile.write(data / "low/1.wav", tone(2345), 16000)
     assert extract(data, path, tiny) == (1, {})
     with HeadCache(path) as cache:
-        assert list(cache.contents()) == [content_of(clip.audio) for clip in find_clips(data)]
+        assert list(cache.contents()) == [compute_content(clip.audio) for clip in find_clips(data)]
 
 
 def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
@@ -175,7 +175,7 @@ def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker,
         with HeadCache(sys.argv[1]) as cache:
             before, known = np.asarray(cache), cache[:].digests
             print("read", flush=True)
-            sys.stdin.readline()  # meanwhile a clip has changed and been extracted again
+            sys.stdin.readline()  # meanwhile a clip changes and is extracted again
             print((np.asarray(cache) == before).all(), cache[:].digests == known)
     """
     command = [sys.executable, "-c", code, str(path)]
@@ -201,7 +201,7 @@ def test_only_what_the_model_is_given_counts_as_a_change(tmp_path: Path, modalit
     create_cache(path, clips, ["Hm?"], SHAPE, request, FINGERPRINT)
     given, other = (heard, seen) if modality == "audio" else (seen, heard)
     with CacheWriter(path) as writer:
-        writer.write([ClipResult(0, vectors_of(1)[0], "", 1.0, 1.0, content_of(given))])
+        writer.write([ClipResult(0, vectors_of(1)[0], "", 1.0, 1.0, compute_content(given))])
         other.write_bytes(b"something else")
         assert find_changes(writer, clips, ["Hm?"]).rows.tolist() == []
         other.unlink()
@@ -215,7 +215,7 @@ def test_an_unreadable_sound_is_known_by_itself_whatever_its_video(tmp_path: Pat
     report = extract_to_cache(clips, tmp_path / "heads.h5", TINY, lalm=tiny)
     assert list(report.failures) == ["a.wav"]
     with HeadCache(tmp_path / "heads.h5") as cache:
-        assert list(cache.contents()) == [content_of(tmp_path / "a.wav")]
+        assert list(cache.contents()) == [compute_content(tmp_path / "a.wav")]
 
 
 def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
@@ -232,7 +232,7 @@ def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
 
     with monkeypatch.context() as patched:
         patched.setattr("calm.extract.media.decode.read_waveform", decode)
-        assert extract(data, path, tiny) == (3, {"low/0.wav": f"it is being written: {written}"})
+        assert extract(data, path, tiny) == (3, {"low/0.wav": f"the file changed while it was read: {written}"})
     assert extract(data, path, tiny) == (1, {})
     with HeadCache(path) as cache:
-        assert list(cache.contents()) == [content_of(clip.audio) for clip in find_clips(data)]
+        assert list(cache.contents()) == [compute_content(clip.audio) for clip in find_clips(data)]

@@ -1,4 +1,4 @@
-"""A cache that someone sends reads and writes nothing but itself, and is refused in one line where it is damaged."""
+"""A cache from a stranger touches no other file, and damage to it gives a one-line error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSIONS = pytest.mark.parametrize("version", [1, 2])
 
 
 def use(path: Path) -> None:
-    """Open a cache, describe it, and read all that can be read."""
+    """Open a cache and read everything in it."""
     with HeadCache(path) as cache:
         _ = repr(cache), cache.names, cache.labels, cache.splits, cache.groups, cache.texts, cache.prompts
         _ = cache.seconds, cache.peak, cache.failures, cache.done, cache.prompt_codes
@@ -33,7 +33,7 @@ def use(path: Path) -> None:
 
 
 def refused(path: Path, what: str) -> None:
-    """See that every way of opening a cache refuses it in one line."""
+    """Check that every way of opening a cache raises a one-line error."""
     for opener in (use, CacheWriter):
         with pytest.raises(ValueError, match=what) as raised:
             opener(path)
@@ -42,7 +42,7 @@ def refused(path: Path, what: str) -> None:
 
 
 def store_elsewhere(file: h5py.File, name: str, victim: Path) -> None:
-    """Let a dataset's bytes lie in another file."""
+    """Store the data of a dataset in another file."""
     shape, dtype = file[name].shape, file[name].dtype
     size = int(np.prod(shape)) * dtype.itemsize
     del file[name]
@@ -89,9 +89,9 @@ def test_what_is_not_a_plain_dataset_is_refused(tmp_path: Path, version: int, ki
             layout[:] = h5py.VirtualSource(str(other), "seconds", shape)
             file.create_virtual_dataset("seconds", layout)
     words = {
-        "soft": "seconds is a link to somewhere else",
-        "external": "seconds is a link to somewhere else",
-        "two names": "(seconds|peak) has another name too",
+        "soft": "seconds is a link",
+        "external": "seconds is a link",
+        "two names": "(seconds|peak) has a second name",
         "group": "seconds is not a dataset",
         "type": "seconds is not a dataset",
         "virtual": "seconds is not stored contiguously",
@@ -104,10 +104,10 @@ def test_a_link_beside_the_datasets_is_refused(tmp_path: Path, version: int) -> 
     path = WRITERS[version](tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
         file["more"] = h5py.ExternalLink("/etc/passwd", "/")
-    refused(path, "is damaged: it holds more than the datasets of a head cache")
+    refused(path, "is damaged: it contains objects that are not part of a head cache")
 
 
-# --- more than there is ---
+# --- sizes and types ---
 
 
 def replace_with(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, **how: Any) -> None:
@@ -119,14 +119,14 @@ def replace_with(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any,
 def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path, version: int) -> None:
     path = WRITERS[version](tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
-        replace_with(file, "seconds", (10**12,), np.float32)  # HDF5 takes room when it is written
-    refused(path, "is damaged: seconds has 1000000000000 entries along clip, not 8")
+        replace_with(file, "seconds", (10**12,), np.float32)  # HDF5 allocates space only when data is written
+    refused(path, "is damaged: seconds has 1000000000000 entries along clip: expected 8")
     assert path.stat().st_size < 10**6
     with h5py.File(path, "r+") as file:
         del file["seconds"]
         file["seconds"] = np.ones(8, np.float32)
         replace_with(file, "prompts", (10**12,), "S10")
-    refused(path, "is damaged: prompts reaches beyond the end of the file")
+    refused(path, "is damaged: prompts extends beyond the end of the file")
     assert path.stat().st_size < 10**6
 
 
@@ -134,18 +134,18 @@ def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path, version: int) -> No
 @pytest.mark.parametrize(
     ("name", "shape", "dtype", "how", "what"),
     [
-        ("heads", (8, 2, 3, 4), np.float64, {}, "heads is of type float64, not float16 or float32"),
-        ("heads", (8, 6, 4), np.float16, {}, r"heads is not of the shape \(clip, layer, head, dim\)"),
+        ("heads", (8, 2, 3, 4), np.float64, {}, "heads has type float64: expected float16 or float32"),
+        ("heads", (8, 6, 4), np.float16, {}, r"heads has the wrong shape: expected \(clip, layer, head, dim\)"),
         ("heads", (8, 2, 0, 4), np.float16, {}, "heads has no head"),
         ("heads", (8, 2, 3, 4), np.float16, {"chunks": True}, "heads is not stored contiguously"),
         ("heads", (8, 2, 3, 4), np.float16, {"compression": "gzip"}, "heads is not stored contiguously"),
-        ("seconds", (), np.float32, {}, r"seconds is not of the shape \(clip\)"),
-        ("peak", (7,), np.float32, {}, "peak has 7 entries along clip, not 8"),
-        ("name", (8,), h5py.string_dtype(), {}, "name is of type object, not text"),
-        ("name", (8,), np.int32, {}, "name is of type int32, not text"),
-        ("status", (8,), np.bool_, {}, "status is of another type than uint8"),
-        ("status", (8,), np.dtype([("a", np.uint8)]), {}, "status is of another type than uint8"),
-        ("prompt", (8,), h5py.ref_dtype, {}, "prompt is of another type than int32"),
+        ("seconds", (), np.float32, {}, r"seconds has the wrong shape: expected \(clip\)"),
+        ("peak", (7,), np.float32, {}, "peak has 7 entries along clip: expected 8"),
+        ("name", (8,), h5py.string_dtype(), {}, "name has type object: expected text"),
+        ("name", (8,), np.int32, {}, "name has type int32: expected text"),
+        ("status", (8,), np.bool_, {}, "status has the wrong type: expected uint8"),
+        ("status", (8,), np.dtype([("a", np.uint8)]), {}, "status has the wrong type: expected uint8"),
+        ("prompt", (8,), h5py.ref_dtype, {}, "prompt has the wrong type: expected int32"),
     ],
 )
 def test_datasets_of_another_kind_are_refused(
@@ -180,12 +180,12 @@ def attribute(name: str, value: Any) -> Callable[[h5py.File], None]:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (put("status", 0, 7), "a clip's status is 7"),
-        (put("prompt", 0, 5), "prompt points beyond the 1 prompts"),
-        (put("prompt", 0, -1), "prompt points beyond the 1 prompts"),
+        (put("status", 0, 7), "invalid clip status 7"),
+        (put("prompt", 0, 5), "prompt has a code outside its table of 1 prompts"),
+        (put("prompt", 0, -1), "prompt has a code outside its table of 1 prompts"),
         (put("name", 0, b"\xff\xfe"), "'utf-8' codec can't decode byte 0xff"),
         (put("reason", 7, b"\xff"), "'utf-8' codec can't decode byte 0xff"),
-        (put("heads", 0, np.nan), "it holds head vectors of NaN or infinity"),
+        (put("heads", 0, np.nan), "it contains NaN or infinite head vectors"),
         (attribute("request", None), "attribute request is missing"),
         (attribute("request", "[" * 100_000), "its request cannot be read"),
         (attribute("request", '{"model": ' * 100_000), "its request cannot be read"),
@@ -199,16 +199,16 @@ def attribute(name: str, value: Any) -> Callable[[h5py.File], None]:
         (attribute("request", '{"model": "a", "modality": "smell"}'), "its request cannot be read: modality"),
         (attribute("made_with", "[" * 100_000), "made_with cannot be read"),
         (attribute("made_with", '{"python": 3}'), "made_with cannot be read: Expected `str`, got `int`"),
-        (attribute("made_with", np.zeros(3)), "attribute made_with is of another type"),
+        (attribute("made_with", np.zeros(3)), "attribute made_with has the wrong type"),
         (attribute("weights", None), "attribute weights is missing"),
-        (attribute("weights", 3), "attribute weights is of another type"),
-        (attribute("prompt", np.bytes_(b"\xff")), "attribute prompt is not text"),
-        (attribute("tokens", "many"), "attribute tokens is of another type"),
-        (attribute("max_pixels", -1), "attribute max_pixels is -1"),
-        (attribute("max_seconds", np.nan), "attribute max_seconds is nan"),
-        (attribute("layers", "0 x"), "attribute layers does not number its 2 layers"),
-        (attribute("format_version", "x"), "attribute format_version is of another type"),
-        (attribute("format_version", 0), "there is no format version 0"),
+        (attribute("weights", 3), "attribute weights has the wrong type"),
+        (attribute("prompt", np.bytes_(b"\xff")), "attribute prompt is not valid text"),
+        (attribute("tokens", "many"), "attribute tokens has the wrong type"),
+        (attribute("max_pixels", -1), "attribute max_pixels has the invalid value -1"),
+        (attribute("max_seconds", np.nan), "attribute max_seconds has the invalid value nan"),
+        (attribute("layers", "0 x"), "attribute layers does not have the numbers of 2 layers"),
+        (attribute("format_version", "x"), "attribute format_version has the wrong type"),
+        (attribute("format_version", 0), "unknown format version 0"),
     ],
 )
 def test_content_that_is_wrong_is_damage(
@@ -225,8 +225,8 @@ def test_content_that_is_wrong_is_damage(
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (put("label", 0, 99), "label points beyond the 3 labels"),
-        (put("labels", 1, b"dog"), "a text is twice in labels"),
+        (put("label", 0, 99), "label has a code outside its table of 3 labels"),
+        (put("labels", 1, b"dog"), "labels contains a text twice"),
         (put("groups", 0, b"\xff"), "'utf-8' codec can't decode byte 0xff"),
     ],
 )
@@ -246,7 +246,7 @@ def test_what_says_it_is_something_else_is_no_cache(tmp_path: Path, said: Any) -
     refused(path, "is an HDF5 file, but not a head cache")
 
 
-# --- whatever it holds ---
+# --- random content ---
 
 JSONS = st.recursive(
     st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -300,7 +300,7 @@ def test_whatever_attributes_and_datasets_hold_only_errors_of_one_line_come_out(
             assert "\n" not in str(error)
 
 
-# The same bytes every time: what HDF5 makes of others is not in our hands.
+# Use the same bytes in every run: we cannot fix what HDF5 does with others.
 @settings(
     deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -1,4 +1,4 @@
-"""Rows are chosen as numpy chooses, and arrays have the shapes that are told."""
+"""Selections follow numpy, and arrays have the shapes that they report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from calm.extract import Clip, HeadCache
-from calm.extract.cache.selection import blocks, choose, runs
+from calm.extract.cache.selection import find_runs, select_rows, split_into_blocks
 from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, vectors_of, write_version_2
 
 INDICES = st.integers(-7, 6)
@@ -33,14 +33,14 @@ def test_any_choice_is_numpys(first: Any) -> None:
     whole = np.arange(7)
     index = np.array(first, dtype=int) if isinstance(first, list) else first
     expected = np.atleast_1d(whole[index])
-    assert np.asarray(choose(range(7), first)).tolist() == expected.tolist()
-    assert np.asarray(choose(whole[::-1].copy(), first)).tolist() == np.atleast_1d(whole[::-1][index]).tolist()
+    assert np.asarray(select_rows(range(7), first)).tolist() == expected.tolist()
+    assert np.asarray(select_rows(whole[::-1].copy(), first)).tolist() == np.atleast_1d(whole[::-1][index]).tolist()
 
 
 @settings(deadline=None)
 @given(first=st.slices(7), second=st.slices(7))
 def test_a_slice_of_a_slice_takes_no_room(first: slice, second: slice) -> None:
-    chosen = choose(choose(range(7), first), second)
+    chosen = select_rows(select_rows(range(7), first), second)
     assert isinstance(chosen, range)
     assert list(chosen) == np.arange(7)[first][second].tolist()
 
@@ -48,15 +48,15 @@ def test_a_slice_of_a_slice_takes_no_room(first: slice, second: slice) -> None:
 @pytest.mark.parametrize("chosen", [7, -8, [0, 7], [True], np.ones(8, bool), 1.5, "a", [[0]], None, True])
 def test_what_chooses_no_clip_is_an_index_error(chosen: object) -> None:
     with pytest.raises(IndexError):
-        choose(range(7), chosen)
+        select_rows(range(7), chosen)
 
 
 @given(rows=st.lists(st.integers(0, 30), max_size=20).map(lambda rows: np.array(rows, dtype=np.int64)))
 def test_runs_and_blocks_cover_every_row_once(rows: np.ndarray) -> None:
-    assert [i for run in runs(rows) for i in range(run.start, run.stop)] == list(range(len(rows)))
-    assert all((np.diff(rows[run]) == 1).all() for run in runs(rows))
+    assert [i for run in find_runs(rows) for i in range(run.start, run.stop)] == list(range(len(rows)))
+    assert all((np.diff(rows[run]) == 1).all() for run in find_runs(rows))
     found = []
-    for there, which in blocks(rows, 5):
+    for there, which in split_into_blocks(rows, 5):
         assert there.stop - there.start <= 5
         assert set(rows[which].tolist()) <= set(range(there.start, there.stop))
         found += which.tolist()
@@ -75,7 +75,7 @@ def test_a_cache_and_its_rows_are_arrays_of_the_shapes_they_tell(tmp_path: Path)
         for kind in (cache, cache[:]):
             assert len(list(kind)) == len(kind) == 7
             np.testing.assert_array_equal(np.concatenate([np.asarray(row) for row in kind]), vectors_of(7))
-        with pytest.raises(ValueError, match="cannot be had without a copy"):
+        with pytest.raises(ValueError, match="cannot be read without a copy"):
             np.array(cache, copy=False)
 
 
@@ -98,7 +98,7 @@ def test_a_closed_cache_keeps_what_describes_clips_and_says_of_the_rest_that_it_
 
 def test_choosing_a_few_of_very_many_clips_takes_little_room() -> None:
     tracemalloc.start()
-    chosen = choose(choose(range(10**9), slice(None)), [5, -1])
+    chosen = select_rows(select_rows(range(10**9), slice(None)), [5, -1])
     assert (chosen[0], chosen[1]) == (5, 10**9 - 1)
     assert tracemalloc.get_traced_memory()[1] < 10**5
     tracemalloc.stop()
@@ -107,23 +107,23 @@ def test_choosing_a_few_of_very_many_clips_takes_little_room() -> None:
 @settings(deadline=None)
 @given(first=CHOICES)
 def test_rows_are_chosen_with_an_ellipsis_or_alone_in_a_tuple(first: Any) -> None:
-    alone = np.asarray(choose(range(7), first)).tolist()
-    assert np.asarray(choose(range(7), (first, ...))).tolist() == alone
-    assert np.asarray(choose(range(7), (first,))).tolist() == alone
+    alone = np.asarray(select_rows(range(7), first)).tolist()
+    assert np.asarray(select_rows(range(7), (first, ...))).tolist() == alone
+    assert np.asarray(select_rows(range(7), (first,))).tolist() == alone
 
 
 @pytest.mark.parametrize("chosen", [(), (1, 2), (1, ..., 2), (..., 1), (slice(None), 0), ((1, 2), (3, 4))])
 def test_other_tuples_say_what_is_taken(chosen: Any) -> None:
     with pytest.raises(IndexError, match=r"by index, list of indices, mask or slice, alone or before an Ellipsis"):
-        choose(range(7), chosen)
+        select_rows(range(7), chosen)
 
 
 @pytest.mark.parametrize("beyond", [2**63, 2**64 - 1])
 def test_an_index_beyond_all_numbers_does_not_wrap(beyond: int) -> None:
     for chosen in (np.uint64(beyond), np.array([0, beyond], dtype=np.uint64)):
-        with pytest.raises(IndexError, match=f"no clip {beyond} among 7"):
-            choose(range(7), chosen)
-    assert np.asarray(choose(range(7), np.array([6, 0], dtype=np.uint64))).tolist() == [6, 0]
+        with pytest.raises(IndexError, match=f"clip index {beyond} is out of range for 7 clips"):
+            select_rows(range(7), chosen)
+    assert np.asarray(select_rows(range(7), np.array([6, 0], dtype=np.uint64))).tolist() == [6, 0]
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

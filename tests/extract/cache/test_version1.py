@@ -1,4 +1,4 @@
-"""Caches of format version 1 are read, fitted on and evaluated on as they were; they are not written any more."""
+"""Caches of format version 1 can still be read, fitted and evaluated, but no longer written."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_old_cache_is_not_gone_on_with(tmp_path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(
         ValueError,
-        match=f"{path} has format version 1, which is read but not written any more: extract again, to another file",
+        match=f"{path} has format version 1, which can be read but no longer written: extract again to another file",
     ):
         CacheWriter(path)
     assert path.read_bytes() == before

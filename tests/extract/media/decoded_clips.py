@@ -1,4 +1,4 @@
-"""What is heard or seen of a clip of which something must be."""
+"""Return the waveform or the frames of a clip that must have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any file, any rate, any number of channels: one mono waveform, or a clear reason why not."""
+"""Audio of any format, sampling rate and number of channels gives one mono waveform or a clear error."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def test_an_array_may_come_with_its_own_rate() -> None:
     ("samples", "reason"),
     [
         (np.zeros(0), "no samples in it"),
-        (np.array([0.1, np.nan] * 1000), "samples that are NaN or infinite"),
-        (np.array([0.1, np.inf] * 1000), "samples that are NaN or infinite"),
-        (np.zeros((2, 16000)), r"shape \(2, 16000\); expected \(samples,\) or \(samples, channels\)"),
-        (np.zeros(100, dtype=complex), "samples of type complex128"),
+        (np.array([0.1, np.nan] * 1000), "it contains NaN or infinite samples"),
+        (np.array([0.1, np.inf] * 1000), "it contains NaN or infinite samples"),
+        (np.zeros((2, 16000)), r"shape \(2, 16000\): expected \(samples,\) or \(samples, channels\)"),
+        (np.zeros(100, dtype=complex), "samples of dtype complex128"),
     ],
 )
 def test_bad_arrays_say_what_is_wrong(samples: np.ndarray, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""A clip's digest is of what the model is given of it, and of the very bytes that were decoded."""
+"""The digest of a clip covers the files that the model needs, and the bytes that were decoded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from calm.extract import Clip, MediaOptions, decode_clip, find_clips, read_frames, read_waveform
-from calm.extract.media.content import content_of
-from calm.extract.media.decode import sources_of
+from calm.extract.media.content import compute_content
+from calm.extract.media.decode import select_sources
 from tests.conftest import noise, tone
 from tests.extract.media.decoded_clips import samples_of
 from tests.extract.media.videos import numbered_frames, write_video
@@ -24,7 +24,7 @@ HEARD, SEEN, BOTH = MediaOptions(), MediaOptions("visual"), MediaOptions("audio-
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Clip:
-    """Sound and pictures in files of their own."""
+    """Make a clip with audio and video in separate files."""
     film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4)
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
     return Clip(tmp_path / "clip.wav", "clip", video=film)
@@ -35,17 +35,17 @@ def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
         media_options.modality: decode_clip(clip, media_options, RATE).content for media_options in (HEARD, SEEN, BOTH)
     }
     assert digests == {
-        "audio": content_of(clip.audio),
-        "visual": content_of(clip.video),
-        "audio-visual": content_of(clip.audio, clip.video),
+        "audio": compute_content(clip.audio),
+        "visual": compute_content(clip.video),
+        "audio-visual": compute_content(clip.audio, clip.video),
     }
 
 
 def test_pictures_in_the_file_of_the_sound_are_digested_with_it_and_once(tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     for media_options in (HEARD, SEEN, BOTH):
-        assert sources_of(Clip(film, "film"), media_options) == (film,)
-        assert decode_clip(Clip(film, "film"), media_options, RATE).content == content_of(film)
+        assert select_sources(Clip(film, "film"), media_options) == (film,)
+        assert decode_clip(Clip(film, "film"), media_options, RATE).content == compute_content(film)
 
 
 def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_their_sound_is(clip: Clip) -> None:
@@ -58,17 +58,17 @@ def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_the
         decode_clip(clip, BOTH, RATE)
 
 
-# --- files that are written while they are read ---
+# --- files that change while they are read ---
 
 
 def replace_whole(path: Path, pitch: float) -> None:
-    """Another file takes the name, of the same size, as rsync and editors do it."""
+    """Replace a file by another one of the same size, as rsync and editors do."""
     soundfile.write(path.with_suffix(".new.wav"), tone(pitch), RATE)
     path.with_suffix(".new.wav").replace(path)
 
 
 def write_over(path: Path, pitch: float) -> None:
-    """The same file holds something else, and says that it was last written when it was before."""
+    """Overwrite the content of a file, and set its modification time back."""
     before = path.stat()
     with path.open("r+b") as file:
         replace_whole(path.with_name("other.wav"), pitch)
@@ -77,7 +77,7 @@ def write_over(path: Path, pitch: float) -> None:
 
 
 def changing(path: Path, change: Callable[[Path, float], None], times: int) -> Callable[..., Any]:
-    """Decode a file, and change it as soon as it is decoded, the first times."""
+    """Return a decoder that changes the file after decoding it, for the first few calls."""
     left = [700.0 + 100 * i for i in range(times)]
 
     def decode(*args: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, change, 1))
     heard = decode_clip(Clip(path, "clip"), HEARD, RATE)
-    assert heard.content == content_of(path)
+    assert heard.content == compute_content(path)
     np.testing.assert_array_equal(samples_of(heard), samples_of(read_waveform(path, RATE)))
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_changes_whenever_it_is_read_fails_its_clip(
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, replace_whole, 1000))
-    with pytest.raises(OSError, match=r"^it is being written: .*clip\.wav$"):
+    with pytest.raises(OSError, match=r"^the file changed while it was read: .*clip\.wav$"):
         decode_clip(Clip(path, "clip"), HEARD, RATE)
 
 
@@ -124,22 +124,22 @@ def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeyp
     monkeypatch.setattr("calm.extract.media.decode.read_frames", decode)
     both = decode_clip(clip, BOTH, RATE)
     assert both.seconds == 3.0
-    assert both.content == content_of(clip.audio, film)
+    assert both.content == compute_content(clip.audio, film)
 
 
 def test_samples_in_memory_are_digested_as_they_are() -> None:
     (clip,) = find_clips([tone(300)])
-    assert decode_clip(clip, HEARD, RATE).content == content_of(clip.audio)
+    assert decode_clip(clip, HEARD, RATE).content == compute_content(clip.audio)
 
 
 def test_a_file_that_claims_any_size_is_digested_in_a_moment(tmp_path: Path) -> None:
     sparse = tmp_path / "sparse.wav"
     sparse.write_bytes(b"RIFF")
     os.truncate(sparse, 2**40)
-    known = content_of(sparse)
+    known = compute_content(sparse)
     with sparse.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
-    assert content_of(sparse).digest != known.digest
+    assert compute_content(sparse).digest != known.digest
     os.truncate(sparse, 2**40 - 1)
-    assert content_of(sparse).digest != known.digest
+    assert compute_content(sparse).digest != known.digest

@@ -1,4 +1,4 @@
-"""Clips are found in folders, AudioFolder layouts, manifests and lists, with all that is known of them."""
+"""Clips are found in folders, AudioFolder layouts, manifests and lists, with their metadata."""
 
 from __future__ import annotations
 
@@ -169,13 +169,17 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
     ("make", "error", "message"),
     [
         (lambda folder: folder / "nowhere", FileNotFoundError, "no such file or folder: .*nowhere"),
-        (lambda folder: touch(folder, "readme.txt"), ValueError, "no audio in .*: no file there or below ends in .3gp"),
+        (
+            lambda folder: touch(folder, "readme.txt"),
+            ValueError,
+            "no audio files found in .*: expected one sub-folder per class, with files ending in .3gp",
+        ),
         (manifest("a,b\n1,2\n"), ValueError, "no column of audio files: it has a, b; looked for file_name, audio"),
         (manifest("wav,label\n"), ValueError, "lists no clips"),
-        (manifest("wav,label\n,dog\n"), ValueError, "entry 1: 'wav' names no file"),
-        (manifest("wav\nx.wav\n"), FileNotFoundError, "none of the 1 files that .* lists is there: not .*x.wav"),
+        (manifest("wav,label\n,dog\n"), ValueError, "entry 1: column 'wav' has no file name"),
+        (manifest("wav\nx.wav\n"), FileNotFoundError, "none of the 1 files listed in .* exists, such as .*x.wav"),
         (manifest('{"wav": ', "list.json"), ValueError, "cannot be read as json"),
-        (manifest('{"wav": "x.wav"}', "list.json"), ValueError, "must hold a list of objects, one a clip"),
+        (manifest('{"wav": "x.wav"}', "list.json"), ValueError, "must contain a list of objects, one per clip"),
         (manifest("wav,label\nx.wav,dog,cat\n"), ValueError, "entry 1 has more cells than the header has columns"),
         (
             manifest('{"wav": "x"}\n{"wav": ', "list.jsonl"),
@@ -183,7 +187,7 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
             "cannot be read as jsonl: line 2: Expecting value",
         ),
         (manifest('[{"wav": "x", "label": ["dog"]}]', "list.json"), ValueError, "entry 1: 'label' must be one value"),
-        (manifest("[1, 2]", "list.json"), ValueError, "must hold a list of objects, one a clip"),
+        (manifest("[1, 2]", "list.json"), ValueError, "must contain a list of objects, one per clip"),
     ],
 )
 def test_what_cannot_be_understood_is_told(
@@ -195,15 +199,15 @@ def test_what_cannot_be_understood_is_told(
 
 def test_a_column_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("wav,label\nx.wav,dog\n")
-    with pytest.raises(ValueError, match=r"no column 'speaker'; it has wav, label"):
+    with pytest.raises(ValueError, match=r"no column 'speaker': it has wav, label"):
         find_clips(tmp_path / "list.csv", columns=Columns(group="speaker"))
 
 
 def test_names_of_columns_are_refused_where_there_are_none(tmp_path: Path) -> None:
     touch(tmp_path, "dog/1.wav")
-    with pytest.raises(ValueError, match="columns are named, but .* has no metadata"):
+    with pytest.raises(ValueError, match="column names are given, but .* has no metadata"):
         find_clips(tmp_path, columns=Columns(group="speaker"))
-    with pytest.raises(ValueError, match="a root is for a manifest's paths"):
+    with pytest.raises(ValueError, match="root applies to the paths of a manifest"):
         find_clips(tmp_path, root=tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Whatever a clip holds, it fails itself at most: with a reason, in time, and in little memory."""
+"""A damaged or malicious clip fails alone: with a reason, quickly, and in little memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calm.extract import AudioError, Clip, MediaOptions, VideoError, decode_clip, find_clips, read_frames, read_waveform
 from calm.extract.media.audio import audio_duration
-from calm.extract.media.content import UNKNOWN, content_if_readable, content_of
+from calm.extract.media.content import UNKNOWN, compute_content, compute_content_if_readable
 from tests.conftest import noise, tone
 from tests.extract.media.decoded_clips import frames_of, samples_of
 from tests.extract.media.videos import RATE, numbered_frames, write_video
@@ -30,7 +30,7 @@ BOTH = MediaOptions("audio-visual")
 
 @contextmanager
 def memory_of(gigabytes: float) -> Iterator[None]:
-    """Let this process take so much memory and no more, for as long as a reader needs."""
+    """Limit how much more memory this process can take inside the block."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(gigabytes * 2**30), before[1]))
@@ -40,18 +40,18 @@ def memory_of(gigabytes: float) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-# --- what is no file ---
+# --- pipes, sockets, devices and folders ---
 
 
 @pytest.mark.parametrize("name", ["clip.wav", "clip.mp4"])
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
 def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, name: str, kind: str) -> None:
-    """In a process of its own, which is killed if it waits for somebody to write into the pipe."""
+    """Run in another process, which is killed if it blocks on the pipe."""
     code = f"""if True:
         import os, socket
         from calm.extract import Clip, MediaOptions, decode_clip
         from calm.extract.media.audio import audio_duration
-        from calm.extract.media.content import content_of
+        from calm.extract.media.content import compute_content
         path, kind = {str(tmp_path / name)!r}, {kind!r}
         if kind == "pipe": os.mkfifo(path)
         if kind == "socket": socket.socket(socket.AF_UNIX).bind(path)
@@ -59,7 +59,7 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
         if kind == "folder": os.mkdir(path)
         clip = Clip(path, "clip")
         for ask in (lambda: decode_clip(clip, MediaOptions(), 16000),
-                    lambda: decode_clip(clip, MediaOptions("visual"), 16000), lambda: content_of(path)):
+                    lambda: decode_clip(clip, MediaOptions("visual"), 16000), lambda: compute_content(path)):
             try: ask()
             except OSError as error: print(error)
         print(audio_duration(path, 16000))
@@ -82,7 +82,7 @@ def test_a_file_that_may_not_be_a_name_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             decode_clip(Clip(tmp_path / name, "clip"), MediaOptions(), RATE)
         with pytest.raises(OSError):
-            content_of(tmp_path / name)
+            compute_content(tmp_path / name)
         assert audio_duration(tmp_path / name, RATE) == 0
 
 
@@ -107,10 +107,10 @@ def test_links_to_files_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "store.wav", tone(440), RATE)
     (tmp_path / "clip.wav").symlink_to("store.wav")
     heard = decode_clip(Clip(tmp_path / "clip.wav", "clip"), MediaOptions(), RATE)
-    assert heard.content == content_of(tmp_path / "store.wav")
+    assert heard.content == compute_content(tmp_path / "store.wav")
 
 
-# --- headers that lie ---
+# --- false headers ---
 
 
 def wav_at(path: Path, rate: int, samples: int = 400_000, channels: int = 1) -> Path:
@@ -125,9 +125,9 @@ def wav_at(path: Path, rate: int, samples: int = 400_000, channels: int = 1) -> 
 @pytest.mark.parametrize("max_seconds", [None, 30.0])
 def test_a_rate_that_no_recorder_has_fails_its_own_clip(tmp_path: Path, rate: int, max_seconds: float | None) -> None:
     path = wav_at(tmp_path / "clip.wav", rate)
-    with memory_of(4), pytest.raises(AudioError, match=f"{rate} Hz, a rate that no recorder has: expected 1 Hz to 10"):
+    with memory_of(4), pytest.raises(AudioError, match=f"invalid sampling rate of {rate} Hz: expected 1 Hz to 10"):
         read_waveform(path, RATE, max_seconds)
-    with pytest.raises(AudioError, match="no recorder"):
+    with pytest.raises(AudioError, match="invalid sampling rate"):
         read_waveform((np.zeros(100), rate), RATE)
 
 
@@ -138,14 +138,14 @@ def test_rates_of_ultrasound_and_infrasound_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_clip_of_too_many_samples_to_be_read_whole_says_so(tmp_path: Path) -> None:
-    path = wav_at(tmp_path / "clip.wav", 1, 20_000)  # 40 kB that claim to be five hours
+    path = wav_at(tmp_path / "clip.wav", 1, 20_000)  # 40 kB whose header claims five hours
     with memory_of(2), pytest.raises(AudioError, match=r"more than 268435456 samples at 16000 Hz: set max_seconds"):
         read_waveform(path, RATE)
     assert len(samples_of(read_waveform(path, RATE, max_seconds=2.0))) == 2 * RATE
 
 
 def test_many_channels_take_little_memory(tmp_path: Path) -> None:
-    path = wav_at(tmp_path / "clip.wav", 48_000, 50_000, 1024)  # 200 MB of float32 if it were decoded at once
+    path = wav_at(tmp_path / "clip.wav", 48_000, 50_000, 1024)  # 200 MB of float32 if decoded at once
     with memory_of(0.1):
         assert read_waveform(path, RATE).seconds == 50_000 / 48_000
 
@@ -177,7 +177,7 @@ def test_pictures_larger_than_any_camera_takes_are_refused(tmp_path: Path) -> No
 
 def test_a_film_that_shows_a_picture_for_years_is_refused_where_it_is_not_cut(tmp_path: Path) -> None:
     frames = (numbered_frames(2, 64, 64), 1e-6)
-    with memory_of(2), pytest.raises(VideoError, match=r"pictures that take more than 2 GiB: set max_seconds"):
+    with memory_of(2), pytest.raises(VideoError, match=r"frames take more than 2 GiB: set max_seconds"):
         read_frames(frames, 2.0, 10**6)
     assert len(frames_of(read_frames(frames, 2.0, 10**6, max_seconds=2.0))) == 4
 
@@ -186,9 +186,9 @@ def test_memory_that_does_not_suffice_fails_its_own_clip() -> None:
     integers = np.zeros(30_000_000, dtype=np.int16)  # 240 MB as float64
     frames = np.zeros((400, 512, 512, 3), dtype=np.uint8)
     with memory_of(0.15):
-        with pytest.raises(AudioError, match="memory does not suffice for it"):
+        with pytest.raises(AudioError, match="not enough memory to decode it"):
             read_waveform((integers, 48_000), RATE)
-        with pytest.raises(VideoError, match="memory does not suffice for it"):
+        with pytest.raises(VideoError, match="not enough memory"):
             read_frames((frames, 2.0), 2.0, 10**6)
 
 
@@ -209,7 +209,7 @@ def test_every_kind_of_file_that_can_be_written_is_read_whole_and_in_part(
     try:
         soundfile.write(path, wave, 8000, subtype=subtype, format=form)
     except (soundfile.SoundFileError, ValueError):
-        return  # listed, and yet not written: another rate, or not at all
+        return  # soundfile lists this format, but cannot write it at this rate
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
     heard, beginning = samples_of(read_waveform(path, rate)), samples_of(read_waveform(path, rate, max_seconds=0.5))
@@ -233,7 +233,7 @@ def test_a_rate_that_is_none_fails_its_own_clip(rate: Any) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "2", True, None])
 def test_pictures_at_a_rate_that_is_none_fail_their_own_clip(rate: Any) -> None:
-    with pytest.raises(VideoError, match="frames a second"):
+    with pytest.raises(VideoError, match="invalid frame rate"):
         read_frames((np.zeros((2, 8, 8, 3), dtype=np.uint8), rate), 2.0, 10**6)
 
 
@@ -265,7 +265,7 @@ def test_what_is_no_film_fails_its_own_clip(shape: tuple[int, ...]) -> None:
         read_frames((np.zeros(shape, dtype=np.uint8), 2.0), 2.0, 10**6)
 
 
-# --- bytes that were changed ---
+# --- corrupted bytes ---
 
 _SUFFIXES = ("wav", "flac", "ogg", "mp3", "aiff", "caf", "gsm.wav", "mp4", "mkv", "m4a")
 
@@ -304,7 +304,7 @@ def test_changed_bytes_fail_their_own_clip_at_most(
         except (AudioError, VideoError, OSError) as error:
             assert str(error) and "\n" not in str(error)
         else:
-            assert heard.content == content_of(path)
+            assert heard.content == compute_content(path)
             assert heard.samples is None or np.isfinite(heard.samples).all()
             assert heard.seconds >= 0
 
@@ -312,16 +312,16 @@ def test_changed_bytes_fail_their_own_clip_at_most(
 def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "clip.wav").write_text("not audio")
     os.mkfifo(tmp_path / "pipe.wav")
-    assert content_if_readable(tmp_path / "clip.wav") == content_of(tmp_path / "clip.wav")
+    assert compute_content_if_readable(tmp_path / "clip.wav") == compute_content(tmp_path / "clip.wav")
     for sources in ((tmp_path / "nowhere.wav",), (tmp_path / "clip.wav", tmp_path / "pipe.wav"), ([[1], [1, 2]],)):
-        assert content_if_readable(*sources) == UNKNOWN
+        assert compute_content_if_readable(*sources) == UNKNOWN
 
 
-def test_a_percept_knows_what_it_was_made_of(tmp_path: Path) -> None:
+def test_a_decoded_clip_has_the_digest_of_its_sources(tmp_path: Path) -> None:
     film = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
     both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
-    assert both.content == content_of(tmp_path / "clip.wav", film)
+    assert both.content == compute_content(tmp_path / "clip.wav", film)
     assert both.samples is not None and both.frames is not None
     heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.frame_rate, BOTH.frame_pixels)
     assert heard.frames is None and seen.samples is None and np.isnan(seen.peak)

@@ -1,4 +1,4 @@
-"""Manifests that nobody would write, and everybody may be handed."""
+"""Damaged, malformed and unusual manifests."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.extract.media.test_find import touch
         ("latin.tsv", "path\tlabel\na.wav\tdög\n".encode("latin-1"), "cannot be read as tsv: it is not UTF-8"),
         ("nul.csv", b"path,label\na.wav,do\0g\n", "NUL"),
         ("half.csv", "path,label\na.wav,dog\n".encode("utf-16-le"), "NUL"),
-        ("nul.json", b'[{"path": "a.wav", "label": "do\\u0000g"}]', "entry 1 holds a NUL character"),
-        ("nul.jsonl", b'{"path": "a.wav", "la\\u0000bel": "dog"}', "entry 1 holds a NUL character"),
+        ("nul.json", b'[{"path": "a.wav", "label": "do\\u0000g"}]', "entry 1 contains a NUL character"),
+        ("nul.jsonl", b'{"path": "a.wav", "la\\u0000bel": "dog"}', "entry 1 contains a NUL character"),
         ("field.csv", b"path,label\na.wav," + b"x" * 200_000, "field larger than field limit"),
         ("number.json", b'[{"path": "a.wav", "label": ' + b"9" * 5000 + b"}]", "cannot be read as json"),
         ("options.json", b'[{"path": "a.wav", "options": [["dog"]]}]', "entry 1: an option must be one value"),
@@ -58,7 +58,7 @@ def test_a_manifest_larger_than_memory_is_named(tmp_path: Path) -> None:
         except ValueError as error: print(error)
     """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout == f"{tmp_path / 'list.json'} cannot be read as json: memory does not suffice for it\n"
+    assert told.stdout == f"{tmp_path / 'list.json'} cannot be read as json: not enough memory\n"
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.json", "list.jsonl"])
@@ -127,5 +127,5 @@ def test_any_bytes_are_clips_or_a_line_that_says_why_not(tmp_path: Path, content
 def test_a_nul_in_an_option_names_its_entry(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     (tmp_path / "m.json").write_text('[{"audio": "a.wav", "options": ["a\\u0000b"]}]')
-    with pytest.raises(ValueError, match=r"m\.json, entry 1 holds a NUL character"):
+    with pytest.raises(ValueError, match=r"m\.json, entry 1 contains a NUL character"):
         find_clips(tmp_path / "m.json")

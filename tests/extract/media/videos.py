@@ -1,4 +1,4 @@
-"""Videos for tests, written by the same library that reads them; what is in them is known frame by frame."""
+"""Write test videos with known frames, using PyAV."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ RATE = 16000
 
 
 def numbered_frames(n: int, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """Make frames of one grey each, 4 levels brighter from one to the next."""
+    """Make uniform grey frames, each 4 levels brighter than the one before."""
     greys = (20 + 4 * np.arange(n)).astype(np.uint8)
     return np.broadcast_to(greys[:, None, None, None], (n, height, width, 3)).copy()
 
 
 def numbers_of(frames: NDArray[np.uint8]) -> list[int]:
-    """Tell which of the numbered frames these are."""
+    """Return the numbers of frames made by ``numbered_frames``."""
     return [round((float(frame.mean()) - 20) / 4) for frame in frames]
 
 
@@ -33,7 +33,7 @@ def write_video(
     sound_begins: float = 0.0,
     title: str | None = None,
 ) -> Path:
-    """Write frames (n, height, width, 3), samples (n,) at 16 kHz or (n, channels), or both into a container."""
+    """Write frames (n, height, width, 3), 16 kHz samples (n,) or (n, channels), or both into a container."""
     with av.open(str(path), "w") as container:
         if title is not None:
             container.metadata["title"] = title
