@@ -88,14 +88,14 @@ def test_what_follows_the_end_of_an_answer_is_told_apart(tiny: LALM) -> None:
 
 @pytest.mark.parametrize("how", [{"num_beams": 2}, {"prompt_lookup_num_tokens": 2}], ids=str)
 def test_tokens_that_are_not_generated_one_by_one_are_refused(tiny: LALM, how: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="generated one by one: no beams, no assistant"):
+    with pytest.raises(ValueError, match="use neither beam search nor assisted generation"):
         record_generation(tiny, asked(tiny), **how)
 
 
 def test_prompts_that_are_padded_on_the_right_are_refused(tiny: LALM) -> None:
     chats = [tiny.builder.chat(question) for question in QUESTIONS]
     inputs = tiny.inputs([noise(1.0), noise(0.3)], chats)
-    with pytest.raises(ValueError, match="pad on the left"):
+    with pytest.raises(ValueError, match="padding_side"):
         record_generation(tiny, inputs)
 
 
@@ -145,7 +145,7 @@ def test_nothing_generated_has_no_vectors(tiny: LALM) -> None:
 
 def test_settings_of_a_generation_config_hold(tiny: LALM) -> None:
     settings = GenerationConfig(num_beams=2, max_new_tokens=4)
-    with pytest.raises(ValueError, match="no beams"):
+    with pytest.raises(ValueError, match="neither beam search"):
         record_generation(tiny, asked(tiny), generation_config=settings)
     end = int(
         record_generation(tiny, asked(tiny), do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW).tokens[0, 3]
