@@ -218,7 +218,7 @@ def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight[0, 0] = torch.nan
     report = run(find_clips([tone(300)]), tmp_path / "a.h5", LALM("broken", model, processor))
-    assert next(iter(report.failures.values())).startswith("the model gives NaN or infinity for it")
+    assert next(iter(report.failures.values())).startswith("the model returned NaN or infinity for it")
 
 
 # --- what is refused ---
@@ -407,7 +407,7 @@ def test_a_clip_that_memory_does_not_suffice_for_fails_alone_and_is_tried_again(
     with monkeypatch.context() as patch:
         short_of_memory(patch, tiny, clips=8, samples=300)
         report = run(clips, tmp_path / "heads.h5", tiny)
-    assert list(report.failures.values()) == ["cpu has no memory for it"] and report.done == 2
+    assert list(report.failures.values()) == ["out of memory on cpu, even alone"] and report.done == 2
     assert run(clips, tmp_path / "heads.h5", tiny).new == 1
 
 

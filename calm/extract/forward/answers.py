@@ -44,7 +44,7 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     See Also
     --------
     calm.zero_shot : Classify clips by the likelihood of each label.
-    record_generation : Generate answers and record their head vectors.
+    calm.extract.record_generation : Generate answers and record their head vectors.
 
     Examples
     --------

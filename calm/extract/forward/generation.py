@@ -35,7 +35,7 @@ class Generation:
 
     See Also
     --------
-    record_generation : Generate answers and return an instance.
+    calm.extract.record_generation : Generate answers and return an instance.
 
     Examples
     --------
@@ -103,8 +103,8 @@ def record_generation(
 
     See Also
     --------
-    HeadRecorder : Record head vectors of any run of a model.
-    answer_log_likelihoods : Score given answers instead of generating them.
+    calm.extract.HeadRecorder : Record head vectors of any run of a model.
+    calm.extract.answer_log_likelihoods : Score given answers instead of generating them.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class ClipResults:
 
     See Also
     --------
-    collect_results : Build an instance from batches of results.
+    calm.extract.collect_results : Build an instance from batches of results.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def collect_results(
 
     See Also
     --------
-    head_vectors : Yield the results of clips, batch by batch.
-    extract_to_cache : Write the results of clips to an HDF5 file instead.
+    calm.extract.head_vectors : Yield the results of clips, batch by batch.
+    calm.extract.extract_to_cache : Write the results of clips to an HDF5 file instead.
 
     Examples
     --------

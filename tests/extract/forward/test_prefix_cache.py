@@ -52,8 +52,8 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
     chats = [tiny.builder.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.builder.prepare(waves, chats)
     prefixes = PrefixCaches(tiny, how.get("tokens", 1), how.get("layers"))
-    prefix = prefixes.of(prepared)
-    assert prefix is not None and prefixes.of(prepared) is prefix
+    prefix = prefixes.get(prepared)
+    assert prefix is not None and prefixes.get(prepared) is prefix
     seen.clear()
     found, expected = (record_heads(tiny.model, tiny.heads, prepared, prefix=p, **how) for p in (prefix, None))
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -75,7 +75,7 @@ def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) ->
     """A model that puts something else in the place of a token is run whole."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
-    prefix = PrefixCaches(lalm).of(prepared)
+    prefix = PrefixCaches(lalm).get(prepared)
     assert prefix is not None
     expected = record_heads(lalm.model, lalm.heads, prepared)
     prefix.embeddings = prefix.embeddings + 1
@@ -97,8 +97,8 @@ def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
     prefixes = PrefixCaches(lalm)
     for letter in "abcdefgh":
         chat = letter * 8 + lalm.builder.chat(QUESTION)
-        assert prefixes.of(lalm.builder.prepare([noise(0.5)], [chat])) is not None
-    assert len(prefixes._known) <= 4
+        assert prefixes.get(lalm.builder.prepare([noise(0.5)], [chat])) is not None
+    assert len(prefixes._caches) <= 4
 
 
 def test_threads_take_turns_on_one_model() -> None:

@@ -183,7 +183,7 @@ def test_a_mask_that_does_not_fit_the_sequence_is_refused() -> None:
         def forward(self, input_ids: torch.Tensor, **_: Any) -> None:
             model(input_ids=torch.cat([input_ids, input_ids], dim=1))
 
-    with pytest.raises(RuntimeError, match="positions cannot be told"):
+    with pytest.raises(RuntimeError, match="does not match the attention mask"):
         record_heads(Expands(), find_heads(model), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
 
@@ -192,5 +192,5 @@ def test_a_model_that_skips_a_layer_is_refused() -> None:
     ids = torch.ones(1, 5, dtype=torch.long)
     heads = find_heads(model)
     model.model.layers = model.model.layers[:2]
-    with pytest.raises(RuntimeError, match=r"never ran the attention .* \[2\]"):
+    with pytest.raises(RuntimeError, match=r"did not run the attention .* \[2\]"):
         record_heads(model, heads, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})

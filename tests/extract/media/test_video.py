@@ -255,7 +255,7 @@ def test_pictures_go_in_batches_that_memory_holds(
     tiny: LALM, monkeypatch: pytest.MonkeyPatch, media_options: MediaOptions, most: int
 ) -> None:
     """Room for two clips of 10 s: 20 frames each, of three colours in float32."""
-    monkeypatch.setattr(batch_loader, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
+    monkeypatch.setattr(batch_loader, "_MAX_BATCH_FRAME_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
     clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
     reader, read = (
         batch_loader.BatchLoader(tiny.builder, clips, ["What is it?"] * 6, tiny.device, max_seconds=10.0),
