@@ -390,13 +390,13 @@ def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
     size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
     sizes = []
     for _ in grown:
-        size.passed(3, gpu)  # the last of a block says nothing
-        size.passed(size.clips, gpu)
-        asked.passed(8, gpu)
+        size.record_success(3, gpu)  # the last of a block says nothing
+        size.record_success(size.clips, gpu)
+        asked.record_success(8, gpu)
         sizes.append(size.clips)
     assert sizes == grown and asked.clips == 8
-    size.failed(10)
-    size.passed(size.clips, gpu)
+    size.record_out_of_memory(10)
+    size.record_success(size.clips, gpu)
     assert size.clips == 5
 
 

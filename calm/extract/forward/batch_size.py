@@ -75,7 +75,7 @@ class BatchSize:
             raise ValueError(f"batch_size must be at least 1, got {clips!r}")
         self.clips, self._grows = clips or 8, clips is None
 
-    def passed(self, clips: int, device: torch.device) -> None:
+    def record_success(self, clips: int, device: torch.device) -> None:
         """Double the batch size if a full batch succeeded and the GPU has memory for twice as many clips."""
         if not self._grows or clips < self.clips or device.type != "cuda":
             return
@@ -86,6 +86,6 @@ class BatchSize:
         if self.clips < _MAX_CLIPS and for_activations < _MAX_SHARE_OF_FREE * free:
             self.clips *= 2
 
-    def failed(self, clips: int) -> None:
+    def record_out_of_memory(self, clips: int) -> None:
         """Halve the batch size after a batch of ``clips`` ran out of memory, and stop growing."""
         self.clips, self._grows = min(self.clips, max(1, clips // 2)), False

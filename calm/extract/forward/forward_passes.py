@@ -102,13 +102,13 @@ def _run_batch_or_parts(
             model_error = short_message(error)
     # Outside the except block, the exception no longer keeps the tensors of the failed pass in memory.
     if output is not None:
-        size.passed(clips, loader.device)
+        size.record_success(clips, loader.device)
         yield batch, output
     elif clips == 1:
         yield [_as_failed(batch.clips[0], loader, model_error)]
     else:
         if out_of_memory:
-            size.failed(clips)
+            size.record_out_of_memory(clips)
         for half in np.array_split(batch.rows, 2):
             for reloaded in loader.read(half.tolist()):
                 if isinstance(reloaded, list):
