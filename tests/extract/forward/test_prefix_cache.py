@@ -120,5 +120,5 @@ def test_threads_take_turns_on_one_model() -> None:
 
 @pytest.mark.parametrize("layers", [[], [6], [-1]], ids=str)
 def test_layers_that_are_not_there_are_refused(tiny: LALM, layers: list[int]) -> None:
-    with pytest.raises(ValueError, match="layers must be some of 0 … 5"):
+    with pytest.raises(ValueError, match="layers must be one or more of 0 … 5"):
         list(head_vectors(tiny, find_clips([noise(0.3)]), [QUESTION], layers=layers))

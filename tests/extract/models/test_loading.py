@@ -226,7 +226,7 @@ def test_heads_are_those_of_the_text_decoder_only(tiny: LALM) -> None:
 
 def test_a_decoder_without_layers_says_what_it_holds() -> None:
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=8))
-    with pytest.raises(ValueError, match=r"its decoder \(GPT2Model\) has no `layers`; it holds wte, wpe"):
+    with pytest.raises(ValueError, match=r"its decoder \(GPT2Model\) has no `layers`; it contains wte, wpe"):
         find_heads(model)
 
 
@@ -244,7 +244,7 @@ def layer(width: int, projection: str = "o_proj", attention: str = "self_attn") 
 
 def test_a_layer_without_attention_says_what_was_looked_for() -> None:
     with pytest.raises(
-        ValueError, match=r"decoder layer 1: no attention with one of o_proj, .*it holds mixer \(Linear"
+        ValueError, match=r"decoder layer 1: no attention module .* named o_proj, .*it contains mixer \(Linear"
     ):
         find_heads(decoder_of(layer(8), nn.ModuleDict({"mixer": nn.Linear(8, 8)})))
 
