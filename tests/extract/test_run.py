@@ -472,6 +472,6 @@ def test_rows_of_one_name_and_question_keep_their_own_vectors(tmp_path: Path, ti
 def test_a_question_of_a_megabyte_fails_its_own_clip(tmp_path: Path, tiny: LALM) -> None:
     clips = [Clip(tone(300), "a.wav"), Clip(tone(400), "b.wav", question="wörd " * 200_000), Clip(tone(500), "c.wav")]
     report = run(clips, tmp_path / "heads.h5", tiny)
-    assert report.failures == {"b.wav": "the text to ask has more than 32768 characters"} and report.done == 2
+    assert report.failures == {"b.wav": "the question has more than 32768 characters: shorten it"} and report.done == 2
     assert (tmp_path / "heads.h5").stat().st_size < 10**6
     assert run(clips, tmp_path / "heads.h5", tiny).done == 2

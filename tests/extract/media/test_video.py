@@ -161,7 +161,7 @@ def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Pat
 
 def test_a_model_without_eyes_is_shown_no_video(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([write_video(tmp_path / "clip.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))])
-    with pytest.raises(ValueError, match=r"model 'tiny' is shown no videos here: qwen2\.5-omni and qwen3-omni can be"):
+    with pytest.raises(ValueError, match=r"video is not supported for model 'tiny': use qwen2\.5-omni or qwen3-omni"):
         extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", modality="visual"), lalm=tiny)
     assert not (tmp_path / "h.h5").exists()
 

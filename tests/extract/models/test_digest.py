@@ -68,7 +68,7 @@ def test_any_number_that_changes_changes_the_digest(dtype: torch.dtype, data: st
 def test_the_digest_does_not_depend_on_how_much_is_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = Weights(torch.bfloat16)
     whole = weights_digest(weights)
-    monkeypatch.setattr("calm.extract.models.digest._NUMBERS", 5)
+    monkeypatch.setattr("calm.extract.models.digest._CHUNK_ELEMENTS", 5)
     assert weights_digest(weights) == whole
 
 

@@ -193,9 +193,9 @@ def test_answers_are_as_likely_as_a_whole_pass_says(family: tuple[Case, Any, LAL
 
 
 REFUSED = {
-    "voxtral_realtime": "it takes no prompt: it writes down what it hears as it hears it",
-    "kyutai_speech_to_text": "it takes no prompt: it writes down what it hears as it hears it",
-    "granite_speech5": "transformers has no granite_speech5_ctc model that takes a sound and a text",
+    "voxtral_realtime": "it takes no prompt: it only transcribes streaming audio",
+    "kyutai_speech_to_text": "it takes no prompt: it only transcribes streaming audio",
+    "granite_speech5": "transformers has no granite_speech5_ctc model that takes audio and text",
 }
 
 

@@ -50,13 +50,13 @@ def test_a_builder_is_sent_to_another_process(tiny: LALM, tmp_path: Path) -> Non
 
 
 def test_a_text_that_holds_the_mark_of_a_sound_is_refused(tiny: LALM) -> None:
-    with pytest.raises(InputError, match=r"the text to ask holds '<\|AUDIO\|>', which stands for the clip itself"):
+    with pytest.raises(InputError, match=r"the question contains '<\|AUDIO\|>', the placeholder of the clip"):
         tiny.builder.chat("Is it <|AUDIO|>?")
 
 
 def test_a_clip_that_the_processor_cannot_take_is_told_from_a_processor_that_takes_none(tiny: LALM) -> None:
     two_marks = tiny.builder.chat("Hm?").replace("<|AUDIO|>", "<|AUDIO|><|AUDIO|>")
-    with pytest.raises(InputError, match="its sound or its question is refused by the processor: The total number"):
+    with pytest.raises(InputError, match="the processor refused its audio or its question: The total number"):
         tiny.builder.prepare([noise(1.0)], [two_marks])
     broken = InputBuilder("no processor", tiny.family, tiny.model.config)
     with pytest.raises(AttributeError):
@@ -74,7 +74,7 @@ def test_a_bug_of_ours_is_no_clips_fault(tiny: LALM, monkeypatch: pytest.MonkeyP
 
 
 def test_a_question_that_is_too_long_fails_before_the_model_runs(tiny: LALM) -> None:
-    with pytest.raises(InputError, match="the text to ask has more than 32768 characters"):
+    with pytest.raises(InputError, match="the question has more than 32768 characters"):
         tiny.builder.chat("word " * 14000)
-    with pytest.raises(InputError, match=r"its prompt has \d+ tokens, and the model's context is 2048"):
+    with pytest.raises(InputError, match=r"its prompt has \d+ tokens, more than the model's context of 2048"):
         tiny.builder.prepare([noise(1.0)], [tiny.builder.chat("word " * 6000)])

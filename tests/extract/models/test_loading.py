@@ -1,4 +1,4 @@
-"""LoadOptions: aliases, local folders, precision, and clear words for what cannot be used."""
+"""Loading of models: aliases, local folders, precision, and clear messages for what cannot be used."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_text_model_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((saved_tiny / "tokenizer.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     with pytest.raises(
-        ValueError, match="cannot load model .*transformers has no qwen2 model that takes a sound and a text"
+        ValueError, match="cannot load model .*transformers has no qwen2 model that takes audio and text"
     ):
         load_lalm(str(tmp_path))
 
@@ -171,7 +171,7 @@ def test_a_model_that_would_be_offloaded_is_refused(saved_tiny: Path, monkeypatc
         return cpu_offload(model), loading
 
     monkeypatch.setattr(AutoModelForMultimodalLM, "from_pretrained", offloaded)
-    with pytest.raises(ValueError, match="does not fit into the devices' memory"):
+    with pytest.raises(ValueError, match="does not fit into the memory of its devices"):
         load_lalm(str(saved_tiny), device_map="auto")
 
 

@@ -8,7 +8,7 @@ from transformers import WhisperFeatureExtractor
 
 from calm.extract import LALM, record_heads
 from calm.extract.models.families import FAMILIES
-from calm.extract.models.window_padding import fitting, trim
+from calm.extract.models.window_padding import trim_windows, with_window_of
 from tests.conftest import noise
 
 
@@ -16,7 +16,7 @@ from tests.conftest import noise
 def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: float) -> None:
     """Qwen2.5-Omni's processor asks for 300 s; what is asked for here has the same frames of the clip."""
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
-    told = FAMILIES["qwen2_5_omni_thinker"].sound
+    told = FAMILIES["qwen2_5_omni_thinker"].audio_kwargs
     assert told is not None
     wave = noise(seconds)
 
@@ -53,7 +53,7 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
 
     def cut(frames: int) -> float:
         inputs = {k: v[..., :frames] if "feature" in k else v for k, v in prepared.items()}
-        found = record_heads(fitting(tiny.model, frames), tiny.heads, inputs)
+        found = record_heads(with_window_of(tiny.model, frames), tiny.heads, inputs)
         return float((found - expected).abs().max() / expected.abs().max())
 
     heard = int(prepared["feature_attention_mask"].sum())
@@ -63,16 +63,15 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
 def test_the_model_itself_stays_as_it_is(tiny: LALM) -> None:
     before = {name: id(module) for name, module in tiny.model.named_modules()}
     state = {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()}
-    other = fitting(tiny.model, 104)
+    other = with_window_of(tiny.model, 104)
     assert other is not tiny.model and other.model.language_model is tiny.model.model.language_model
     assert {name: id(module) for name, module in tiny.model.named_modules()} == before
     assert {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()} == state
     assert tiny.model.config.audio_config.max_source_positions == 250
-    assert fitting(tiny.model, 500) is tiny.model
+    assert with_window_of(tiny.model, 500) is tiny.model
 
 
 def test_no_frame_is_cut_where_a_clip_fills_the_window() -> None:
     mask = torch.ones(2, 300, dtype=torch.int32)
-    assert (
-        trim({"input_features": torch.zeros(2, 8, 300), "input_features_mask": mask})["input_features"].shape[-1] == 300
-    )
+    trimmed = trim_windows({"input_features": torch.zeros(2, 8, 300), "input_features_mask": mask})
+    assert trimmed["input_features"].shape[-1] == 300
