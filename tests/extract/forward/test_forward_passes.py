@@ -1,4 +1,4 @@
-"""A clip that a model cannot take fails alone; what is nobody's fault but ours, or the model's, stops the run."""
+"""A clip for which the model raises an exception fails alone; a bug in calm or in the model stops the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUESTION = "What is the sound in this audio clip?"
 
 
 def raising_at(monkeypatch: pytest.MonkeyPatch, lalm: LALM, frames: int) -> list[int]:
-    """Let a model raise at clips of so many frames; return the batch sizes it was given."""
+    """Make a model raise an exception for clips with at least ``frames`` frames; return its batch sizes."""
     forward, sizes = type(lalm.model).forward, list[int]()
 
     def limited(self: Any, **inputs: Any) -> Any:
@@ -48,7 +48,7 @@ def test_a_model_that_raises_at_every_clip_stops_the_run(tiny: LALM, monkeypatch
     sizes = raising_at(monkeypatch, tiny, frames=0)
     with pytest.raises(IndexError, match="index out of range"):
         collect_results(head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION] * 2))
-    assert len(sizes) == 2  # the batch, and a clip that any model takes
+    assert len(sizes) == 2  # the batch, and the control clip
 
 
 def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Head vectors along an answer are those of one pass over the prompt and the answer."""
+"""Head vectors of generated tokens equal those of one forward pass over prompt and answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asked(lalm: LALM, clips: int = 2) -> Mapping[str, Any]:
 
 
 def whole_pass(lalm: LALM, inputs: Mapping[str, Any], answer: torch.Tensor) -> torch.Tensor:
-    """Return the vectors of all positions, ``(clips, layers, positions, heads, dim)``, by hooks of our own."""
+    """Return the vectors of all positions, ``(clips, layers, positions, heads, dim)``, recorded by separate hooks."""
     times = len(answer) // len(inputs["input_ids"])
     inputs = {name: tensor.repeat_interleave(times, dim=0) for name, tensor in inputs.items()}
     longer = {
@@ -62,7 +62,7 @@ def test_vectors_along_an_answer_are_those_of_a_whole_pass(tiny: LALM, every: in
     close(found.prompt, expected[:, :, length - 3 : length].mean(dim=2))
     close(found.heads, expected[:, :, length:][:, :, found.steps].transpose(1, 2))
     assert found.answered.all()
-    # What is compared is not alike everywhere.
+    # The compared vectors differ from step to step.
     assert (found.heads[:, 0] - found.heads[:, 1]).abs().max() > 0.01 * found.heads.abs().max()
 
 
@@ -102,7 +102,7 @@ def test_prompts_that_are_padded_on_the_right_are_refused(tiny: LALM) -> None:
 @given(parts=st.lists(st.integers(1, 5), min_size=1, max_size=4), tokens=st.integers(1, 6), every=st.integers(1, 3))
 @settings(deadline=None, max_examples=30)
 def test_a_prompt_that_comes_in_parts_is_one_prompt(parts: list[int], tokens: int, every: int) -> None:
-    """As it does where prompts are long; what follows it is generated."""
+    """Long prompts are processed in chunks. The tokens after the prompt count as generated."""
     from transformers.cache_utils import DynamicCache
 
     model = small_decoder(num_key_value_heads=2)

@@ -1,4 +1,4 @@
-"""What all prompts begin with goes through the decoder once, and nothing tells the difference."""
+"""The KV cache of the prompt prefix is computed once and does not change head vectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_shared_is_what_all_begin_with_before_the_sound(prompts: list[li
 
 @pytest.fixture
 def seen(tiny: LALM) -> Iterator[list[int]]:
-    """Note how many positions the decoder's first layer sees in each pass."""
+    """Record how many positions the decoder's first layer reads in each forward pass."""
     lengths: list[int] = []
     hook = tiny.heads.projections[0].register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
     yield lengths
@@ -72,7 +72,7 @@ def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> Non
 
 
 def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) -> None:
-    """A model that puts something else in the place of a token is run whole."""
+    """A model that replaces the embedding of a prefix token runs over the whole prompt."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
     prefix = PrefixCaches(lalm).get(prepared)
@@ -102,7 +102,7 @@ def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
 
 
 def test_threads_take_turns_on_one_model() -> None:
-    """None is cut short by the hook, or by the beginning, of another."""
+    """The hooks and prefix caches of one thread do not affect another."""
     lalm = load_lalm("tiny-random", device="cpu")
     clips = find_clips([noise(0.3, seed) for seed in range(6)])
 

@@ -1,4 +1,4 @@
-"""Inputs are made without weights, and what a processor cannot take is its clip's own failure."""
+"""Model inputs are built without weights, and a clip that the processor refuses fails alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUESTION = "What is the sound in this audio clip?"
 
 def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: LALM, tmp_path: Path) -> None:
     tiny.processor.save_pretrained(tmp_path)
-    tiny.model.config.save_pretrained(tmp_path)  # and no weights
+    tiny.model.config.save_pretrained(tmp_path)  # without weights
     builder = load_input_builder(str(tmp_path))
     waves, chats = [noise(1.0), noise(0.4, 1)], [builder.chat(QUESTION), builder.chat("Hm?")]
     for side in ("left", "right"):
@@ -36,7 +36,7 @@ def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: L
 
 
 def test_a_builder_is_sent_to_another_process(tiny: LALM, tmp_path: Path) -> None:
-    """Workers that only prepare inputs unpickle it."""
+    """Processes that only prepare inputs unpickle it."""
     code = (
         "import pickle, sys, numpy as np; builder = pickle.load(sys.stdin.buffer); "
         "print(builder.prepare([np.zeros(8000, np.float32)], [builder.chat('Hm?')])['input_ids'].shape[1])"

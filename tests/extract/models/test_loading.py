@@ -19,7 +19,7 @@ from tests.conftest import another_tiny, noise
 
 @pytest.fixture(scope="module")
 def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen2-Audio checkpoint on disk, as a hub repository holds it."""
+    """A Qwen2-Audio checkpoint on disk, with the files of a hub repository."""
     folder = tmp_path_factory.mktemp("checkpoint")
     model, processor = another_tiny()
     model.save_pretrained(folder)
@@ -44,7 +44,7 @@ def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: 
     [("tiny", "xxh3:786555f367e6c91cc889970d8ae6724b"), ("tiny-random", "xxh3:01eabdba5eca569e5dc78c8550072fd3")],
 )
 def test_what_is_built_in_is_the_same_everywhere(name: str, digest: str) -> None:
-    # A change of these digests makes every cache made with them stale: change them knowingly.
+    # Caches store these digests: if one changes, no existing cache of the model can be resumed.
     lalm = load_lalm(name, device="cpu")
     assert lalm.weights_digest == digest
     assert lalm.heads.shape == (6, 8, 32) and lalm.builder.window_seconds == 5
@@ -201,7 +201,7 @@ def test_device_map_without_its_extra_names_the_extra(monkeypatch: pytest.Monkey
         load_lalm("tiny-random", device_map="auto")
 
 
-# --- discovery ---
+# --- search for the attention heads ---
 
 
 def test_the_thinker_of_an_omni_model_is_found() -> None:

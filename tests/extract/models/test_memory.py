@@ -1,4 +1,4 @@
-"""A model that does not fit is told before its weights are read."""
+"""A model that does not fit into memory is refused before its weights are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_estimate_is_what_the_weights_take() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checkpoint has no weights at all: they are not looked for."""
+    """The checkpoint has no weight files: the check does not need them."""
     _, processor = another_tiny()
     AutoConfig.for_model("qwen2_audio").save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatc
 def test_where_the_dtype_is_not_known_only_what_surely_does_not_fit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """float32 would not fit, but nobody said float32: on an accelerator, the files tell."""
+    """float32 would not fit, but on an accelerator the weight files determine the dtype."""
     _, processor = another_tiny()
     config = AutoConfig.for_model("qwen2_audio")
     config.dtype = None

@@ -1,4 +1,4 @@
-"""Models with their weights in 8 or 4 bits."""
+"""Models with weights quantized to 8 or 4 bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Silence that fills up a clip to the encoder's window is left out, and nothing tells the difference."""
+"""Removal of the silence that pads clips to the encoder's window does not change head vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import noise
 
 @pytest.mark.parametrize("seconds", [0.1, 0.317, 1.0, 7.77, 30.0])
 def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: float) -> None:
-    """Qwen2.5-Omni's processor asks for 300 s; what is asked for here has the same frames of the clip."""
+    """A shortened spectrogram has the same frames of the clip as the 300 s of Qwen2.5-Omni's processor."""
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
     told = FAMILIES["qwen2_5_omni_thinker"].audio_kwargs
     assert told is not None
@@ -46,7 +46,7 @@ def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...])
 
 
 def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
-    """One frame fewer than are kept already changes something: the margin is needed."""
+    """Without the two frames after the clip, head vectors change: the margin is needed."""
     waves = [noise(0.5)]
     prepared = dict(tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")]))
     expected = record_heads(tiny.model, tiny.heads, prepared)
