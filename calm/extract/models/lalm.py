@@ -12,7 +12,7 @@ from calm.extract.models.decoder import DecoderHeads, find_heads
 from calm.extract.models.digest import weights_digest
 from calm.extract.models.families import Family, family_of
 from calm.extract.models.inputs import InputBuilder, PaddingSide
-from calm.extract.models.window_padding import with_window_of
+from calm.extract.models.window_padding import shorten_encoder_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +148,11 @@ class LALM:
         transformers.PreTrainedModel
             :attr:`model` itself, or a copy that shares its weights.
         """
-        return self.model if self.needs_full_window else with_window_of(self.model, inputs["input_features"].shape[-1])
+        return (
+            self.model
+            if self.needs_full_window
+            else shorten_encoder_window(self.model, inputs["input_features"].shape[-1])
+        )
 
     def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
         """Move prepared inputs to the model's device, and add the other arguments of its forward pass.

@@ -51,7 +51,7 @@ def trim_windows(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return trimmed
 
 
-def with_window_of(model: Any, frames: int) -> Any:
+def shorten_encoder_window(model: Any, frames: int) -> Any:
     """Return a model whose encoder takes windows of ``frames`` frames.
 
     It shares all modules with the given model except for a shortened position table. The given model stays unchanged,

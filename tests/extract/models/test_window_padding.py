@@ -8,7 +8,7 @@ from transformers import WhisperFeatureExtractor
 
 from calm.extract import LALM, record_heads
 from calm.extract.models.families import FAMILIES
-from calm.extract.models.window_padding import trim_windows, with_window_of
+from calm.extract.models.window_padding import shorten_encoder_window, trim_windows
 from tests.conftest import noise
 
 
@@ -53,7 +53,7 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
 
     def cut(frames: int) -> float:
         inputs = {k: v[..., :frames] if "feature" in k else v for k, v in prepared.items()}
-        found = record_heads(with_window_of(tiny.model, frames), tiny.heads, inputs)
+        found = record_heads(shorten_encoder_window(tiny.model, frames), tiny.heads, inputs)
         return float((found - expected).abs().max() / expected.abs().max())
 
     heard = int(prepared["feature_attention_mask"].sum())
@@ -63,12 +63,12 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
 def test_the_model_itself_stays_as_it_is(tiny: LALM) -> None:
     before = {name: id(module) for name, module in tiny.model.named_modules()}
     state = {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()}
-    other = with_window_of(tiny.model, 104)
+    other = shorten_encoder_window(tiny.model, 104)
     assert other is not tiny.model and other.model.language_model is tiny.model.model.language_model
     assert {name: id(module) for name, module in tiny.model.named_modules()} == before
     assert {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()} == state
     assert tiny.model.config.audio_config.max_source_positions == 250
-    assert with_window_of(tiny.model, 500) is tiny.model
+    assert shorten_encoder_window(tiny.model, 500) is tiny.model
 
 
 def test_no_frame_is_cut_where_a_clip_fills_the_window() -> None:
