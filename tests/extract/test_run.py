@@ -218,7 +218,7 @@ def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
     with torch.no_grad():
         model.get_decoder().layers[2].self_attn.v_proj.weight[0, 0] = torch.nan
     report = run(find_clips([tone(300)]), tmp_path / "a.h5", LALM("broken", model, processor))
-    assert next(iter(report.failures.values())).startswith("the model gives NaN or infinity for it")
+    assert next(iter(report.failures.values())).startswith("the model returned NaN or infinity for it")
 
 
 # --- what is refused ---
@@ -390,13 +390,13 @@ def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
     size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
     sizes = []
     for _ in grown:
-        size.passed(3, gpu)  # the last of a block says nothing
-        size.passed(size.clips, gpu)
-        asked.passed(8, gpu)
+        size.record_success(3, gpu)  # the last of a block says nothing
+        size.record_success(size.clips, gpu)
+        asked.record_success(8, gpu)
         sizes.append(size.clips)
     assert sizes == grown and asked.clips == 8
-    size.failed(10)
-    size.passed(size.clips, gpu)
+    size.record_out_of_memory(10)
+    size.record_success(size.clips, gpu)
     assert size.clips == 5
 
 
@@ -407,7 +407,7 @@ def test_a_clip_that_memory_does_not_suffice_for_fails_alone_and_is_tried_again(
     with monkeypatch.context() as patch:
         short_of_memory(patch, tiny, clips=8, samples=300)
         report = run(clips, tmp_path / "heads.h5", tiny)
-    assert list(report.failures.values()) == ["cpu has no memory for it"] and report.done == 2
+    assert list(report.failures.values()) == ["out of memory on cpu, even alone"] and report.done == 2
     assert run(clips, tmp_path / "heads.h5", tiny).new == 1
 
 
@@ -472,6 +472,6 @@ def test_rows_of_one_name_and_question_keep_their_own_vectors(tmp_path: Path, ti
 def test_a_question_of_a_megabyte_fails_its_own_clip(tmp_path: Path, tiny: LALM) -> None:
     clips = [Clip(tone(300), "a.wav"), Clip(tone(400), "b.wav", question="wörd " * 200_000), Clip(tone(500), "c.wav")]
     report = run(clips, tmp_path / "heads.h5", tiny)
-    assert report.failures == {"b.wav": "the text to ask has more than 32768 characters"} and report.done == 2
+    assert report.failures == {"b.wav": "the question has more than 32768 characters: shorten it"} and report.done == 2
     assert (tmp_path / "heads.h5").stat().st_size < 10**6
     assert run(clips, tmp_path / "heads.h5", tiny).done == 2

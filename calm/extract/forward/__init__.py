@@ -1,1 +1,1 @@
-"""Clips through a model."""
+"""Forward passes over clips, and recording of head vectors."""

@@ -1,4 +1,4 @@
-"""How likely a model is to answer with each of some texts: what zero-shot classification rests on."""
+"""Log likelihoods of candidate answers, the basis of zero-shot classification."""
 
 from __future__ import annotations
 
@@ -16,27 +16,35 @@ from calm.extract.models.lalm import LALM
 def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Sequence[str]) -> torch.Tensor:
     """Compute the mean log likelihood of each answer's tokens after each prompt.
 
-    The prompts, with their clips, go through the model once; answers are continued from what it keeps of them. An
-    answer of one token costs nothing more. The mean over tokens keeps long answers from being unlikely for their
-    length.
+    The prompts and their clips go through the model once. Each answer continues from a copy of the resulting KV cache.
+    An answer of one token needs no second forward pass. The mean over tokens, instead of the sum, avoids a penalty on
+    long answers.
 
     Parameters
     ----------
     lalm : LALM
-    inputs : mapping
-        What :meth:`calm.extract.LALM.inputs` made of clips and rendered prompts, **padded on the left**, so that
-        answers follow right after the prompt.
+        Model, from :func:`calm.extract.load_lalm`.
+    inputs : mapping of str to tensor
+        Model inputs of ``n_clips`` clips and their prompts, from :meth:`calm.extract.LALM.inputs` with
+        ``padding_side="left"``, so that answers directly follow the prompt.
     answers : sequence of str
+        Candidate answers, as the model would write them.
 
     Returns
     -------
-    float32 tensor (clips, answers), on the CPU
-        In nats a token; ``exp`` of it is the geometric mean of the tokens' probabilities.
+    tensor of shape (n_clips, n_answers)
+        Mean log likelihood in nats per token, float32, on the CPU. Its ``exp`` is the geometric mean of the token
+        probabilities.
 
     Raises
     ------
     ValueError
-        If there is no answer, or one that has no tokens, or prompts are padded on the right.
+        If ``answers`` is empty, an answer has no tokens, or the prompts are padded on the right.
+
+    See Also
+    --------
+    calm.zero_shot : Classify clips by the likelihood of each label.
+    calm.extract.record_generation : Generate answers and record their head vectors.
 
     Examples
     --------
@@ -48,82 +56,87 @@ def answer_log_likelihoods(lalm: LALM, inputs: Mapping[str, Any], answers: Seque
     >>> answer_log_likelihoods(lalm, inputs, ["dog", "rain"]).shape
     torch.Size([1, 2])
     """
-    tokens = [_tokens_of(lalm, answer) for answer in answers]
-    if not tokens:
-        raise ValueError("there are no answers to choose from")
+    answer_tokens = [_tokenize_answer(lalm, answer) for answer in answers]
+    if not answer_tokens:
+        raise ValueError("no answers given: pass at least one answer")
     mask = inputs["attention_mask"]
     if not bool(mask[:, -1].all()):
-        raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
-    with lalm.heads.lock:  # threads take turns on one model
-        with _last_position_only(lalm.model), _positions(lalm.model) as positions:
-            prefix = lalm.model_for(inputs)(**inputs, use_cache=True)
-        first = prefix.logits[:, -1].float().log_softmax(dim=-1)
-        found = [_continued(lalm, first, prefix.past_key_values, positions, mask, answer) for answer in tokens]
-    return torch.stack(found, dim=1).cpu()
+        raise ValueError('prompts are padded on the right: build the inputs with padding_side="left"')
+    with lalm.heads.lock:  # one thread at a time runs the model
+        with _compute_last_logits_only(lalm.model), _record_position_ids(lalm.model) as position_ids:
+            prompt_pass = lalm.model_for(inputs)(**inputs, use_cache=True)
+        first_log_probs = prompt_pass.logits[:, -1].float().log_softmax(dim=-1)
+        scores = [
+            _score_answer(lalm, first_log_probs, prompt_pass.past_key_values, position_ids, mask, tokens)
+            for tokens in answer_tokens
+        ]
+    return torch.stack(scores, dim=1).cpu()
 
 
-def _continued(
+def _score_answer(
     lalm: LALM,
-    first: torch.Tensor,
-    past: Any,
-    positions: Sequence[torch.Tensor],
+    first_log_probs: torch.Tensor,
+    prompt_cache: Any,
+    position_ids: Sequence[torch.Tensor],
     mask: torch.Tensor,
-    answer: list[int],
+    tokens: list[int],
 ) -> torch.Tensor:
-    """Return the mean log likelihood of one answer's tokens after every prompt, ``(clips,)``.
+    """Return the mean log likelihood of one answer's tokens after each prompt, of shape ``(n_clips,)``.
 
-    The last token goes in too, though nothing is asked of what follows it: recurrent layers (Mamba) take a token on
-    its own by other rules than a sequence, and would score it otherwise.
+    The last token goes through the model too, although its output is not used. Recurrent layers (Mamba) compute a
+    single token by another algorithm than a sequence, so leaving it out would change the score.
     """
-    total = first[:, answer[0]]
-    if len(answer) > 1:
-        ids = torch.tensor([answer], device=mask.device).expand(len(mask), -1)
-        whole = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
-        here: dict[str, torch.Tensor] = {}
-        if positions:  # the model worked them out of the prompt: they go on from there
-            here["position_ids"] = positions[0][..., -1:] + torch.arange(1, len(answer) + 1, device=mask.device)
-        out = lalm.model(
+    total = first_log_probs[:, tokens[0]]
+    if len(tokens) > 1:
+        ids = torch.tensor([tokens], device=mask.device).expand(len(mask), -1)
+        full_mask = torch.cat([mask, mask.new_ones(ids.shape)], dim=1)
+        continued_positions: dict[str, torch.Tensor] = {}
+        if position_ids:  # the model computed them from the prompt: count on from the last one
+            steps = torch.arange(1, len(tokens) + 1, device=mask.device)
+            continued_positions["position_ids"] = position_ids[0][..., -1:] + steps
+        output = lalm.model(
             input_ids=ids,
-            attention_mask=whole,
-            **here,
-            past_key_values=copy.deepcopy(past),  # a pass writes into what it continues from
+            attention_mask=full_mask,
+            **continued_positions,
+            past_key_values=copy.deepcopy(prompt_cache),  # a forward pass writes into its KV cache
             use_cache=True,
         )
-        later = out.logits[:, :-1].float().log_softmax(dim=-1)
-        wanted = torch.tensor(answer[1:], device=mask.device).expand(len(mask), -1)
-        total = total + later.gather(-1, wanted[..., None])[..., 0].sum(dim=1)
-    return total / len(answer)
+        log_probs = output.logits[:, :-1].float().log_softmax(dim=-1)
+        targets = torch.tensor(tokens[1:], device=mask.device).expand(len(mask), -1)
+        total = total + log_probs.gather(-1, targets[..., None])[..., 0].sum(dim=1)
+    return total / len(tokens)
 
 
 @contextlib.contextmanager
-def _positions(model: Any) -> Iterator[list[torch.Tensor]]:
-    """Note the position ids that the decoder is given; none where it is left to count tokens itself."""
-    given: list[torch.Tensor] = []
+def _record_position_ids(model: Any) -> Iterator[list[torch.Tensor]]:
+    """Record the position ids that the decoder receives; the list stays empty if the decoder counts by itself."""
+    recorded: list[torch.Tensor] = []
 
-    def note(_: Any, __: Any, kwargs: Mapping[str, Any]) -> None:
+    def record(_: Any, __: Any, kwargs: Mapping[str, Any]) -> None:
         if kwargs.get("position_ids") is not None:
-            given.append(kwargs["position_ids"])
+            recorded.append(kwargs["position_ids"])
 
-    hook = model.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
+    hook = model.get_decoder().register_forward_pre_hook(record, with_kwargs=True)
     try:
-        yield given
+        yield recorded
     finally:
         hook.remove()
 
 
 @contextlib.contextmanager
-def _last_position_only(model: Any) -> Iterator[None]:
-    """Let the language-model head see the last position only: scores of a vocabulary at every one would fill a GPU."""
-    head = model.get_output_embeddings() or model.get_decoder().get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
+def _compute_last_logits_only(model: Any) -> Iterator[None]:
+    """Pass only the last position to the language-model head: logits of all positions would fill a GPU's memory."""
+    lm_head = model.get_output_embeddings() or model.get_decoder().get_output_embeddings()
+    hook = lm_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))
     try:
         yield
     finally:
         hook.remove()
 
 
-def _tokens_of(lalm: LALM, answer: str) -> list[int]:
+def _tokenize_answer(lalm: LALM, answer: str) -> list[int]:
+    """Return the token ids of an answer, without special tokens."""
     tokens = lalm.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
     if not tokens:
-        raise ValueError(f"the answer {answer!r} has no tokens")
+        raise ValueError(f"the answer {answer!r} has no tokens: give a non-empty text")
     return list(tokens)

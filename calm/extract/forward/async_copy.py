@@ -1,4 +1,4 @@
-"""A tensor on its way back from a device."""
+"""Asynchronous copies of tensors from a GPU to the CPU."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 
 class AsyncCopy:
-    """Begins to copy a tensor to the CPU, and waits for that alone when it is asked for.
+    """Copy of a tensor to the CPU that starts now and is waited for later.
 
-    A GPU does what it is told in order. A copy that is asked for only when the vectors are wanted stands behind the
-    next batch by then, and would wait for all of it.
+    A GPU runs its operations in order. A copy that is started only when its values are needed would be queued behind
+    the next batch and wait for all of it.
 
     Parameters
     ----------
     tensor : tensor
+        Tensor on any device. The copy is synchronous for devices other than CUDA GPUs.
 
     Examples
     --------
@@ -25,15 +26,15 @@ class AsyncCopy:
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._there, self._done = tensor, None
+        self._tensor, self._copied = tensor, None
         if tensor.device.type == "cuda":
-            self._there = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self._there.copy_(tensor, non_blocking=True)
-            self._done = torch.cuda.Event()
-            self._done.record(torch.cuda.current_stream(tensor.device))
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(tensor.device))
 
     def numpy(self) -> NDArray[Any]:
-        """Wait until it is there, and return it."""
-        if self._done is not None:
-            self._done.synchronize()
-        return self._there.cpu().numpy()
+        """Wait for the copy to finish and return it."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._tensor.cpu().numpy()

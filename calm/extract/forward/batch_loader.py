@@ -1,4 +1,4 @@
-"""Clips to a model's inputs, ahead of the model: decoded, resampled and turned into features by threads."""
+"""Batches of model inputs, prepared by threads ahead of the model: decoded, resampled and turned into features."""
 
 from __future__ import annotations
 
@@ -29,59 +29,66 @@ from calm.machine import available_cores
 if TYPE_CHECKING:
     import torch
 
-#: So many clips are sorted by length at a time: enough for batches of even length, few enough to begin at once.
-_SORTED_TOGETHER = 2048
+#: Number of clips that are sorted by length together: enough for batches of similar length, few enough for an early
+#: first batch.
+_SORT_BLOCK = 2048
 
-#: So many rendered prompts are remembered: clips may have questions of their own.
-_CHATS = 1024
+#: Number of rendered prompts that are kept: each clip may have its own question.
+_MAX_RENDERED_PROMPTS = 1024
 
-#: What the pictures of one batch may take on the CPU; as many batches wait as there are threads, and one more.
-_PICTURE_BYTES, _THREADS_FOR_PICTURES = 512 * 2**20, 4
+#: Memory limit for the video frames of one batch, in bytes on the CPU.
+_MAX_BATCH_FRAME_BYTES = 512 * 2**20
+
+#: Thread limits. The number of prepared batches in memory is one more than the number of threads.
+_MAX_WORKERS, _MAX_WORKERS_FOR_VIDEO = 8, 4
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips of about one length, ready for the model."""
+    """Model inputs of clips of similar length."""
 
-    clips: tuple[ClipResult, ...]  #: what is known of each row of the inputs so far
-    inputs: Mapping[str, Any]  #: on the CPU
+    clips: tuple[ClipResult, ...]  #: length, peak and digest of each clip, without a value
+    inputs: Mapping[str, Any]  #: model inputs on the CPU, one row per clip
 
     @property
     def rows(self) -> list[int]:
-        """Which clips of the list these are, increasing."""
+        """Indices of the clips in the loader's list, in ascending order."""
         return [clip.row for clip in self.clips]
 
 
-#: What comes out of a feed: a batch that is ready, or clips that cannot go into one, each with its reason.
+#: A batch for the model, or clips that failed before, each with its reason.
 LoadedBatch = Batch | list[ClipResult]
 
 
 class BatchLoader:
-    """Reads clips as a model hears and sees them, and makes its inputs; takes no weights.
+    """Decodes clips and builds model inputs from them; needs no model weights.
 
     Parameters
     ----------
     builder : InputBuilder
+        Builder of the model's inputs.
     clips : sequence of Clip
+        Clips to load.
     texts : sequence of str
-        What the model is asked beside each clip.
+        Question to the model about each clip, one per clip.
     device : torch.device
-        Where the model is: decides on how many threads work, and on pinned memory.
+        Device of the model. It determines the number of threads and whether inputs are in pinned memory.
     max_seconds : float, default=None
-        Where long clips are cut; the model's window if that is shorter.
+        Maximum clip length in seconds; longer clips are cut. None, or a value above the model's window, means the
+        length of that window.
     padding_side : {"right", "left"}, default="right"
         See :meth:`calm.extract.InputBuilder.prepare`.
     media_options : MediaOptions, default=AUDIO_ONLY
-        What of a clip goes in.
+        Whether the model receives the audio of a clip, its video, or both.
     full_window : bool, default=True
         See :meth:`calm.extract.InputBuilder.prepare`.
 
     Raises
     ------
     ValueError
-        If the model is to see, and cannot.
+        If video is requested and the model takes none.
     ImportError
-        If it is to see, and PyAV is not there.
+        If video is requested and PyAV is not installed.
     """
 
     def __init__(
@@ -101,55 +108,59 @@ class BatchLoader:
         self.builder, self.clips, self.texts, self.device = builder, clips, texts, device
         self.padding_side, self.media_options, self.full_window = padding_side, media_options, full_window
         self.limit = builder.limit_seconds(max_seconds, media_options)
-        builder.chat(PROBE, media_options)  # a model that is to see, and cannot, is refused now
-        self._chat = lru_cache(_CHATS)(self._rendered)
+        builder.chat(PROBE, media_options)  # raises ValueError now for a model that takes no video
+        self._render = lru_cache(_MAX_RENDERED_PROMPTS)(self._render_prompt)
 
     def read(self, rows: Sequence[int]) -> list[LoadedBatch]:
-        """Decode some clips and make one batch of them, or as many as may go together.
+        """Decode clips and build their inputs, as one batch or as several if their lengths must not be mixed.
 
-        Clips that cannot be read, or that the processor cannot take, are set aside with the reason.
+        Clips that cannot be decoded, or that the processor refuses, are returned as a list of failed results.
         """
-        clips, decoded_clips, made = [], [], []  # as long as one another
+        clips, decoded_clips, inputs = [], [], []  # parallel lists
         failed: list[ClipResult] = []
         for row in sorted(rows):
             decoded = None
             try:
                 decoded = decode_clip(self.clips[row], self.media_options, self.builder.sampling_rate, self.limit)
-                inputs = self._inputs_of(decoded, self.texts[row])
+                clip_inputs = self._build_inputs(decoded, self.texts[row])
             except (AudioError, VideoError, InputError, OSError) as error:
-                failed.append(self._known(row, decoded, reason=str(error)))
+                failed.append(self._result_without_value(row, decoded, reason=str(error)))
             else:
-                clips.append(self._known(row, decoded))
+                clips.append(self._result_without_value(row, decoded))
                 decoded_clips.append(decoded)
-                made.append(inputs)
+                inputs.append(clip_inputs)
         batches: list[LoadedBatch] = [
-            Batch(tuple(clips[i] for i in part), self._stacked([made[i] for i in part]))
+            Batch(tuple(clips[i] for i in part), self._stack([inputs[i] for i in part]))
             for part in self.builder.split_by_length(decoded_clips)
         ]
         return [*batches, failed] if failed else batches
 
-    def control(self) -> Batch:
-        """Make a batch of a clip that any model must be able to take, to tell a clip's fault from the model's."""
-        decoded = self.builder.control_clip(self.media_options)
-        return Batch((ClipResult(-1),), self._stacked([self._inputs_of(decoded, PROBE)]))
+    def control_batch(self) -> Batch:
+        """Build a batch of one clip that every model must accept.
 
-    def _rendered(self, text: str) -> str:
+        If the model fails on it too, the model and not a clip causes an error.
+        """
+        decoded = self.builder.control_clip(self.media_options)
+        return Batch((ClipResult(-1),), self._stack([self._build_inputs(decoded, PROBE)]))
+
+    def _render_prompt(self, text: str) -> str:
+        """Render the chat template; any error is that of the text, since another text was rendered before."""
         try:
             return self.builder.chat(text, self.media_options)
-        except ValueError as error:  # of this text: another was rendered before
+        except ValueError as error:
             raise InputError(str(error)) from error
 
-    def _inputs_of(self, decoded: DecodedClip, text: str) -> Mapping[str, torch.Tensor]:
+    def _build_inputs(self, decoded: DecodedClip, text: str) -> Mapping[str, torch.Tensor]:
         return self.builder.row(
-            decoded, self._chat(text), media_options=self.media_options, full_window=self.full_window
+            decoded, self._render(text), media_options=self.media_options, full_window=self.full_window
         )
 
-    def _stacked(self, rows: list[Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
-        """Put inputs of clips together; beside a GPU, in memory from which it copies while it computes."""
+    def _stack(self, rows: list[Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
+        """Stack the inputs of clips; for a GPU, in pinned memory, which it copies while it computes."""
         inputs = self.builder.stack(rows, padding_side=self.padding_side, full_window=self.full_window)
         return {name: tensor.pin_memory() for name, tensor in inputs.items()} if self.device.type == "cuda" else inputs
 
-    def _known(self, row: int, decoded: DecodedClip | None, reason: str = "") -> ClipResult:
+    def _result_without_value(self, row: int, decoded: DecodedClip | None, reason: str = "") -> ClipResult:
         if decoded is None:
             sources = select_sources(self.clips[row], self.media_options)
             return ClipResult(row, reason=reason, content=compute_content_if_readable(*sources))
@@ -158,64 +169,64 @@ class BatchLoader:
     def batches(
         self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None
     ) -> Iterator[LoadedBatch]:
-        """Yield all clips in batches of about one length, made by threads while the model works.
+        """Yield all clips in batches of similar length, which threads prepare while the model runs.
 
-        Batches are planned for all clips, and hold of them what is in ``rows``: where some were done before, the others
-        meet the same company as if none had been.
+        Batches are planned for all clips and then reduced to those in ``rows``. A resumed extraction therefore forms
+        the same batches as an uninterrupted one.
 
         Parameters
         ----------
         size : BatchSize
-            Looked at anew for every batch.
+            Batch size, read again for every batch.
         rows : sequence of int, default=None
-            Read only these.
+            Indices of the clips to load. None loads all clips.
         workers : int, default=None
-            Threads, each of which makes a whole batch: one a core for a GPU, up to 8, unless given; for a CPU a third
-            of the cores, since the model needs the others.
+            Number of threads, each of which prepares whole batches. None means one per core, up to 8, for a model on
+            a GPU. For a model on a CPU, it means a third of the cores, because the model needs the others.
         """
         if workers is None:
-            most = _THREADS_FOR_PICTURES if self.media_options.uses_video else 8
+            most = _MAX_WORKERS_FOR_VIDEO if self.media_options.uses_video else _MAX_WORKERS
             workers = max(1, available_cores() // 3) if self.device.type == "cpu" else min(most, available_cores())
-        with ThreadPoolExecutor(max(1, workers), initializer=_one_core) as pool:
+        with ThreadPoolExecutor(max(1, workers), initializer=_limit_to_one_core) as pool:
             try:
-                waiting: deque[Future[list[LoadedBatch]]] = deque()
-                for planned in self._planned(size, None if rows is None else set(rows), pool):
-                    waiting.append(pool.submit(self.read, planned))
-                    if len(waiting) > workers:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
+                pending: deque[Future[list[LoadedBatch]]] = deque()
+                for planned in self._plan_batches(size, None if rows is None else set(rows), pool):
+                    pending.append(pool.submit(self.read, planned))
+                    if len(pending) > workers:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _planned(self, size: BatchSize, rows: set[int] | None, pool: ThreadPoolExecutor) -> Iterator[list[int]]:
-        """Yield rows for each batch: longest first, so that memory that does not suffice is found early."""
-        for first in range(0, len(self.clips), _SORTED_TOGETHER):
-            block = range(first, min(first + _SORTED_TOGETHER, len(self.clips)))
+    def _plan_batches(self, size: BatchSize, rows: set[int] | None, pool: ThreadPoolExecutor) -> Iterator[list[int]]:
+        """Yield the rows of each batch, longest clips first, so that a lack of memory shows early."""
+        for first in range(0, len(self.clips), _SORT_BLOCK):
+            block = range(first, min(first + _SORT_BLOCK, len(self.clips)))
             if rows is not None and rows.isdisjoint(block):
                 continue
-            lengths = dict(zip(block, pool.map(self._seconds, block), strict=True))
-            longest_first = sorted(block, key=lambda row: -lengths[row])  # stable: equal ones in their order
+            seconds = dict(zip(block, pool.map(self._read_seconds, block), strict=True))
+            longest_first = sorted(block, key=lambda row: -seconds[row])  # stable sort: ties keep their order
             while longest_first:
-                clips = min(size.clips, self._with_pictures(lengths[longest_first[0]]))
-                planned, longest_first = longest_first[:clips], longest_first[clips:]
-                wanted = [row for row in planned if rows is None or row in rows]
-                if wanted:
-                    yield wanted
+                n_clips = min(size.clips, self._max_clips_with_frames(seconds[longest_first[0]]))
+                planned, longest_first = longest_first[:n_clips], longest_first[n_clips:]
+                requested = [row for row in planned if rows is None or row in rows]
+                if requested:
+                    yield requested
 
-    def _with_pictures(self, seconds: float) -> int:
-        """Tell how many clips of a length, or shorter ones, wait for the model together without crowding memory."""
-        each = self.media_options.picture_bytes(seconds or math.inf)  # a length that cannot be told may be any
-        return max(1, int(_PICTURE_BYTES // each)) if each else sys.maxsize
+    def _max_clips_with_frames(self, seconds: float) -> int:
+        """Return how many clips of up to this length fit into the memory limit for video frames."""
+        frame_bytes = self.media_options.picture_bytes(seconds or math.inf)  # 0 means an unknown length
+        return max(1, int(_MAX_BATCH_FRAME_BYTES // frame_bytes)) if frame_bytes else sys.maxsize
 
-    def _seconds(self, row: int) -> float:
+    def _read_seconds(self, row: int) -> float:
         seconds = audio_duration(self.clips[row].audio, self.builder.sampling_rate)
         return min(seconds, math.inf if self.limit is None else self.limit)
 
 
-def _one_core() -> None:
-    """Let a thread make features on one core: with teams of threads of their own, they would crowd out the model."""
+def _limit_to_one_core() -> None:
+    """Limit a worker thread to one core: its own OpenMP threads would take cores from the model."""
     import torch
 
-    torch.get_num_threads()  # sets up this thread, which would undo the limit later
-    threadpool_limits(1, user_api="openmp")  # OpenMP's limit is of the thread that sets it
+    torch.get_num_threads()  # initializes this thread, which would later undo the limit
+    threadpool_limits(1, user_api="openmp")  # OpenMP's limit applies to the calling thread only

@@ -1,30 +1,46 @@
-"""How many clips go through the model at once."""
+"""The number of clips in a batch: options for the user, and its adaptation to the free memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from calm.options import check_values, option
+from calm.options import check_values, document_options, option
 
 if TYPE_CHECKING:
     import torch
 
 
+@document_options()
 @dataclass(frozen=True)
 class Batching:
-    """How many clips go through at once, and how many threads prepare them."""
+    """Batch size, and number of threads that prepare batches.
+
+    Parameters
+    ----------
+    {options}
+
+    See Also
+    --------
+    calm.extract.head_vectors : Take these options as keywords.
+    calm.extract.extract_to_cache : Take these options as keywords.
+
+    Examples
+    --------
+    >>> Batching(batch_size=16).workers is None
+    True
+    """
 
     batch_size: int | None = option(
         None,
-        help="Clips a forward pass, fewer from where memory is short. Unless given, as many as a GPU holds, up to 64, "
-        "and 8 on a CPU.",
+        help="Clips per forward pass; smaller batches follow where memory runs out. "
+        "By default 8 on a CPU, and up to 64 on a GPU, depending on its memory.",
         minimum=1,
     )
     workers: int | None = option(
         None,
-        help="Threads that decode, resample and compute features ahead of the model. Unless given, a third of the "
-        "cores beside a CPU's model, and one a core, up to 8, beside a GPU.",
+        help="Threads that decode audio, resample it and compute features ahead of the model. "
+        "By default a third of the cores for a model on a CPU, and one per core, up to 8, for a model on a GPU.",
         minimum=1,
     )
 
@@ -32,17 +48,26 @@ class Batching:
         check_values(self)
 
 
-#: A batch is doubled up to here, and only where what it took so far is less than this share of what is left.
-_MOST_CLIPS, _SHARE_OF_FREE = 64, 0.9
+#: The largest automatic batch size.
+_MAX_CLIPS = 64
+
+#: A batch size is doubled only if the activations so far take less than this share of the free memory.
+_MAX_SHARE_OF_FREE = 0.9
 
 
 class BatchSize:
-    """How many clips go through the model at once: as many as asked for, or as memory has been seen to hold.
+    """Current batch size, which adapts to the memory of the device.
 
     Parameters
     ----------
-    clips : int, optional
-        None begins with 8, and goes on with twice as many for as long as a GPU has room for that, up to 64.
+    clips : int, default=None
+        Fixed number of clips per batch. None starts with 8 and doubles it, up to 64, while a GPU has enough memory.
+        Running out of memory lowers both.
+
+    Attributes
+    ----------
+    clips : int
+        Number of clips for the next batch.
     """
 
     def __init__(self, clips: int | None = None) -> None:
@@ -50,17 +75,17 @@ class BatchSize:
             raise ValueError(f"batch_size must be at least 1, got {clips!r}")
         self.clips, self._grows = clips or 8, clips is None
 
-    def passed(self, clips: int, device: torch.device) -> None:
-        """Learn that so many went through."""
+    def record_success(self, clips: int, device: torch.device) -> None:
+        """Double the batch size if a full batch succeeded and the GPU has memory for twice as many clips."""
         if not self._grows or clips < self.clips or device.type != "cuda":
             return
         import torch
 
         free, _ = torch.cuda.mem_get_info(device)
         for_activations = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        if self.clips < _MOST_CLIPS and for_activations < _SHARE_OF_FREE * free:
+        if self.clips < _MAX_CLIPS and for_activations < _MAX_SHARE_OF_FREE * free:
             self.clips *= 2
 
-    def failed(self, clips: int) -> None:
-        """Learn that memory did not suffice for so many."""
+    def record_out_of_memory(self, clips: int) -> None:
+        """Halve the batch size after a batch of ``clips`` ran out of memory, and stop growing."""
         self.clips, self._grows = min(self.clips, max(1, clips // 2)), False

@@ -1,4 +1,4 @@
-"""Batches through a model, one after the other, taken apart where memory, or a clip, does not let them through."""
+"""Forward passes over batches, which are split if memory runs out or a clip makes the model raise an exception."""
 
 from __future__ import annotations
 
@@ -13,113 +13,122 @@ from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.result import ClipResult
 
-#: From a batch to something whose ``numpy()`` has a row for each of its clips.
-Work = Callable[[Batch], Any]
+#: Function from a batch to an object whose ``numpy()`` returns an array with one row per clip.
+RunModel = Callable[[Batch], Any]
 
 
 def forward_passes(
-    loader: BatchLoader, size: BatchSize, work: Work, *, rows: Sequence[int] | None = None, workers: int | None = None
+    loader: BatchLoader,
+    size: BatchSize,
+    run_model: RunModel,
+    *,
+    rows: Sequence[int] | None = None,
+    workers: int | None = None,
 ) -> Iterator[list[ClipResult]]:
-    """Send the clips of a feed through a model.
+    """Run a model over all clips of a loader.
 
-    What the model gives for a batch is asked for when the next batch is on its way, so that a GPU need not wait. A
-    batch for which memory does not suffice is parted, and so is one in which a clip makes the model raise: that clip
-    alone fails, if a clip that any model can take goes through. What our own code raises is raised.
+    The output of a batch is fetched only after the next batch has started, so that a GPU does not wait. A batch is
+    split if memory runs out, or if a clip makes the model raise an exception. Such a clip fails alone, provided that
+    the model accepts a control clip. Exceptions raised by calm's own code are not caught.
 
     Parameters
     ----------
     loader : BatchLoader
+        Source of batches.
     size : BatchSize
-        Learns what memory suffices for.
-    work : callable
-        Of a batch with clips in it.
+        Batch size, which adapts to the memory.
+    run_model : callable
+        Function that runs the model on a non-empty batch.
     rows, workers
         See :meth:`BatchLoader.batches`.
 
     Yields
     ------
     list of ClipResult
-        Those of one batch, or of clips that failed before they came to the model; all together in no order.
+        Results of one batch, or of clips that failed before they reached the model. Batches come in no fixed order.
     """
-    before: tuple[Batch, Any] | None = None
+    previous: tuple[Batch, Any] | None = None
     try:
-        for passed in _passed(loader, size, work, rows, workers):
-            if before is not None:
-                last, before = before, None
-                yield _finished(*last)
-            if isinstance(passed, list):
-                yield passed
+        for output in _run_batches(loader, size, run_model, rows, workers):
+            if previous is not None:
+                finished, previous = previous, None
+                yield _fetch_results(*finished)
+            if isinstance(output, list):
+                yield output
             else:
-                before = passed
-    except Exception:  # raised again, whatever it is: the batch before went through, and is not to be lost
-        if before is not None:
-            yield _finished(*before)
+                previous = output
+    except Exception:  # raised again below: the previous batch succeeded, and its results must not be lost
+        if previous is not None:
+            yield _fetch_results(*previous)
         raise
-    if before is not None:
-        yield _finished(*before)
+    if previous is not None:
+        yield _fetch_results(*previous)
 
 
-def _passed(
-    loader: BatchLoader, size: BatchSize, work: Work, rows: Sequence[int] | None, workers: int | None
+def _run_batches(
+    loader: BatchLoader, size: BatchSize, run_model: RunModel, rows: Sequence[int] | None, workers: int | None
 ) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
-    """Send batches through; yield each with what the model gives, and clips that failed."""
-    for fed in loader.batches(size, rows=rows, workers=workers):
-        if isinstance(fed, list):
-            yield fed
+    """Yield each batch with the model's output, and lists of clips that failed."""
+    for loaded in loader.batches(size, rows=rows, workers=workers):
+        if isinstance(loaded, list):
+            yield loaded
         else:
-            yield from _in_parts(loader, fed, size, work)
+            yield from _run_batch_or_parts(loader, loaded, size, run_model)
 
 
-def _finished(batch: Batch, found: Any) -> list[ClipResult]:
-    """Wait for what the model gives, and set clips aside for which it is not finite."""
-    values = found.numpy()
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    reason = "the model gives NaN or infinity for it: try another dtype"
+def _fetch_results(batch: Batch, output: Any) -> list[ClipResult]:
+    """Wait for the model's output, and mark clips as failed whose values are not finite."""
+    values = output.numpy()
+    is_finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    reason = "the model returned NaN or infinity for it: use another dtype"
     return [
-        replace(clip, value=value) if fine else replace(clip, reason=reason)
-        for clip, value, fine in zip(batch.clips, values, finite, strict=True)
+        replace(clip, value=value) if finite else replace(clip, reason=reason)
+        for clip, value, finite in zip(batch.clips, values, is_finite, strict=True)
     ]
 
 
-def _in_parts(
-    loader: BatchLoader, batch: Batch, size: BatchSize, work: Work
+def _run_batch_or_parts(
+    loader: BatchLoader, batch: Batch, size: BatchSize, run_model: RunModel
 ) -> Iterator[tuple[Batch, Any] | list[ClipResult]]:
-    """Send a batch through, or as many parts of it as have to be made."""
-    clips, fault = len(batch.clips), ""
+    """Run the model on a batch; if that fails, run it on the two halves, recursively."""
+    clips, model_error = len(batch.clips), ""
     try:
-        found = work(batch)
-    except Exception as error:  # models raise what they like: whose fault it is has to be found out
-        found, short_of_memory = None, is_out_of_memory(error)
-        if not short_of_memory:
-            if is_internal_error(error) or not _takes_others(loader, work):
+        output = run_model(batch)
+    except Exception as error:  # a model may raise any exception: find out whether the clips or the model cause it
+        output, out_of_memory = None, is_out_of_memory(error)
+        if not out_of_memory:
+            if is_internal_error(error) or not _accepts_control_clip(loader, run_model):
                 raise
-            fault = short_message(error)
-    # What the failed pass held is free now that its exception is left.
-    if found is not None:
-        size.passed(clips, loader.device)
-        yield batch, found
+            model_error = short_message(error)
+    # Outside the except block, the exception no longer keeps the tensors of the failed pass in memory.
+    if output is not None:
+        size.record_success(clips, loader.device)
+        yield batch, output
     elif clips == 1:
-        yield [_set_aside(batch.clips[0], loader, fault)]
+        yield [_as_failed(batch.clips[0], loader, model_error)]
     else:
-        if short_of_memory:
-            size.failed(clips)
-        for part in np.array_split(batch.rows, 2):
-            for again in loader.read(part.tolist()):
-                yield from [again] if isinstance(again, list) else _in_parts(loader, again, size, work)
+        if out_of_memory:
+            size.record_out_of_memory(clips)
+        for half in np.array_split(batch.rows, 2):
+            for reloaded in loader.read(half.tolist()):
+                if isinstance(reloaded, list):
+                    yield reloaded
+                else:
+                    yield from _run_batch_or_parts(loader, reloaded, size, run_model)
 
 
-def _set_aside(clip: ClipResult, loader: BatchLoader, fault: str) -> ClipResult:
-    """Say why a clip does not go through even alone."""
-    if fault:
-        return replace(clip, reason=f"the model cannot take it: {fault}")
-    # Elsewhere there may be enough memory: it is told without a length, and so tried again.
-    return ClipResult(clip.row, reason=f"{loader.device} has no memory for it", content=clip.content)
+def _as_failed(clip: ClipResult, loader: BatchLoader, model_error: str) -> ClipResult:
+    """Return the result of a clip that fails even as a batch of one."""
+    if model_error:
+        return replace(clip, reason=f"the model raised an error for it: {model_error}")
+    # Without a length, the next run tries the clip again: it may run where there is more memory.
+    return ClipResult(clip.row, reason=f"out of memory on {loader.device}, even alone", content=clip.content)
 
 
-def _takes_others(loader: BatchLoader, work: Work) -> bool:
-    """Tell whether a clip that any model must be able to take goes through."""
+def _accepts_control_clip(loader: BatchLoader, run_model: RunModel) -> bool:
+    """Return whether the model runs on a clip that every model must accept."""
     try:
-        work(loader.control()).numpy()
-    except Exception:  # noqa: BLE001 - the first exception is raised again, and tells more
+        run_model(loader.control_batch()).numpy()
+    except Exception:  # noqa: BLE001 - the caller raises the first exception again, which is more informative
         return False
     return True

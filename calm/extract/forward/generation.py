@@ -1,4 +1,4 @@
-"""Answers that a model generates, with what its heads write for every token of them."""
+"""Text generation that also records the head vectors of the prompt and of the generated tokens."""
 
 from __future__ import annotations
 
@@ -12,19 +12,49 @@ import torch
 from calm.extract.forward.recorder import HeadRecorder
 from calm.extract.models.lalm import LALM
 
-#: Ways of generating in which the decoder reads tokens that are then taken back, or in another order.
-_NOT_ONE_BY_ONE = ("assistant_model", "prompt_lookup_num_tokens", "penalty_alpha")
+#: Arguments of ``generate`` with which the decoder also reads tokens that it later rejects or reorders.
+_NOT_TOKEN_BY_TOKEN = ("assistant_model", "prompt_lookup_num_tokens", "penalty_alpha")
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Answers, and head vectors along them."""
+    """Generated answers and the head vectors recorded along them.
 
-    tokens: torch.Tensor  #: (answers, new tokens) ids, filled up with padding after the end of each answer
-    prompt: torch.Tensor  #: (answers, layers, heads, dim) vectors of the last prompt tokens
-    heads: torch.Tensor  #: (answers, steps, layers, heads, dim) vectors of generated tokens
-    steps: list[int]  #: which of the new tokens those are, counted from 0
-    answered: torch.Tensor  #: (answers, steps) whether the token belongs to the answer, its end included
+    Parameters
+    ----------
+    tokens : int tensor of shape (n_answers, n_new_tokens)
+        Token ids of the answers. Padding follows the end of each answer.
+    prompt : tensor of shape (n_answers, n_layers, n_heads, head_dim)
+        Head vectors of the last prompt tokens.
+    heads : tensor of shape (n_answers, n_steps, n_layers, n_heads, head_dim)
+        Head vectors of the recorded tokens.
+    steps : list of int
+        Indices of the recorded tokens among the new tokens, counted from 0.
+    answered : bool tensor of shape (n_answers, n_steps)
+        True if the recorded token belongs to the answer, including its end-of-sequence token.
+
+    See Also
+    --------
+    calm.extract.record_generation : Generate answers and return an instance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from calm.extract import load_lalm
+    >>> lalm = load_lalm("tiny")
+    >>> prompt = lalm.builder.chat("What is this?")
+    >>> inputs = lalm.inputs([np.zeros(16000, dtype=np.float32)], [prompt], padding_side="left")
+    >>> generation = record_generation(lalm, inputs, do_sample=False, min_new_tokens=4, max_new_tokens=4)
+    >>> mean_over_answer = generation.heads[generation.answered].mean(dim=0)
+    >>> mean_over_answer.shape
+    torch.Size([6, 8, 32])
+    """
+
+    tokens: torch.Tensor
+    prompt: torch.Tensor
+    heads: torch.Tensor
+    steps: list[int]
+    answered: torch.Tensor
 
 
 @torch.inference_mode()
@@ -35,39 +65,46 @@ def record_generation(
     every: int = 1,
     tokens: int = 1,
     layers: Sequence[int] | None = None,
-    **how: Any,
+    **generate_kwargs: Any,
 ) -> Generation:
-    """Let a model answer, and record the head vectors of the prompt's end and of every k-th token of the answer.
+    """Generate answers and record the head vectors of the prompt's end and of every k-th generated token.
 
-    Each vector equals that of one forward pass over the prompt and the answer, but for rounding.
+    Each vector equals, up to rounding, that of one forward pass over the prompt and the answer.
 
     Parameters
     ----------
     lalm : LALM
-    inputs : mapping
-        What :meth:`calm.extract.LALM.inputs` made of clips and rendered prompts, **padded on the left**, so that
-        answers follow right after the prompt.
+        Model, from :func:`calm.extract.load_lalm`.
+    inputs : mapping of str to tensor
+        Model inputs of clips and their prompts, from :meth:`calm.extract.LALM.inputs` with ``padding_side="left"``, so
+        that answers directly follow the prompt.
     every : int, default=1
-        Record the first generated token and every k-th after it.
-    tokens, layers
-        As :class:`calm.extract.HeadRecorder` takes them.
-    **how
-        As ``generate`` of transformers takes it: ``max_new_tokens``, ``do_sample``, ``num_return_sequences`` …
+        Record the first generated token and every ``every``-th token after it.
+    tokens : int, default=1
+        Number of last prompt tokens whose mean vector is recorded. 1 records the last token alone.
+    layers : sequence of int, default=None
+        Indices of the layers to record, in this order. None records all layers. For hybrid decoders, only layers with
+        attention count.
+    **generate_kwargs
+        Arguments of ``generate`` in transformers, such as ``max_new_tokens``, ``do_sample`` or
+        ``num_return_sequences``.
 
     Returns
     -------
     Generation
-        With ``num_return_sequences``, the answers to each clip stand one after the other. The last token of an answer
-        is never read by the model, and so has no vectors.
+        Answers and head vectors. With ``num_return_sequences``, the answers to one clip follow each other. The model
+        never reads the last token of an answer, so that token has no vectors.
 
     Raises
     ------
     ValueError
-        If prompts are padded on the right, or tokens would not be generated one by one (beams, assistants).
+        If the prompts are padded on the right, or tokens are not generated one by one (beam search, assisted
+        generation).
 
     See Also
     --------
-    calm.extract.HeadRecorder : Records whatever a model is run for.
+    calm.extract.HeadRecorder : Record head vectors of any run of a model.
+    calm.extract.answer_log_likelihoods : Score given answers instead of generating them.
 
     Examples
     --------
@@ -82,42 +119,49 @@ def record_generation(
     """
     mask = inputs["attention_mask"]
     if not bool(mask[:, -1].all()):
-        raise ValueError("prompts are padded on the right: answers must follow right after them, so pad on the left")
-    settings, further = _settings(lalm, how)
+        raise ValueError('prompts are padded on the right: build the inputs with padding_side="left"')
+    config, model_kwargs = _generation_config(lalm, generate_kwargs)
     with HeadRecorder(lalm.heads, mask, tokens=tokens, layers=layers, every=every) as recorder:
-        sequences = lalm.model_for(inputs).generate(**inputs, generation_config=settings, use_cache=True, **further)
-    new = sequences[:, mask.shape[1] :]
-    if recorder.read != mask.shape[1] + new.shape[1] - 1 or len(recorder.prompt) != len(new):
-        raise RuntimeError(f"the decoder read {recorder.read} tokens, which are not the prompt's and the answer's")
-    answered = _before_end(new, settings.eos_token_id)[:, recorder.steps]
-    return Generation(new, recorder.prompt, recorder.generated, recorder.steps, answered)
+        sequences = lalm.model_for(inputs).generate(**inputs, generation_config=config, use_cache=True, **model_kwargs)
+    new_tokens = sequences[:, mask.shape[1] :]
+    expected_read = mask.shape[1] + new_tokens.shape[1] - 1
+    if recorder.read != expected_read or len(recorder.prompt) != len(new_tokens):
+        raise RuntimeError(
+            f"the decoder read {recorder.read} tokens of {len(recorder.prompt)} sequences, expected {expected_read} of "
+            f"{len(new_tokens)}: head vectors cannot be recorded with these arguments of generate"
+        )
+    answered = _is_before_end(new_tokens, config.eos_token_id)[:, recorder.steps]
+    return Generation(new_tokens, recorder.prompt, recorder.generated, recorder.steps, answered)
 
 
-def _settings(lalm: LALM, how: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the generation config in effect, and what ``generate`` is told besides.
+def _generation_config(lalm: LALM, generate_kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the effective generation config, and the arguments of ``generate`` that are not part of it.
 
-    It is the model's own, changed by the one that is given, if any, and by single settings.
+    The user's generation config overrides the model's own, and single arguments override both.
 
     Raises
     ------
     ValueError
         If tokens would not be generated one by one.
     """
-    further = dict(how)
-    settings = copy.deepcopy(lalm.model.generation_config)
-    given = further.pop("generation_config", None)
-    if given is not None:
-        settings.update(**{name: value for name, value in given.to_dict().items() if value is not None})
-    further = settings.update(**further)  # what is no setting, such as an assistant model, is left
-    one_by_one = all(further.get(name, getattr(settings, name, None)) is None for name in _NOT_ONE_BY_ONE)
-    if (settings.num_beams or 1) > 1 or not one_by_one:
-        raise ValueError("head vectors are recorded of tokens that are generated one by one: no beams, no assistant")
-    settings.return_dict_in_generate, settings.disable_compile = False, True
-    return settings, further
+    remaining = dict(generate_kwargs)
+    config = copy.deepcopy(lalm.model.generation_config)
+    user_config = remaining.pop("generation_config", None)
+    if user_config is not None:
+        config.update(**{name: value for name, value in user_config.to_dict().items() if value is not None})
+    remaining = config.update(**remaining)  # returns what is no setting, such as an assistant model
+    token_by_token = all(remaining.get(name, getattr(config, name, None)) is None for name in _NOT_TOKEN_BY_TOKEN)
+    if (config.num_beams or 1) > 1 or not token_by_token:
+        raise ValueError(
+            "head vectors can be recorded only of tokens that are generated one by one: "
+            "use neither beam search nor assisted generation"
+        )
+    config.return_dict_in_generate, config.disable_compile = False, True
+    return config, remaining
 
 
-def _before_end(tokens: torch.Tensor, ends: int | Sequence[int] | None) -> torch.Tensor:
-    """Tell which tokens belong to an answer: all up to the first that ends it, which is included."""
+def _is_before_end(tokens: torch.Tensor, ends: int | Sequence[int] | None) -> torch.Tensor:
+    """Return True for each token up to and including the first end-of-sequence token of its answer."""
     if ends is None:
         return torch.ones_like(tokens, dtype=torch.bool)
     is_end = torch.isin(tokens, torch.as_tensor(ends, device=tokens.device)).int()

@@ -1,4 +1,4 @@
-"""Clips through a model, in batches: head vectors out."""
+"""Head vectors of clips, computed batch by batch."""
 
 from __future__ import annotations
 
@@ -31,39 +31,44 @@ def head_vectors(
     rows: Sequence[int] | None = None,
     **batching: Any,
 ) -> Iterator[list[ClipResult]]:
-    """Send clips through a model, batch by batch.
+    """Compute the head vectors of clips, batch by batch.
 
-    Clips of about one length go together. A clip that cannot be read, that the model cannot take, or for which memory
-    does not suffice even alone is set aside with the reason; the others of its batch go on.
+    Each batch holds clips of similar length. A clip fails alone, with a reason, if it cannot be read, if the model
+    raises an error for it, or if memory runs out even for a batch of one. The other clips of its batch continue.
 
     Parameters
     ----------
     lalm : LALM
+        Model, from :func:`calm.extract.load_lalm`.
     clips : sequence of Clip
+        Clips, from :func:`calm.find_clips`.
     texts : sequence of str
-        What the model is asked beside each clip.
+        Question to the model about each clip, one per clip.
     media_options : MediaOptions, default=AUDIO_ONLY
-        What of a clip goes in.
+        Whether the model receives the audio of a clip, its video, or both.
     tokens : int, default=1
-        1 for the last token of the prompt, m for the mean over the last m.
+        Number of last prompt tokens whose mean vector is recorded. 1 records the last token alone.
     max_seconds : float, default=None
-        Where long clips are cut; the model's window if that is shorter.
+        Maximum clip length in seconds; longer clips are cut. None, or a value above the model's window, means the
+        length of that window.
     layers : sequence of int, default=None
-        Only these layers, which saves the layers after them; all unless given.
+        Indices of the layers to record, in this order. Layers after the last of them are not computed. None records
+        all layers.
     rows : sequence of int, default=None
-        Only these clips, in the batches they would have been in with all others; all unless given.
+        Indices of the clips to compute. Their batches are planned as if all clips were computed, so that a resumed
+        extraction forms the same batches. None computes all clips.
     {options}
 
     Yields
     ------
     list of ClipResult
-        Those of one batch, in the order of their rows; all together in no order. Values are float32 arrays
-        ``(layers, heads, dim)``.
+        Results of one batch, ordered by row. Batches come in no fixed order. Values are float32 arrays of shape
+        ``(n_layers, n_heads, head_dim)``.
 
     See Also
     --------
-    calm.extract.collect_results : Puts results together.
-    calm.extract.extract_to_cache : Stores them.
+    calm.extract.collect_results : Collect the results in the order of the clips.
+    calm.extract.extract_to_cache : Write the results to an HDF5 file.
 
     Examples
     --------
@@ -74,9 +79,9 @@ def head_vectors(
     >>> result.value.shape
     (6, 8, 32)
     """
-    how = build_group(Batching, batching)
+    options = build_group(Batching, batching)
     if len(texts) != len(clips):
-        raise ValueError(f"{len(clips)} clips, but {len(texts)} texts")
+        raise ValueError(f"got {len(clips)} clips, but {len(texts)} texts: give one text per clip")
     from calm.extract.forward.async_copy import AsyncCopy
     from calm.extract.forward.prefix_cache import PrefixCaches
     from calm.extract.forward.recorder import record_heads
@@ -90,11 +95,11 @@ def head_vectors(
         media_options=media_options,
         full_window=lalm.needs_full_window,
     )
-    prefixes = PrefixCaches(lalm, tokens, layers)
+    prefix_caches = PrefixCaches(lalm, tokens, layers)
 
     def record(batch: Batch) -> AsyncCopy:
-        prefix, inputs = prefixes.of(batch.inputs), lalm.on_device(batch.inputs)
+        prefix, inputs = prefix_caches.get(batch.inputs), lalm.on_device(batch.inputs)
         model = lalm.model_for(inputs)
         return AsyncCopy(record_heads(model, lalm.heads, inputs, tokens=tokens, layers=layers, prefix=prefix))
 
-    return forward_passes(loader, BatchSize(how.batch_size), record, rows=rows, workers=how.workers)
+    return forward_passes(loader, BatchSize(options.batch_size), record, rows=rows, workers=options.workers)

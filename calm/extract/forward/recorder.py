@@ -1,4 +1,4 @@
-"""Recording what every attention head writes: for the last tokens of a prompt, and while a model generates."""
+"""Recording of head vectors by forward hooks: of a prompt's last tokens, and of generated tokens."""
 
 from __future__ import annotations
 
@@ -17,41 +17,55 @@ from calm.extract.models.decoder import DecoderHeads
 
 
 class HeadRecorder:
-    """Records head vectors of a model that runs while this is open.
+    """Context manager that records the head vectors of a model while it runs.
 
-    A hook before each attention output projection keeps the positions that are asked for of its input, on the device,
-    and nothing else. Works with padding on either side, in any dtype, with grouped-query attention (one vector a
-    *query* head), and for prompts that come in several parts.
+    A forward hook before each attention output projection keeps the requested positions of its input, on the device.
+    It works with padding on either side, with any dtype, with grouped-query attention (one vector per *query* head),
+    and with prompts that are processed in several chunks.
 
-    Hooks are there for as long as it is open. What the thread that opened it runs meanwhile is recorded, and nothing
-    else: a pass over other inputs is refused. Threads take turns on one model.
+    Hooks exist only inside the context. They record the thread that entered it, and refuse inputs that do not match
+    the attention mask. A lock lets one thread at a time record a model.
 
     Parameters
     ----------
     heads : DecoderHeads
-        Of the model, from :func:`calm.extract.find_heads`.
-    mask : tensor (clips, length)
-        The prompts' ``attention_mask``. Where each prompt is answered several times (``num_return_sequences``), it
-        stands for as many rows.
+        Attention heads of the model, from :func:`calm.extract.find_heads`.
+    mask : tensor of shape (n_clips, length)
+        Attention mask of the prompts. With ``num_return_sequences``, one row stands for all answers to its prompt.
     tokens : int, default=1
-        1 records the last token of the prompt; m the mean over the last m, computed in float32.
+        Number of last prompt tokens whose mean vector is recorded, computed in float32. 1 records the last token
+        alone.
     layers : sequence of int, default=None
-        Record only these layers, in this order; all unless given. Of a hybrid, only layers with attention are counted.
+        Indices of the layers to record, in this order. None records all layers. For hybrid decoders, only layers with
+        attention count.
     every : int, default=None
-        None ends the forward pass at the last attention that is wanted, and leaves this context: what follows is never
-        run. k lets the model go on, and records every k-th token that it generates, beginning with the first.
-    beginning : PrefixUse, default=None
-        Of :func:`calm.extract.forward.prefix_cache.use_prefix_cache`: how many tokens the decoder leaves out.
+        None ends the forward pass and leaves the context at the last requested attention layer; the rest of the model
+        is not computed. An integer k lets the model continue, and records the first generated token and every k-th
+        token after it.
+    prefix_use : PrefixUse, default=None
+        Number of leading tokens that the decoder skips, from
+        :func:`calm.extract.forward.prefix_cache.use_prefix_cache`. None means that it skips none.
+
+    Attributes
+    ----------
+    prompt : tensor of shape (n_clips, n_layers, n_heads, head_dim)
+        Head vectors of the prompts' last tokens.
+    generated : tensor of shape (n_clips, n_steps, n_layers, n_heads, head_dim)
+        Head vectors of the generated tokens, with ``every``.
+    steps : list of int
+        Indices of the recorded tokens among the generated ones.
+    read : int
+        Number of positions that the decoder has read.
 
     Raises
     ------
     ValueError
-        If ``tokens`` or ``every`` is below one, or there is no such layer.
+        If ``tokens`` or ``every`` is below 1, or ``layers`` names a layer that does not exist.
 
     See Also
     --------
-    record_heads : One forward pass that ends early.
-    record_generation : Answers, with the head vectors of their tokens.
+    calm.extract.record_heads : Run one forward pass that ends early.
+    calm.extract.record_generation : Generate answers and record their head vectors.
 
     Examples
     --------
@@ -74,127 +88,132 @@ class HeadRecorder:
         tokens: int = 1,
         layers: Sequence[int] | None = None,
         every: int | None = None,
-        beginning: PrefixUse | None = None,
+        prefix_use: PrefixUse | None = None,
     ) -> None:
         if tokens < 1:
             raise ValueError(f"tokens must be at least 1, got {tokens!r}")
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1, got {every!r}")
-        self._heads, self._wanted, self._every = heads, heads.layer_indices(layers), every
-        self._mask, self._beginning = mask, beginning or PrefixUse()
-        self._positions, self._share = _last_positions(mask, tokens)
-        self._forget()
+        self._heads, self._layers, self._every = heads, heads.layer_indices(layers), every
+        self._mask, self._prefix_use = mask, prefix_use or PrefixUse()
+        self._positions, self._weights = _last_positions(mask, tokens)
+        self._reset()
 
-    def _forget(self) -> None:
-        self._seen: dict[int, int] = {}  # by layer: positions that went by
+    def _reset(self) -> None:
+        self._n_read: dict[int, int] = {}  # number of positions that each layer has read
         self._prompt: dict[int, torch.Tensor] = {}
-        self._generated: dict[int, list[torch.Tensor]] = {layer: [] for layer in self._wanted}
-        self._enough = _StopForward()
+        self._generated: dict[int, list[torch.Tensor]] = {layer: [] for layer in self._layers}
+        self._stop = _StopForward()
 
     def __enter__(self) -> Self:
-        self._forget()  # what an earlier use recorded
+        self._reset()  # forget what an earlier use recorded
         self._thread = threading.get_ident()
-        self._open = contextlib.ExitStack()
-        self._open.enter_context(self._heads.lock)
-        for layer in set(self._wanted):
+        self._exit_stack = contextlib.ExitStack()
+        self._exit_stack.enter_context(self._heads.lock)
+        for layer in set(self._layers):
             projection = self._heads.projections[layer]
-            hook = projection.register_forward_pre_hook(lambda _, args, layer=layer: self._see(layer, args[0]))
-            self._open.callback(hook.remove)
+            hook = projection.register_forward_pre_hook(lambda _, args, layer=layer: self._record(layer, args[0]))
+            self._exit_stack.callback(hook.remove)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._open.close()
-        return error is self._enough
+        self._exit_stack.close()
+        return error is self._stop
 
     @property
     def prompt(self) -> torch.Tensor:
-        """Vectors of the prompts' last tokens, float32 ``(clips, layers, heads, dim)``.
+        """Head vectors of the prompts' last tokens, float32, of shape ``(n_clips, n_layers, n_heads, head_dim)``.
 
-        Those of layers with fewer or smaller heads than others are filled up with zeros, which leave products,
-        distances and angles as they are.
+        Layers with fewer or smaller heads than others are padded with zeros. Zeros do not change dot products,
+        distances or angles.
 
         Raises
         ------
         RuntimeError
-            If the model did not run all of the layers that are wanted over the whole prompt.
+            If the model has not run all requested layers over the whole prompt.
         """
         length = self._mask.shape[1]
-        missing = [self._heads.layers[w] for w in sorted(set(self._wanted)) if self._seen.get(w, 0) < length]
+        missing = [self._heads.layers[i] for i in sorted(set(self._layers)) if self._n_read.get(i, 0) < length]
         if missing:
-            raise RuntimeError(f"the model never ran the attention of decoder layers {missing} over the whole prompt")
-        return torch.stack([self._shaped(layer, self._prompt[layer]) for layer in self._wanted], dim=1)
+            raise RuntimeError(f"the model did not run the attention of decoder layers {missing} over the whole prompt")
+        return torch.stack([self._split_heads(layer, self._prompt[layer]) for layer in self._layers], dim=1)
 
     @property
     def generated(self) -> torch.Tensor:
-        """Vectors of generated tokens, float32 ``(clips, steps, layers, heads, dim)``.
+        """Head vectors of generated tokens, float32, ``(n_clips, n_steps, n_layers, n_heads, head_dim)``.
 
-        The vector of a token is that of the position at which the model read it, and from which it went on to the
-        next. The last token of an answer is never read.
+        The vector of a token belongs to the position at which the model reads the token and predicts the next one.
+        The model never reads the last token of an answer.
         """
-        by_layer = [self._generated[layer] for layer in self._wanted]
+        by_layer = [self._generated[layer] for layer in self._layers]
         steps = [
-            torch.stack([self._shaped(layer, x) for layer, x in zip(self._wanted, step, strict=True)], dim=1)
+            torch.stack([self._split_heads(layer, x) for layer, x in zip(self._layers, step, strict=True)], dim=1)
             for step in zip(*by_layer, strict=True)
         ]
         return torch.stack(steps, dim=1) if steps else self.prompt[:, None][:, :0]
 
     @property
     def steps(self) -> list[int]:
-        """Which generated tokens :attr:`generated` has, counted from 0."""
-        return [step * (self._every or 1) for step in range(len(self._generated[self._wanted[0]]))]
+        """Indices of the recorded tokens among the generated ones, counted from 0."""
+        return [step * (self._every or 1) for step in range(len(self._generated[self._layers[0]]))]
 
     @property
     def read(self) -> int:
-        """How many positions went through the last of the layers that are wanted."""
-        return self._seen.get(max(self._wanted), 0)
+        """Number of positions that the last requested layer has read."""
+        return self._n_read.get(max(self._layers), 0)
 
-    def _see(self, layer: int, x: torch.Tensor) -> None:
+    def _record(self, layer: int, x: torch.Tensor) -> None:
+        """Record the input of one output projection, of shape ``(n_sequences, n_positions, n_heads * head_dim)``."""
         if threading.get_ident() != self._thread:
-            return  # another thread runs the model for itself
-        length, start = self._mask.shape[1], self._seen.get(layer, self._beginning.skipped)
+            return  # another thread runs the same model without recording
+        length, start = self._mask.shape[1], self._n_read.get(layer, self._prefix_use.skipped)
         end = start + x.shape[1]
-        self._check(layer, x, start, end)
-        self._seen[layer] = end
+        self._check_shape(layer, x, start, end)
+        self._n_read[layer] = end
         if start < length:
-            part = self._of_prompt(x, start)
-            self._prompt[layer] = self._prompt[layer] + part if layer in self._prompt else part
+            partial = self._weighted_sum(x, start)
+            self._prompt[layer] = self._prompt[layer] + partial if layer in self._prompt else partial
         elif self._every is not None:
-            places = range(-(start - length) % self._every, x.shape[1], self._every)
-            self._generated[layer] += [x[:, place].detach().float() for place in places]
-        if self._every is None and layer == max(self._wanted) and end >= length:
-            raise self._enough
+            offsets = range(-(start - length) % self._every, x.shape[1], self._every)
+            self._generated[layer] += [x[:, offset].detach().float() for offset in offsets]
+        if self._every is None and layer == max(self._layers) and end >= length:
+            raise self._stop
 
-    def _check(self, layer: int, x: torch.Tensor, start: int, end: int) -> None:
-        clips, length = self._mask.shape
-        several = self._every is not None and x.shape[0] % clips == 0
-        if x.ndim != 3 or (x.shape[0] != clips and not several) or start < length < end:
+    def _check_shape(self, layer: int, x: torch.Tensor, start: int, end: int) -> None:
+        """Refuse inputs whose positions in the prompt cannot be determined."""
+        n_clips, length = self._mask.shape
+        has_several_answers = self._every is not None and x.shape[0] % n_clips == 0
+        if x.ndim != 3 or (x.shape[0] != n_clips and not has_several_answers) or start < length < end:
             raise RuntimeError(
-                f"decoder layer {self._heads.layers[layer]} sees a sequence of shape {tuple(x.shape[:-1])} from "
-                f"position {start} on, but the prompt's mask is {tuple(self._mask.shape)}: positions cannot be told"
+                f"decoder layer {self._heads.layers[layer]} received a sequence of shape {tuple(x.shape[:-1])} at "
+                f"position {start}, which does not match the attention mask of shape {tuple(self._mask.shape)}"
             )
 
-    def _of_prompt(self, x: torch.Tensor, start: int) -> torch.Tensor:
-        """Return what positions from ``start`` on add to the mean over each prompt's last tokens."""
-        times = x.shape[0] // len(self._mask)
-        positions, share = (t.repeat_interleave(times, dim=0).to(x.device) for t in (self._positions, self._share))
-        here = positions - start
-        inside = (here >= 0) & (here < x.shape[1])
+    def _weighted_sum(self, x: torch.Tensor, start: int) -> torch.Tensor:
+        """Return the contribution of a chunk at position ``start`` to the mean over the last prompt tokens."""
+        repeats = x.shape[0] // len(self._mask)
+        positions, weights = (
+            t.repeat_interleave(repeats, dim=0).to(x.device) for t in (self._positions, self._weights)
+        )
+        offsets = positions - start
+        is_inside = (offsets >= 0) & (offsets < x.shape[1])
         rows = torch.arange(len(x), device=x.device)[:, None]
-        chosen = x[rows, here.clamp(0, x.shape[1] - 1)].detach().float()  # (clips, tokens, ·)
-        chosen = torch.where(inside[..., None], chosen, 0.0)
-        return chosen[:, 0] if chosen.shape[1] == 1 else torch.einsum("bt,btc->bc", share, chosen)
+        chosen = x[rows, offsets.clamp(0, x.shape[1] - 1)].detach().float()  # (sequences, tokens, heads * dim)
+        chosen = torch.where(is_inside[..., None], chosen, 0.0)
+        return chosen[:, 0] if chosen.shape[1] == 1 else torch.einsum("bt,btc->bc", weights, chosen)
 
-    def _shaped(self, layer: int, flat: torch.Tensor) -> torch.Tensor:
+    def _split_heads(self, layer: int, flat: torch.Tensor) -> torch.Tensor:
+        """Split vectors of one layer into heads, and pad them to the largest layer, on the mask's device."""
         n_heads, dim = self._heads.sizes[layer]
-        _, most_heads, most_dims = self._heads.shape
+        _, max_heads, max_dim = self._heads.shape
         vectors = rearrange(flat, "b (h d) -> b h d", h=n_heads)
-        return pad(vectors, (0, most_dims - dim, 0, most_heads - n_heads)).to(self._mask.device)
+        return pad(vectors, (0, max_dim - dim, 0, max_heads - n_heads)).to(self._mask.device)
 
 
 class _StopForward(Exception):
-    """Ends a forward pass whose head vectors are all there."""
+    """Ends a forward pass after the last requested layer."""
 
 
 @torch.inference_mode()
@@ -207,38 +226,44 @@ def record_heads(
     layers: Sequence[int] | None = None,
     prefix: PrefixCache | None = None,
 ) -> torch.Tensor:
-    """Run a forward pass up to the last attention, keeping the head vectors of the prompts' last tokens.
+    """Run a forward pass up to the last attention layer and return the head vectors of the prompts' last tokens.
 
-    The remaining projection, feed-forward block, final norm and language-model head are never run.
+    The output projection and feed-forward block after it, the final norm and the language-model head are not computed.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
+        Model to run.
     heads : DecoderHeads
-        Of this model, from :func:`calm.extract.find_heads`.
-    inputs : mapping
-        What the processor made, with ``attention_mask`` ``(clips, length)``, on the model's device.
-    tokens, layers
-        As :class:`HeadRecorder` takes them.
+        Attention heads of the model, from :func:`calm.extract.find_heads`.
+    inputs : mapping of str to tensor
+        Model inputs on the model's device, with an ``attention_mask`` of shape ``(n_clips, length)``.
+    tokens : int, default=1
+        Number of last prompt tokens whose mean vector is returned. 1 returns the vector of the last token.
+    layers : sequence of int, default=None
+        Indices of the layers to record, in this order. None records all layers. For hybrid decoders, only layers with
+        attention count.
     prefix : PrefixCache, default=None
-        Of the tokens with which all prompts begin, from :class:`calm.extract.forward.prefix_cache.PrefixCaches`: the
-        decoder leaves them out. None of the last ``tokens`` may be among them.
+        KV cache of the shared prompt prefix, from :class:`calm.extract.forward.prefix_cache.PrefixCaches`. The decoder
+        skips these tokens, which must not include any of the last ``tokens``. None runs the decoder over the whole
+        prompt.
 
     Returns
     -------
-    float32 tensor (clips, layers, heads, dim), on the device of the inputs
-        See :attr:`HeadRecorder.prompt`.
+    tensor of shape (n_clips, n_layers, n_heads, head_dim)
+        Head vectors, float32, on the device of the inputs; see :attr:`HeadRecorder.prompt`.
 
     Raises
     ------
     ValueError
-        If ``tokens`` is below one, or there is no such layer.
+        If ``tokens`` is below 1, or ``layers`` names a layer that does not exist.
     RuntimeError
-        If the model did not run all of its layers in order over the sequence that the mask describes.
+        If the model does not run all its layers in order over the sequence that the mask describes.
 
     See Also
     --------
-    HeadRecorder : What this is made of; records while a model generates too.
+    calm.extract.HeadRecorder : Record any run of a model, also while it generates.
+    calm.extract.head_vectors : Decode clips and compute their head vectors in batches.
 
     Examples
     --------
@@ -251,8 +276,8 @@ def record_heads(
     """
     mask = inputs["attention_mask"]
     with (
-        use_prefix_cache(model, prefix) as beginning,
-        HeadRecorder(heads, mask, tokens=tokens, layers=layers, beginning=beginning) as recorder,
+        use_prefix_cache(model, prefix) as prefix_use,
+        HeadRecorder(heads, mask, tokens=tokens, layers=layers, prefix_use=prefix_use) as recorder,
     ):
         model(**inputs, use_cache=False)
     return recorder.prompt
@@ -263,12 +288,12 @@ def _last_positions(mask: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torc
 
     Returns
     -------
-    positions : int tensor (clips, tokens)
-    share : float tensor (clips, tokens)
-        Equal over the positions that are in the prompt, zero where the prompt is shorter than ``tokens``.
+    positions : int tensor of shape (n_clips, tokens)
+    weights : float tensor of shape (n_clips, tokens)
+        Equal weights for positions inside the prompt, and zero where the prompt is shorter than ``tokens``.
     """
     mask, tokens = mask.bool(), min(tokens, mask.shape[1])
     last = mask.shape[1] - 1 - mask.flip(1).int().argmax(dim=1)
     positions = (last[:, None] - torch.arange(tokens, device=mask.device)).clamp(min=0)
-    inside = torch.arange(tokens, device=mask.device)[None] < mask.sum(dim=1, keepdim=True)
-    return positions, inside / inside.sum(dim=1, keepdim=True)
+    is_inside = torch.arange(tokens, device=mask.device)[None] < mask.sum(dim=1, keepdim=True)
+    return positions, is_inside / is_inside.sum(dim=1, keepdim=True)

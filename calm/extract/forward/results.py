@@ -1,4 +1,4 @@
-"""Results of clips put together in the order of their list: the one place where they are."""
+"""Collection of batch results in the order of the clips, for callers that do not write a cache."""
 
 from __future__ import annotations
 
@@ -14,41 +14,73 @@ from calm.extract.result import ClipResult
 
 @dataclass(frozen=True)
 class ClipResults:
-    """What a model gave for some clips, and which of them failed."""
+    """Values that a model returned for a list of clips, and the clips that failed.
 
-    rows: NDArray[np.int64]  #: which clips of the list went through, (n,), ascending
-    values: NDArray[Any] | None  #: what the model gave for them, (n, ...); None if none went through
-    failures: Sequence[ClipResult] = field(default=())  #: those that did not, in the order of the list
+    Parameters
+    ----------
+    rows : int array of shape (n,)
+        Positions, in the list of clips, of those that succeeded, in ascending order.
+    values : array of shape (n, ...) or None
+        Value of each of these clips. None if no clip succeeded.
+    failures : sequence of ClipResult, default=()
+        Results of the clips that failed, in the order of the list.
+
+    See Also
+    --------
+    calm.extract.collect_results : Build an instance from batches of results.
+
+    Examples
+    --------
+    >>> results = ClipResults(rows=np.array([0, 2]), values=np.ones((2, 3)))
+    >>> results.values.mean(axis=0), results.failures
+    (array([1., 1., 1.]), ())
+    """
+
+    rows: NDArray[np.int64]
+    values: NDArray[Any] | None
+    failures: Sequence[ClipResult] = field(default=())
 
 
 def collect_results(
     batches: Iterable[Sequence[ClipResult]], convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> ClipResults:
-    """Put results together in the order of the clips.
+    """Collect batches of results in the order of the clips.
 
     Parameters
     ----------
     batches : iterable of sequences of ClipResult
+        Results in any order, as :func:`head_vectors` yields them.
     convert : callable, default=None
-        From the values of a batch ``(b, ...)`` to what is kept of them, so that what is large need not be.
+        Function applied to the values of each batch, an array of shape ``(n_batch, ...)``. Only its result, whose
+        first axis also counts clips, is kept in memory. None keeps the values unchanged.
+
+    Returns
+    -------
+    ClipResults
+        Values and failures, sorted by clip.
+
+    See Also
+    --------
+    calm.extract.head_vectors : Yield the results of clips, batch by batch.
+    calm.extract.extract_to_cache : Write the results of clips to an HDF5 file instead.
 
     Examples
     --------
     >>> batches = [[ClipResult(2, np.ones(3)), ClipResult(0, np.zeros(3))], [ClipResult(1, reason="no samples in it")]]
-    >>> found = collect_results(batches)
-    >>> found.rows, found.values.shape, found.failures[0].reason
+    >>> results = collect_results(batches)
+    >>> results.rows, results.values.shape, results.failures[0].reason
     (array([0, 2]), (2, 3), 'no samples in it')
     """
     rows: list[int] = []
     parts: list[NDArray[Any]] = []
     failures: list[ClipResult] = []
     for batch in batches:
-        there = [result for result in batch if result.value is not None]
+        succeeded = [result for result in batch if result.value is not None]
         failures += [result for result in batch if result.failed]
-        if there:
-            values = np.stack([np.asarray(result.value) for result in there])
+        if succeeded:
+            values = np.stack([np.asarray(result.value) for result in succeeded])
             parts.append(values if convert is None else convert(values))
-            rows += [result.row for result in there]
+            rows += [result.row for result in succeeded]
     order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
     return ClipResults(
         rows=np.asarray(rows, dtype=np.int64)[order],

@@ -1,1 +1,1 @@
-"""Frozen models: loading them, their inputs, their heads."""
+"""Frozen models: loading, model inputs and attention heads."""

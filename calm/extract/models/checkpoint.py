@@ -1,4 +1,4 @@
-"""A checkpoint's configuration and processor: what it is, told before its weights are read."""
+"""A checkpoint's configuration and processor, read and checked before its weights."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from calm.extract.models.names import resolve_model
 from calm.extract.models.quantize import is_quantized
 from calm.extract.models.tiny import CHECKPOINT
 
-#: What transformers says in a ValueError where a package is missing.
-_ABOUT_PACKAGES = ("Could not load any image processor class", "Could not load any video processor class")
+#: Messages of a ValueError with which transformers reports a missing package.
+_MISSING_PACKAGE_MESSAGES = ("Could not load any image processor class", "Could not load any video processor class")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint without its weights."""
 
-    name: str  #: as it was asked for
-    path: str  #: a hub id or a folder
+    name: str  #: requested name
+    path: str  #: hub id or folder
     revision: str | None
-    config: Any  #: of the part that hears and reads
+    config: Any  #: configuration of the model; for Omni models, of the part that reads audio and text
     processor: Any
-    auto_class: Any  #: of transformers, that loads the weights
+    auto_class: Any  #: Auto class of transformers that loads the weights
     trust_remote_code: bool
 
     @property
     def family(self) -> Family:
-        """What sets its family of models apart."""
+        """What distinguishes the model's family."""
         return family_of(self.config)
 
     @property
     def from_pretrained_kwargs(self) -> dict[str, Any]:
-        """What every ``from_pretrained`` is told besides its path."""
+        """Arguments of every ``from_pretrained`` in addition to the path."""
         return {"revision": self.revision or "main", "trust_remote_code": self.trust_remote_code}
 
 
 def read_checkpoint(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
-    """Read a checkpoint's configuration and processor, and refuse one that cannot be asked about a sound.
+    """Read a checkpoint's configuration and processor, and check that it takes audio and a prompt.
 
     Raises
     ------
     ValueError
-        If there is no such model, it takes no audio or no prompt.
+        If the model does not exist, or takes no audio or no prompt.
     ImportError
-        If it needs further packages.
+        If the model needs packages that are not installed.
     """
     from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 
     path = str(CHECKPOINT) if name in ("tiny", "tiny-random") else resolve_model(name)
     from_pretrained_kwargs = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
-    with one_line_refusals(name):
+    with one_line_errors(name):
         config = AutoConfig.from_pretrained(path, **from_pretrained_kwargs)
-        thinker = getattr(config, "thinker_config", None)  # Omni models: the part that listens and reads
+        thinker = getattr(config, "thinker_config", None)  # Omni models: the part that reads audio and text
         if isinstance(thinker, PreTrainedConfig):
             if is_quantized(config):
                 thinker.quantization_config = config.quantization_config
@@ -65,14 +65,14 @@ def read_checkpoint(name: str, revision: str | None = None, trust_remote_code: b
         processor = AutoProcessor.from_pretrained(path, **from_pretrained_kwargs)
         _check_takes_audio(config, processor)
     templates = (getattr(part, "chat_template", None) for part in (processor, processor.tokenizer))
-    if family_of(config).chat is None and not any(templates):
-        raise ValueError(f"model {name!r} takes no prompt: it comes without a chat template")
+    if family_of(config).chat_template is None and not any(templates):
+        raise ValueError(f"model {name!r} takes no prompt: its checkpoint has no chat template")
     return Checkpoint(name, path, revision, config, processor, auto_class, trust_remote_code)
 
 
 @contextlib.contextmanager
-def one_line_refusals(name: str) -> Iterator[None]:
-    """Tell in one line why a model cannot be loaded, whatever transformers raises."""
+def one_line_errors(name: str) -> Iterator[None]:
+    """Replace any exception of transformers by a message of one line that says why a model cannot be loaded."""
     from safetensors import SafetensorError
 
     try:
@@ -80,46 +80,47 @@ def one_line_refusals(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise MemoryError(f"cannot load model {name!r}: {error}") from error
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        words = " ".join(str(error).split())
-        if isinstance(error, ImportError) or any(about in words for about in _ABOUT_PACKAGES):
+        message = " ".join(str(error).split())
+        if isinstance(error, ImportError) or any(known in message for known in _MISSING_PACKAGE_MESSAGES):
             raise ImportError(
-                f"model {name!r} needs further packages, perhaps pip install 'calm-audio[families]': {words}"
+                f"model {name!r} needs more packages, try pip install 'calm-audio[families]': {message}"
             ) from error
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"cannot load model {name!r}: {reason}") from error
 
 
 def _auto_class(config: Any) -> Any:
-    """Return the automatic class that knows a model; refuse one that cannot be asked about a sound.
+    """Return the Auto class that loads a model, after a check that it takes audio and a prompt.
 
-    A few families are filed under another automatic class than the rest.
+    A few families are registered with another Auto class than the rest.
     """
     from transformers import AutoModelForMultimodalLM, AutoModelForSeq2SeqLM
 
-    why = family_of(config).no_prompt
-    if why is not None:
-        raise ValueError(f"it takes no prompt: {why}")
-    remote = getattr(config, "auto_map", None) or {}
-    if type(config) in AutoModelForMultimodalLM._model_mapping or "AutoModelForMultimodalLM" in remote:
+    reason = family_of(config).no_prompt
+    if reason is not None:
+        raise ValueError(f"it takes no prompt: {reason}")
+    remote_classes = getattr(config, "auto_map", None) or {}
+    if type(config) in AutoModelForMultimodalLM._model_mapping or "AutoModelForMultimodalLM" in remote_classes:
         return AutoModelForMultimodalLM
     if type(config) in AutoModelForSeq2SeqLM._model_mapping and not getattr(config, "is_encoder_decoder", False):
         return AutoModelForSeq2SeqLM
     raise ValueError(
-        f"transformers has no {config.model_type} model that takes a sound and a text and answers in words "
+        f"transformers has no {config.model_type} model that takes audio and text and generates text "
         f"(AutoModelForMultimodalLM)"
     )
 
 
 def _check_takes_audio(config: Any, processor: Any) -> None:
+    """Raise an exception if the model has no audio input, or needs peft for it and peft is not installed."""
     if not any(getattr(processor, name, None) for name in ("feature_extractor", "audio_processor")):
         raise ValueError(f"it takes no audio: {type(processor).__name__} has no feature extractor")
     if getattr(config, "audio_config", config) is None:
-        raise ValueError(f"it takes no audio: this size of {config.model_type} has no part for it")
+        raise ValueError(f"it takes no audio: this size of {config.model_type} has no audio encoder")
     if getattr(config, "has_lora_adapter", False):
         require_peft()
 
 
 def require_peft() -> None:
-    """Refuse to go on without the package that loads adapters."""
+    """Raise an exception if peft, which loads adapters, is not installed."""
     if importlib.util.find_spec("peft") is None:
-        raise ImportError("peft, for the adapter by which it understands sound")
+        raise ImportError("its audio adapter needs peft")

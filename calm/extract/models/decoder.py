@@ -1,4 +1,4 @@
-"""Finding the attention heads of a model's text decoder."""
+"""Search for the attention heads in a model's text decoder."""
 
 from __future__ import annotations
 
@@ -10,63 +10,115 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-#: What the projection after attention is called in a decoder layer.
+#: Names of the output projection of an attention module.
 _OUTPUT_PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj")
 
-#: What a config calls layers without attention over the sequence, which hybrid decoders have among others.
+#: Entries of ``layer_types`` in the config of a hybrid decoder that mean a layer without attention.
 _WITHOUT_ATTENTION = frozenset({"linear_attention", "conv", "mamba", "moe", "mlp"})
 
 
 @dataclass(frozen=True)
 class DecoderHeads:
-    """Where the head vectors of a model come by."""
+    """Attention heads of a model's text decoder, layer by layer.
 
-    projections: tuple[nn.Module, ...]  #: attention output projection of each decoder layer with attention, in order
-    sizes: tuple[tuple[int, int], ...]  #: query heads of each of these layers, and their dimension
-    layers: tuple[int, ...]  #: which of the decoder's layers these are: all, but for hybrids (Mamba and attention)
-    lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)  #: held while the model is recorded
+    Parameters
+    ----------
+    projections : tuple of torch.nn.Module
+        Attention output projection (``o_proj``) of each decoder layer with attention, in order. Its input is the head
+        vectors of the layer.
+    sizes : tuple of (int, int)
+        Number of query heads and head dimension of each of these layers.
+    layers : tuple of int
+        Index of each of these layers in the decoder. Only hybrid decoders (such as Mamba with attention) skip indices.
+    lock : threading.RLock
+        Lock that a thread holds while it records the model.
+
+    See Also
+    --------
+    calm.extract.find_heads : Find the attention heads of a model.
+    calm.extract.HeadRecorder : Record the vectors of these heads.
+
+    Examples
+    --------
+    >>> from calm.extract import load_lalm
+    >>> heads = load_lalm("tiny").heads
+    >>> heads.shape, heads.layers
+    ((6, 8, 32), (0, 1, 2, 3, 4, 5))
+    """
+
+    projections: tuple[nn.Module, ...]
+    sizes: tuple[tuple[int, int], ...]
+    layers: tuple[int, ...]
+    lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """``(layers, heads, dim)``, the largest of any layer; vectors of others are filled up with zeros."""
+        """``(n_layers, n_heads, head_dim)``, with the maximum over layers; smaller layers are padded with zeros."""
         return len(self.projections), max(heads for heads, _ in self.sizes), max(dim for _, dim in self.sizes)
 
     def layer_indices(self, layers: Sequence[int] | None) -> list[int]:
-        """Return the layers that are asked for, by their places among :attr:`projections`; all unless given.
+        """Validate layer indices into :attr:`projections`.
+
+        Parameters
+        ----------
+        layers : sequence of int or None
+            Requested layers. None means all layers.
+
+        Returns
+        -------
+        list of int
+            The requested layers, in the given order.
 
         Raises
         ------
         ValueError
-            If none is asked for, or one that is not there.
+            If ``layers`` is empty or names a layer that does not exist.
         """
-        there = range(len(self.projections))
-        wanted = list(there) if layers is None else [int(layer) for layer in layers]
-        if not wanted or not set(wanted) <= set(there):
-            raise ValueError(f"layers must be some of 0 … {there[-1]}, got {wanted}")
-        return wanted
+        existing = range(len(self.projections))
+        requested = list(existing) if layers is None else [int(layer) for layer in layers]
+        if not requested or not set(requested) <= set(existing):
+            raise ValueError(f"layers must be one or more of 0 … {existing[-1]}, got {requested}")
+        return requested
 
 
 def find_heads(model: Any) -> DecoderHeads:
-    """Discover the layers of a model's text decoder and their output projections.
-
-    Nothing is looked up by the name of the model: ``model.get_decoder()`` gives the decoder, and
-    ``config.get_text_config(decoder=True)`` its number of query heads. Audio and vision towers, adapters and speech
-    output are outside the decoder's layers and so are never taken. Of a hybrid, only the layers with attention have
-    heads: ``layer_types`` of the config tells which. Layers may differ in the number of their heads and in their
-    dimension, which is ``in_features / n_heads`` of the projection and need not be ``hidden_size / n_heads``.
+    """Find the attention heads of a model's text decoder.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
+        Model with a text decoder.
 
     Returns
     -------
     DecoderHeads
+        Output projections and sizes of the decoder layers with attention.
 
     Raises
     ------
     ValueError
-        If the decoder cannot be understood; the message says what was looked for and what was there.
+        If the decoder has an unknown structure. The message names what was expected and what was found.
+
+    See Also
+    --------
+    calm.extract.record_heads : Record the vectors of these heads in a forward pass.
+    calm.extract.load_lalm : Load a model, whose ``heads`` are found by this function.
+
+    Notes
+    -----
+    The search does not depend on the name of the model. ``model.get_decoder()`` returns the decoder, and
+    ``model.config.get_text_config(decoder=True)`` its number of query heads. Audio and vision encoders, adapters and
+    speech output are outside the decoder's layers and are never included.
+
+    For a hybrid decoder, ``layer_types`` of the config determines the layers with attention. Layers may differ in
+    their number of heads and in head dimension. The head dimension is ``in_features / n_heads`` of the projection,
+    which may differ from ``hidden_size / n_heads``.
+
+    Examples
+    --------
+    >>> from calm.extract import load_lalm
+    >>> find_heads(load_lalm("tiny").model).sizes[0]
+    (8, 32)
     """
     name = type(model).__name__
     decoder = inner_decoder(model)
@@ -75,20 +127,20 @@ def find_heads(model: Any) -> DecoderHeads:
         children = ", ".join(child for child, _ in decoder.named_children()) or "nothing"
         raise ValueError(
             f"cannot find the attention heads of {name}: its decoder ({type(decoder).__name__}) has no `layers`; "
-            f"it holds {children}"
+            f"it contains {children}"
         )
     config = model.config.get_text_config(decoder=True)
-    kinds = getattr(config, "layer_types", None) or []
-    numbers = tuple(i for i in range(len(layers)) if i >= len(kinds) or kinds[i] not in _WITHOUT_ATTENTION)
-    if not numbers:
-        raise ValueError(f"cannot find the attention heads of {name}: none of its decoder's layers has attention")
-    found = [_attention(layers[i], f"{name}, decoder layer {i}") for i in numbers]
-    sizes = tuple(_size(*pair, config, i, name) for i, pair in zip(numbers, found, strict=True))
-    return DecoderHeads(tuple(projection for _, projection in found), sizes, numbers)
+    types = getattr(config, "layer_types", None) or []
+    indices = tuple(i for i in range(len(layers)) if i >= len(types) or types[i] not in _WITHOUT_ATTENTION)
+    if not indices:
+        raise ValueError(f"cannot find the attention heads of {name}: none of its decoder layers has attention")
+    pairs = [_find_attention(layers[i], f"{name}, decoder layer {i}") for i in indices]
+    sizes = tuple(_head_size(*pair, config, i, name) for i, pair in zip(indices, pairs, strict=True))
+    return DecoderHeads(tuple(projection for _, projection in pairs), sizes, indices)
 
 
 def inner_decoder(model: Any) -> Any:
-    """Return the innermost decoder: some models name a whole causal language model, head and all, as theirs."""
+    """Return the innermost decoder: some models return a causal language model with its head as their decoder."""
     decoder = model.get_decoder()
     while not hasattr(decoder, "layers") and hasattr(decoder, "get_decoder"):
         inner = decoder.get_decoder()
@@ -98,29 +150,29 @@ def inner_decoder(model: Any) -> Any:
     return decoder
 
 
-def _attention(layer: nn.Module, where: str) -> tuple[nn.Module, Any]:
-    """Return the attention of a decoder layer, and its output projection."""
+def _find_attention(layer: nn.Module, where: str) -> tuple[nn.Module, Any]:
+    """Return the attention module of a decoder layer and its output projection."""
     for name, child in layer.named_children():
-        called = f"{name} {type(child).__name__}".lower()
-        if "attn" not in called and "attention" not in called:
+        name_and_class = f"{name} {type(child).__name__}".lower()
+        if "attn" not in name_and_class and "attention" not in name_and_class:
             continue
         for projection in (getattr(child, name, None) for name in _OUTPUT_PROJECTIONS):
             if projection is not None and hasattr(projection, "weight"):
                 return child, projection
-    there = ", ".join(f"{name} ({type(child).__name__})" for name, child in layer.named_children())
+    children = ", ".join(f"{name} ({type(child).__name__})" for name, child in layer.named_children())
     raise ValueError(
-        f"{where}: no attention with one of {', '.join(_OUTPUT_PROJECTIONS)}, whose input head vectors are; "
-        f"it holds {there}"
+        f"{where}: no attention module with an output projection named {', '.join(_OUTPUT_PROJECTIONS)}; "
+        f"it contains {children}"
     )
 
 
-def _size(attention: nn.Module, projection: Any, config: Any, layer: int, name: str) -> tuple[int, int]:
-    """Return the number of query heads of one layer, and their dimension."""
-    own = config.per_layer_config[layer] if getattr(config, "is_heterogeneous", False) else config
-    n_heads = getattr(attention, "num_heads", None) or getattr(own, "num_attention_heads", None)
+def _head_size(attention: nn.Module, projection: Any, config: Any, layer: int, name: str) -> tuple[int, int]:
+    """Return the number of query heads of one layer and the head dimension."""
+    layer_config = config.per_layer_config[layer] if getattr(config, "is_heterogeneous", False) else config
+    n_heads = getattr(attention, "num_heads", None) or getattr(layer_config, "num_attention_heads", None)
     if not isinstance(n_heads, int):
         raise ValueError(f"cannot find the attention heads of {name}: its text config has no `num_attention_heads`")
-    # quantized layers keep their input width as an attribute only
+    # The weight of a quantized layer has another shape: only the attribute holds its input width.
     width = int(getattr(projection, "in_features", None) or projection.weight.shape[-1])
     if width % n_heads:
         raise ValueError(f"{name}: an output projection with {width} inputs does not split into {n_heads} heads")

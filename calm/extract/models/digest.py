@@ -1,4 +1,4 @@
-"""Digests of weights and processors: two models are the same if these are, whatever they are called."""
+"""Digests of weights and processors, which identify a model independently of its name."""
 
 from __future__ import annotations
 
@@ -13,78 +13,95 @@ import xxhash
 from calm.extract.media_options import MediaOptions
 from calm.machine import available_cores
 
-#: What decides the features of a waveform, in most families.
-_EXTRACTOR_NUMBERS = ("sampling_rate", "feature_size", "n_fft", "hop_length", "chunk_length", "do_normalize", "dither")
+#: Attributes of a feature extractor that determine the features of a waveform in most families. They enter the digest
+#: even if they are missing.
+_EXTRACTOR_ATTRIBUTES = (
+    "sampling_rate",
+    "feature_size",
+    "n_fft",
+    "hop_length",
+    "chunk_length",
+    "do_normalize",
+    "dither",
+)
 
-#: And in some.
-_FURTHER_NUMBERS = (
+#: Attributes that determine the features in some families. They enter the digest only if they exist.
+_OPTIONAL_ATTRIBUTES = (
     *("frame_length", "frame_shift", "num_frames_lfr", "stride_lfr", "win_length", "preemphasis"),
     *("normalize_audio", "target_dB_FS", "min_frequency", "max_frequency", "mel_floor", "melspec_kwargs"),
 )
 
-#: What decides the inputs of a video.
-_PICTURE_NUMBERS = (
+#: Attributes of a video processor that determine the model inputs of a video.
+_VIDEO_ATTRIBUTES = (
     *("patch_size", "temporal_patch_size", "merge_size", "size", "resample"),
     *("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor"),
 )
 
-#: Numbers of a tensor that are hashed at once, and tensors side by side: memory's rate is reached with few.
-_NUMBERS, _THREADS = 2**24, 4
+#: Number of elements of a tensor that are hashed at once.
+_CHUNK_ELEMENTS = 2**24
 
-#: A text that is asked of every tokenizer.
+#: Number of tensors that are hashed in parallel. More threads would not exceed the memory bandwidth.
+_MAX_THREADS = 4
+
+#: Text that is tokenized to identify a tokenizer and a chat template.
 PROBE = "Which of 10 sounds is it?"
 
 
 def weights_digest(model: Any) -> str:
-    """Digest the weights of a model, every byte of them: another checkpoint, or one head switched off, is told apart.
+    """Compute a digest of all bytes of a model's weights.
 
-    Each tensor is hashed by XXH3, in the order of the tensors' names, so that the same weights have the same digest
-    whatever the model is called and wherever it lies. Weights in another dtype are other weights.
+    Each tensor is hashed by XXH3, in the order of tensor names. The digest depends neither on the model's name nor on
+    its location. It depends on the dtype of the weights, and changes if a single head is disabled.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Model with its weights loaded.
 
     Returns
     -------
     str
-        ``"xxh3:"`` and 32 hexadecimal digits.
+        ``"xxh3:"`` followed by 32 hexadecimal digits.
     """
     tensors = sorted(model.state_dict().items())
-    whole = xxhash.xxh3_128()
-    with ThreadPoolExecutor(
-        min(_THREADS, available_cores())
-    ) as pool:  # hashing leaves the interpreter's lock to others
+    model_hash = xxhash.xxh3_128()
+    # Threads run in parallel, because xxhash releases the global interpreter lock.
+    with ThreadPoolExecutor(min(_MAX_THREADS, available_cores())) as pool:
         for (name, tensor), digest in zip(tensors, pool.map(_tensor_digest, (t for _, t in tensors)), strict=True):
-            whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-            whole.update(digest)
-    return f"xxh3:{whole.hexdigest()}"
+            model_hash.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+            model_hash.update(digest)
+    return f"xxh3:{model_hash.hexdigest()}"
 
 
 def _tensor_digest(tensor: Any) -> bytes:
-    """Digest one tensor, part by part, so that of a GPU's weights little lies on the CPU at a time."""
+    """Compute the digest of one tensor in chunks, so that few weights of a GPU are copied to the CPU at a time."""
     import torch
 
     digest = xxhash.xxh3_128()
     flat = tensor.detach().contiguous().reshape(-1)
-    for part in flat.split(_NUMBERS):
-        digest.update(part.cpu().view(torch.uint8).numpy())
+    for chunk in flat.split(_CHUNK_ELEMENTS):
+        digest.update(chunk.cpu().view(torch.uint8).numpy())
     return digest.digest()
 
 
 def processor_digest(processor: Any, extractor: Any, tokens: Sequence[int], media_options: MediaOptions) -> str:
-    """Digest how a clip and a text become inputs.
+    """Compute a digest of how clips and texts become model inputs.
 
     Parameters
     ----------
-    processor
-    extractor
-        What makes features of waveforms.
+    processor : transformers.ProcessorMixin
+        Processor of the model.
+    extractor : object
+        Feature extractor of the processor.
     tokens : sequence of int
-        Of a prompt about :data:`PROBE`.
+        Token ids of the prompt with the text :data:`PROBE`.
     media_options : MediaOptions
-        What makes inputs of videos counts only where there are pictures.
+        Whether the model receives audio, video, or both. The video processor counts only with video.
     """
-    numbers = {name: getattr(extractor, name, None) for name in _EXTRACTOR_NUMBERS}
-    further = {name: getattr(extractor, name, None) for name in _FURTHER_NUMBERS}
-    numbers |= {name: number for name, number in further.items() if number is not None}
+    values = {name: getattr(extractor, name, None) for name in _EXTRACTOR_ATTRIBUTES}
+    optional = {name: getattr(extractor, name, None) for name in _OPTIONAL_ATTRIBUTES}
+    values |= {name: value for name, value in optional.items() if value is not None}
     if media_options.uses_video:
-        seen = {name: getattr(processor.video_processor, name, None) for name in _PICTURE_NUMBERS}
-        numbers |= {f"video {name}": repr(number) for name, number in seen.items()}
-    return hashlib.sha256(json.dumps([numbers, tokens]).encode()).hexdigest()[:16]
+        video = {name: getattr(processor.video_processor, name, None) for name in _VIDEO_ATTRIBUTES}
+        values |= {f"video {name}": repr(value) for name, value in video.items()}
+    return hashlib.sha256(json.dumps([values, tokens]).encode()).hexdigest()[:16]

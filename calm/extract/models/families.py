@@ -1,7 +1,7 @@
-"""What sets a family of models apart, where neither its configuration nor its processor tells: one small table.
+"""Table of what distinguishes each family of models, beyond what its configuration and processor specify.
 
-A model that is not in it goes the generic way: transformers' Auto classes, its own chat template and processor, and
-whatever :func:`calm.extract.find_heads` finds in its decoder.
+A model that is not in the table uses the Auto classes of transformers, its own chat template and processor, and the
+heads that :func:`calm.extract.find_heads` finds in its decoder.
 """
 
 from __future__ import annotations
@@ -15,93 +15,101 @@ from calm.extract.models.omni import omni_inputs, omni_sound_in_video
 from calm.extract.models.voxtral import voxtral_inputs, voxtral_tokens
 
 
-def _nothing(_: Mapping[str, Any]) -> Mapping[str, Any]:
+def _no_kwargs(_: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one family departs from the generic way."""
+    """Differences of one family of models from the default behaviour."""
 
-    no_prompt: str | None = None  #: it cannot be asked anything: what it does instead
-    mixes_lengths: bool = True  #: clips of unequal length may go through together, and none hears another's padding
-    shares_from: float = 0  #: shorter clips, in seconds, go through alone
-    shares_to: float = math.inf  #: longer clips go through alone
-    masks_padding: bool = False  #: its encoder masks what is beyond the end of a clip; see :mod:`.silence`
-    sound: Callable[[Any, int], Mapping[str, Any]] | None = None
-    """Of a feature extractor and a number of samples: what the processor is told about a clip's sound."""
-    window_seconds: Callable[[Any, Any], float] | None = None  #: of its config and its feature extractor
-    adapter: str | None = None  #: folder of the checkpoint with the adapter by which it understands sound
-    header: str = ""  #: what the chat template leaves to the model to write before its answer
-    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing
-    """Of a batch of inputs: what its forward pass is told besides."""
-    chat: str | None = None  #: goes round ``{text}``, where there is no chat template
-    tokens: Callable[[Any, str], list[int]] | None = None  #: of a tokenizer and a rendered prompt
-    inputs: Callable[..., Mapping[str, Any]] | None = None
-    """Of a processor, a model's config, a waveform and a rendered prompt: the inputs of one clip."""
-    pictures: Callable[..., Mapping[str, Any]] | None = None
-    """It can be shown videos: of a processor, a rendered prompt, frames, their rate, and their sound or None."""
+    no_prompt: str | None = None  #: reason why the family takes no prompt, and so cannot be used
+    mixes_lengths: bool = True  #: clips of different lengths may share a batch: padding does not change their vectors
+    min_batched_seconds: float = 0  #: shorter clips run in a batch of one
+    max_batched_seconds: float = math.inf  #: longer clips run in a batch of one
+    masks_padding: bool = False  #: the encoder masks the padding of a clip; see :mod:`.window_padding`
+    audio_kwargs: Callable[[Any, int], Mapping[str, Any]] | None = None
+    """``(feature_extractor, n_samples)`` -> arguments of the feature extractor."""
+    window_seconds: Callable[[Any, Any], float] | None = None
+    """``(config, feature_extractor)`` -> maximum clip length in seconds."""
+    adapter: str | None = None  #: folder of the checkpoint that holds the audio adapter
+    answer_prefix: str = ""  #: text between the rendered chat template and the answer
+    forward_kwargs: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _no_kwargs
+    """``(inputs)`` -> additional arguments of the forward pass."""
+    chat_template: str | None = None  #: prompt around ``{text}``, for checkpoints without a chat template
+    tokenize: Callable[[Any, str], list[int]] | None = None  #: ``(tokenizer, prompt)`` -> token ids
+    build_inputs: Callable[..., Mapping[str, Any]] | None = None
+    """``(processor, config, waveform, prompt)`` -> model inputs of one clip."""
+    build_video_inputs: Callable[..., Mapping[str, Any]] | None = None
+    """Model inputs of one clip with video; see :func:`calm.extract.models.omni.omni_inputs` for the arguments."""
 
 
-def _positions_of_fun_asr_nano(config: Any, extractor: Any) -> float:
-    """Tell how far the encoder's table of positions goes, the first of which is unused."""
+def _fun_asr_nano_window(config: Any, extractor: Any) -> float:
+    """Return the length in seconds of the encoder's position table, whose first entry is unused."""
     positions = config.audio_config.max_position_embeddings - 1
     return float(positions * extractor.stride_lfr * extractor.frame_shift / 1000)
 
 
-def _no_longer_than_needed(extractor: Any, samples: int) -> Mapping[str, Any]:
-    """End a spectrogram soon after the clip, and not at the window's end: frames of the clip stay the same.
+def _shorten_spectrogram(extractor: Any, samples: int) -> Mapping[str, Any]:
+    """End a spectrogram soon after the clip instead of at the window's end; the frames of the clip stay the same.
 
-    Three more than the clip has, which its last ones and convolutions over them reach, and in steps of eight, so that
-    there are few different lengths, and none that strides do not divide.
+    It keeps three frames more than the clip has, because its last frames and the convolutions over them reach these.
+    Multiples of eight limit the number of different lengths and are divisible by the strides.
     """
     frames = -(-samples // extractor.hop_length) + 3
     frames = -(-frames // 8) * 8
     return {"max_length": min(frames * extractor.hop_length, extractor.n_samples)}
 
 
-_TRANSCRIBES = "it writes down what it hears as it hears it"
+_TRANSCRIBES = "it only transcribes streaming audio"
 
-#: By ``config.model_type``.
+#: Differences of each family, by ``config.model_type``.
 FAMILIES: Mapping[str, Family] = {
     "audioflamingo3": Family(masks_padding=True),
-    # Clips that are longer than its table of positions fail in its encoder.
-    "fun_asr_nano": Family(window_seconds=_positions_of_fun_asr_nano),
-    # Its convolutions over time look ahead, unmasked.
+    # The encoder raises an exception for clips longer than its position table.
+    "fun_asr_nano": Family(window_seconds=_fun_asr_nano_window),
+    # The temporal convolutions look ahead into the padding, which is not masked.
     "gemma3n": Family(mixes_lengths=False),
-    # There is no mask in the encoder, nor in the windows of the projector.
+    # Neither the encoder nor the windows of the projector have a mask.
     "granite_speech": Family(mixes_lengths=False),
     "granite_speech_plus": Family(mixes_lengths=False),
-    # It says first what kind of content follows.
-    "inkling_mm_model": Family(header="<|content_text|>"),
+    # The model first writes the kind of content that follows.
+    "inkling_mm_model": Family(answer_prefix="<|content_text|>"),
     "kyutai_speech_to_text": Family(no_prompt=_TRANSCRIBES),
     "musicflamingo": Family(masks_padding=True),
-    # A convolution over the encoder's frames, which decides on who speaks, sees the padding beside the last of them.
+    # A convolution over the encoder's frames, for speaker detection, reads the padding next to the last frame.
     "nemo_speechlm": Family(mixes_lengths=False),
-    # The language model is given one frame more than the encoder masks in, where a clip's frames divide by eight.
+    # If the number of frames is divisible by eight, the language model receives one frame more than the encoder's mask.
     "nemotron_h_omni": Family(mixes_lengths=False),
-    # Its mask is added to attention scores as 1 and 0; longer clips, which it cuts up, it cannot take in a batch.
-    "phi4_multimodal": Family(mixes_lengths=False, shares_to=40, adapter="speech-lora"),
-    # Its processor computes the spectrogram of a whole window, which is 300 s.
-    "qwen2_5_omni_thinker": Family(sound=_no_longer_than_needed, pictures=omni_inputs, arguments=omni_sound_in_video),
-    "qwen2_audio": Family(masks_padding=True, sound=_no_longer_than_needed),
-    # It hears in chunks of a second: unmasked convolutions see what fills up a shorter one, which depends on the batch.
-    "qwen3_omni_moe_thinker": Family(shares_from=1, pictures=omni_inputs, arguments=omni_sound_in_video),
-    # It adds noise, drawn anew in every pass, to what it hears, unless told not to. Its template begins no answer.
-    "vibevoice_asr": Family(arguments=lambda _: {"sample": False}, header="<|im_start|>assistant\n"),
-    # It has no chat template, and its processor takes sounds from files only, and only by means of mistral-common.
-    "voxtral": Family(chat="<s>[INST][BEGIN_AUDIO][AUDIO]{text}[/INST]", tokens=voxtral_tokens, inputs=voxtral_inputs),
+    # The mask is added to attention scores as 1 and 0. Clips over 40 s are split, which does not work in a batch.
+    "phi4_multimodal": Family(mixes_lengths=False, max_batched_seconds=40, adapter="speech-lora"),
+    # The processor computes the spectrogram of a whole window, which is 300 s.
+    "qwen2_5_omni_thinker": Family(
+        audio_kwargs=_shorten_spectrogram, build_video_inputs=omni_inputs, forward_kwargs=omni_sound_in_video
+    ),
+    "qwen2_audio": Family(masks_padding=True, audio_kwargs=_shorten_spectrogram),
+    # The encoder works on chunks of one second. In a shorter chunk, convolutions without a mask read the padding, whose
+    # amount depends on the batch.
+    "qwen3_omni_moe_thinker": Family(
+        min_batched_seconds=1, build_video_inputs=omni_inputs, forward_kwargs=omni_sound_in_video
+    ),
+    # By default each forward pass adds new random noise to the audio. The chat template does not begin the answer.
+    "vibevoice_asr": Family(forward_kwargs=lambda _: {"sample": False}, answer_prefix="<|im_start|>assistant\n"),
+    # There is no chat template, and the processor takes audio only as files, by means of mistral-common.
+    "voxtral": Family(
+        chat_template="<s>[INST][BEGIN_AUDIO][AUDIO]{text}[/INST]", tokenize=voxtral_tokens, build_inputs=voxtral_inputs
+    ),
     "voxtral_realtime": Family(no_prompt=_TRANSCRIBES),
 }
 
 
 def family_of(config: Any) -> Family:
-    """Look up what sets a model's family apart.
+    """Return the family of a model, by ``config.model_type``.
 
     Examples
     --------
     >>> from transformers import AutoConfig
     >>> family_of(AutoConfig.for_model("voxtral_realtime")).no_prompt
-    'it writes down what it hears as it hears it'
+    'it only transcribes streaming audio'
     """
     return FAMILIES.get(config.model_type, Family())

@@ -1,4 +1,4 @@
-"""A clip and a text in, a model's inputs out: all that a processor does, and no weights."""
+"""Model inputs built from clips and texts by a processor, without the model's weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from calm.extract.models.chat_template import render_audio_prompt, render_video_
 from calm.extract.models.digest import PROBE, processor_digest
 from calm.extract.models.families import Family
 from calm.extract.models.stacking import stack_inputs
-from calm.extract.models.window_padding import trim
+from calm.extract.models.window_padding import trim_windows
 from calm.extract.prompt import MAX_TEXT_LENGTH
 
 if TYPE_CHECKING:
@@ -29,28 +29,44 @@ PaddingSide = Literal["left", "right"]
 
 
 class InputError(ValueError):
-    """A clip, or its question, that a model's processor cannot take; the message says why."""
+    """Error for a clip or a question that a model's processor refuses; the message gives the reason.
+
+    See Also
+    --------
+    calm.extract.InputBuilder : Builder that raises this error.
+
+    Examples
+    --------
+    >>> from calm.extract import load_input_builder
+    >>> try:
+    ...     load_input_builder("tiny").chat("Is it <|AUDIO|>?")
+    ... except InputError as error:
+    ...     print(error)
+    the question contains '<|AUDIO|>', the placeholder of the clip: remove it
+    """
 
 
 @dataclass(frozen=True)
 class InputBuilder:
-    """Makes a model's inputs of clips and texts, without the model.
+    """Builder of a model's inputs from clips and texts, without the model's weights.
 
     Parameters
     ----------
     processor : transformers.ProcessorMixin
+        Processor of the model.
     family : Family
-        What sets the model's family apart.
+        What distinguishes the model's family, from :mod:`calm.extract.models.families`.
     config : transformers.PreTrainedConfig
-        The model's.
+        Configuration of the model.
     name : str, default=""
-        What to call the model in messages.
+        Name of the model in messages.
     dtype : torch.dtype, default=None
-        Of features; as the processor makes them unless given.
+        Dtype of the features. None keeps the processor's.
 
     See Also
     --------
-    calm.extract.load_input_builder : Loads one for a checkpoint, without its weights.
+    calm.extract.load_input_builder : Load the builder of a checkpoint, without its weights.
+    calm.extract.LALM : A loaded model, whose ``builder`` is an instance.
 
     Examples
     --------
@@ -70,108 +86,153 @@ class InputBuilder:
 
     @property
     def extractor(self) -> Any:
-        """What makes features of waveforms, under either of the names that processors have for it; None without."""
+        """Feature extractor of the processor, under either of its two usual names; None if there is none."""
         return getattr(self.processor, "feature_extractor", None) or getattr(self.processor, "audio_processor", None)
 
     @property
     def sampling_rate(self) -> int:
-        """In Hz, of the waveforms that the processor takes."""
+        """Sampling rate, in Hz, of the waveforms that the processor takes."""
         return int(self.extractor.sampling_rate)
 
     @property
     def media_token_ids(self) -> list[int]:
-        """The tokens that stand for sound or pictures, as far as the processor names them."""
-        return [self.processor.tokenizer.convert_tokens_to_ids(mark) for mark in self._media_tokens]
+        """Ids of the placeholder tokens for audio and video that the processor defines."""
+        return [self.processor.tokenizer.convert_tokens_to_ids(token) for token in self._media_tokens]
 
     @property
     def _media_tokens(self) -> list[str]:
-        names = (getattr(self.processor, name, None) for name in ("audio_token", "video_token"))
-        return [name for name in names if name]
+        tokens = (getattr(self.processor, name, None) for name in ("audio_token", "video_token"))
+        return [token for token in tokens if token]
 
     @cached_property
     def window_seconds(self) -> float | None:
-        """The longest clip the model hears whole; None where it sets no limit."""
+        """Maximum clip length in seconds that the model takes without a cut; None if it sets no limit."""
         if self.family.window_seconds is not None:
             return self.family.window_seconds(self.config, self.extractor)
-        samples = getattr(self.extractor, "n_samples", None) or _cut_at(self.extractor)
-        longest = getattr(self.processor, "max_audio_len", None)  # seconds, of processors that take many windows
-        if samples is not None and longest is not None:
-            return float(longest * self.sampling_rate // samples * samples / self.sampling_rate)
+        samples = getattr(self.extractor, "n_samples", None) or _default_max_samples(self.extractor)
+        max_seconds = getattr(self.processor, "max_audio_len", None)  # of processors that take several windows
+        if samples is not None and max_seconds is not None:
+            return float(max_seconds * self.sampling_rate // samples * samples / self.sampling_rate)
         if samples is not None:
-            return None if self._hears_more_than(samples) else float(samples / self.sampling_rate)
-        tokens, each = (getattr(self.processor, name, None) for name in ("audio_seq_length", "audio_ms_per_token"))
-        return None if tokens is None or each is None else tokens * each / 1000
+            return None if self._takes_more_than(samples) else float(samples / self.sampling_rate)
+        tokens, token_ms = (getattr(self.processor, name, None) for name in ("audio_seq_length", "audio_ms_per_token"))
+        return None if tokens is None or token_ms is None else tokens * token_ms / 1000
 
-    def _hears_more_than(self, samples: int) -> bool:
-        """Whether a longer clip has more tokens: the processor takes it apart, or as it is."""
-        chat = self.chat("What is it?")
+    def _takes_more_than(self, samples: int) -> bool:
+        """Return whether a longer clip has more tokens, because the processor does not cut it at this length."""
+        prompt = self.chat("What is it?")
         clips = [np.zeros(n, dtype=np.float32) for n in (samples, samples + self.sampling_rate)]
-        shorter, longer = (self.prepare([clip], [chat])["input_ids"].shape[1] for clip in clips)
+        shorter, longer = (self.prepare([clip], [prompt])["input_ids"].shape[1] for clip in clips)
         return bool(longer > shorter)
 
     def limit_seconds(self, max_seconds: float | None = None, media_options: MediaOptions = AUDIO_ONLY) -> float | None:
-        """Return where clips are cut: where it is asked for, at the window, or at as many pictures as are looked at."""
-        most = MAX_FRAMES / media_options.frame_rate if media_options.uses_video else None
-        return min((s for s in (max_seconds, self.window_seconds, most) if s is not None), default=None)
+        """Return the length at which clips are cut.
+
+        Parameters
+        ----------
+        max_seconds : float, default=None
+            Requested maximum length in seconds. None means no request.
+        media_options : MediaOptions, default=AUDIO_ONLY
+            Whether the model receives audio, video, or both. The number of video frames is limited.
+
+        Returns
+        -------
+        float or None
+            Smallest of the requested length, the model's window and the length of the maximum number of frames, in
+            seconds. None if there is no limit.
+        """
+        frames_seconds = MAX_FRAMES / media_options.frame_rate if media_options.uses_video else None
+        limits = (max_seconds, self.window_seconds, frames_seconds)
+        return min((seconds for seconds in limits if seconds is not None), default=None)
 
     def digest(self, media_options: MediaOptions = AUDIO_ONLY) -> str:
-        """Digest how a clip and a text become inputs."""
+        """Compute a digest of how clips and texts become model inputs.
+
+        Parameters
+        ----------
+        media_options : MediaOptions, default=AUDIO_ONLY
+            Whether the model receives audio, video, or both.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
         return processor_digest(
-            self.processor, self.extractor, self._tokens(self.chat(PROBE, media_options)), media_options
+            self.processor, self.extractor, self._tokenize(self.chat(PROBE, media_options)), media_options
         )
 
-    def _tokens(self, prompt: str) -> list[int]:
+    def _tokenize(self, prompt: str) -> list[int]:
         tokenizer = self.processor.tokenizer
-        if self.family.tokens is not None:
-            return self.family.tokens(tokenizer, prompt)
+        if self.family.tokenize is not None:
+            return self.family.tokenize(tokenizer, prompt)
         return tokenizer(prompt, **self._special_tokens(prompt))["input_ids"]
 
     def _special_tokens(self, prompt: str) -> Mapping[str, bool]:
-        """Keep a tokenizer from beginning a prompt once more that its template has begun, as transformers does."""
-        begin = self.processor.tokenizer.bos_token
-        return {"add_special_tokens": False} if begin is not None and prompt.startswith(begin) else {}
+        """Prevent a second beginning-of-sequence token if the chat template adds one, as transformers does."""
+        bos_token = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": False} if bos_token is not None and prompt.startswith(bos_token) else {}
 
     def chat(self, text: str, media_options: MediaOptions = AUDIO_ONLY) -> str:
-        """Put the model's chat template round one clip and a text, up to where the model would answer.
+        """Render the model's chat template for one clip and a text, up to the beginning of the answer.
+
+        Parameters
+        ----------
+        text : str
+            Question to the model about the clip.
+        media_options : MediaOptions, default=AUDIO_ONLY
+            Whether the model receives the audio of the clip, its video, or both.
+
+        Returns
+        -------
+        str
+            Rendered prompt, with one placeholder for the clip.
 
         Raises
         ------
         InputError
-            If the text holds what stands for a sound or pictures, or is too long.
+            If the text contains a placeholder for audio or video, or is too long.
         ValueError
-            If the template leaves out the text or the clip, wherever they are, or the model takes no videos and is to
-            see one.
+            If the template drops the text or the clip, or video is requested and the model takes none.
         """
         if len(text) > MAX_TEXT_LENGTH:
-            raise InputError(f"the text to ask has more than {MAX_TEXT_LENGTH} characters")
-        for mark in self._media_tokens:
-            if mark in text:
-                raise InputError(f"the text to ask holds {mark!r}, which stands for the clip itself")
-        if media_options.uses_video and self.family.pictures is None:
-            raise ValueError(f"model {self.name!r} is shown no videos here: qwen2.5-omni and qwen3-omni can be")
-        about = render_video_prompt if media_options.uses_video else render_audio_prompt
-        prompt = about(self.processor, self.family, text)
+            raise InputError(f"the question has more than {MAX_TEXT_LENGTH} characters: shorten it")
+        for token in self._media_tokens:
+            if token in text:
+                raise InputError(f"the question contains {token!r}, the placeholder of the clip: remove it")
+        if media_options.uses_video and self.family.build_video_inputs is None:
+            raise ValueError(
+                f"video is not supported for model {self.name!r}: use qwen2.5-omni or qwen3-omni, or modality audio"
+            )
+        render = render_video_prompt if media_options.uses_video else render_audio_prompt
+        prompt = render(self.processor, self.family, text)
         if prompt is None:
-            what = "video" if media_options.uses_video else "sound"
-            raise ValueError(f"the chat template of model {self.name!r} has no place for a {what} and a text beside it")
+            kind = "video" if media_options.uses_video else "audio"
+            raise ValueError(f"the chat template of model {self.name!r} drops the {kind} or the text of a message")
         return prompt
 
     def split_by_length(self, clips: Sequence[DecodedClip | NDArray[np.float32]]) -> list[list[int]]:
-        """Split a batch into parts that go through the model together without a clip hearing another's padding.
+        """Split clips into batches in which padding does not change the head vectors of any clip.
+
+        Parameters
+        ----------
+        clips : sequence of DecodedClip, or of float32 arrays of shape (n_samples,)
+            Decoded clips, or mono waveforms at :attr:`sampling_rate`.
 
         Returns
         -------
         list of list of int
-            Numbers of clips: all in one part, for most families.
+            Indices of the clips in each batch. Most model families need a single batch.
         """
         family = self.family
         parts: dict[int, list[int]] = {}
-        for number, clip in enumerate(clips):
+        for index, clip in enumerate(clips):
             decoded = DecodedClip.from_waveform(clip, self.sampling_rate)
             samples = 0 if decoded.samples is None else len(decoded.samples)
-            shares = decoded.samples is None or family.shares_from <= samples / self.sampling_rate <= family.shares_to
-            part = -1 - number if not shares else 0 if family.mixes_lengths else samples
-            parts.setdefault(part, []).append(number)
+            seconds = samples / self.sampling_rate
+            may_share = decoded.samples is None or family.min_batched_seconds <= seconds <= family.max_batched_seconds
+            part = -1 - index if not may_share else 0 if family.mixes_lengths else samples
+            parts.setdefault(part, []).append(index)
         return list(parts.values())
 
     def prepare(
@@ -183,35 +244,38 @@ class InputBuilder:
         padding_side: PaddingSide = "right",
         full_window: bool = True,
     ) -> dict[str, torch.Tensor]:
-        """Turn clips and rendered prompts into inputs, on the CPU.
-
-        Clips go to the processor one by one, and are put together then: what fills up a clip in a batch (silence, where
-        the end is reflected for a clip alone) would reach its last frames. Padding goes on the right, where causal
-        attention cannot see it: a prompt keeps the positions that it has alone. On the left, it leaves room for an
-        answer to follow.
+        """Build the model inputs of a batch of clips and rendered prompts, on the CPU.
 
         Parameters
         ----------
-        clips : sequence of DecodedClip, or of float32 arrays (samples,)
-            From :func:`calm.extract.decode_clip`; or bare waveforms, mono, at :attr:`sampling_rate`. Such as may go
-            :meth:`split_by_length`.
+        clips : sequence of DecodedClip, or of float32 arrays of shape (n_samples,)
+            Clips from :func:`calm.extract.decode_clip`, or mono waveforms at :attr:`sampling_rate`. They must be able
+            to share a batch, as :meth:`split_by_length` returns them.
         prompts : sequence of str
-            From :meth:`chat`, one a clip.
+            Rendered prompts from :meth:`chat`, one per clip.
         media_options : MediaOptions, default=AUDIO_ONLY
-            The same as for :meth:`chat`, and for perceiving.
+            Whether the model receives audio, video, or both: the same as for :meth:`chat` and for decoding.
         padding_side : {"right", "left"}, default="right"
+            Side on which prompts are padded. With padding on the right, a prompt keeps its positions, and causal
+            attention never reads the padding. With padding on the left, an answer directly follows each prompt.
         full_window : bool, default=True
-            False leaves out what fills up an encoder's window where no clip can hear it; it takes
-            :meth:`calm.extract.LALM.model_for` these inputs then.
+            False removes the silence that pads clips to the encoder's window, if the encoder masks it. Such inputs
+            need the model that :meth:`calm.extract.LALM.model_for` returns.
 
         Returns
         -------
         dict of str to tensor
+            Model inputs, one row per clip.
 
         Raises
         ------
         InputError
-            If the processor cannot take a clip or its prompt, but does take others.
+            If the processor refuses a clip or its prompt, but accepts others.
+
+        Notes
+        -----
+        The processor takes clips one by one, and their inputs are stacked afterwards. Some processors reflect the end
+        of a single clip, but pad it with silence in a batch, which changes its last frames.
         """
         rows = self.rows(clips, prompts, media_options=media_options, full_window=full_window)
         return self.stack(rows, padding_side=padding_side, full_window=full_window)
@@ -224,7 +288,18 @@ class InputBuilder:
         media_options: MediaOptions = AUDIO_ONLY,
         full_window: bool = True,
     ) -> list[Mapping[str, torch.Tensor]]:
-        """Make the inputs of each clip alone, for :meth:`stack` to put together."""
+        """Build the model inputs of each clip separately, for :meth:`stack`.
+
+        Parameters
+        ----------
+        clips, prompts, media_options, full_window
+            As for :meth:`prepare`.
+
+        Returns
+        -------
+        list of mapping of str to tensor
+            Model inputs of each clip.
+        """
         pairs = zip(clips, prompts, strict=True)
         return [self.row(clip, prompt, media_options=media_options, full_window=full_window) for clip, prompt in pairs]
 
@@ -236,35 +311,61 @@ class InputBuilder:
         media_options: MediaOptions = AUDIO_ONLY,
         full_window: bool = True,
     ) -> Mapping[str, torch.Tensor]:
-        """Make the inputs of one clip.
+        """Build the model inputs of one clip.
+
+        Parameters
+        ----------
+        clip : DecodedClip, or float32 array of shape (n_samples,)
+            Decoded clip, or mono waveform at :attr:`sampling_rate`.
+        prompt : str
+            Rendered prompt from :meth:`chat`.
+        media_options, full_window
+            As for :meth:`prepare`.
+
+        Returns
+        -------
+        mapping of str to tensor
+            Model inputs of the clip.
 
         Raises
         ------
         InputError
-            If the processor cannot take this clip or its prompt, but does take another.
+            If the processor refuses this clip or its prompt, but accepts another one.
         """
         decoded = DecodedClip.from_waveform(clip, self.sampling_rate)
         try:
-            row = self._row(decoded, prompt, media_options, full_window)
-        except Exception as error:  # processors raise what they like: whose fault it is has to be found out
+            row = self._process(decoded, prompt, media_options, full_window)
+        except Exception as error:  # a processor may raise any exception: find out whether the clip causes it
             if is_internal_error(error) or not self._accepts_control_clip(media_options, full_window):
                 raise
-            raise InputError(
-                f"its sound or its question is refused by the processor: {short_message(error)}"
-            ) from error
+            raise InputError(f"the processor refused its audio or its question: {short_message(error)}") from error
         tokens, context = row["input_ids"].shape[1], self.context
         if context is not None and tokens > context:
-            raise InputError(f"its prompt has {tokens} tokens, and the model's context is {context}")
+            raise InputError(
+                f"its prompt has {tokens} tokens, more than the model's context of {context}: "
+                f"shorten the clip or the question"
+            )
         return row
 
     @cached_property
     def context(self) -> int | None:
-        """How many tokens a prompt may have, as far as the model's config tells."""
+        """Maximum number of prompt tokens, from the model's config; None if the config does not limit it."""
         length = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
         return length if isinstance(length, int) and length > 0 else None
 
     def control_clip(self, media_options: MediaOptions = AUDIO_ONLY) -> DecodedClip:
-        """Return a clip that any model must be able to take: a second of faint noise, and grey pictures."""
+        """Return a clip that every model must accept: one second of faint noise, and grey frames.
+
+        Parameters
+        ----------
+        media_options : MediaOptions, default=AUDIO_ONLY
+            Whether the clip has audio, video, or both.
+
+        Returns
+        -------
+        DecodedClip
+            The same clip in every call.
+        """
         samples = frames = None
         if media_options.uses_audio:
             samples = 0.01 * np.random.default_rng(0).standard_normal(self.sampling_rate).astype(np.float32)
@@ -274,32 +375,33 @@ class InputBuilder:
 
     def _accepts_control_clip(self, media_options: MediaOptions, full_window: bool) -> bool:
         try:
-            self._row(self.control_clip(media_options), self.chat(PROBE, media_options), media_options, full_window)
-        except Exception:  # noqa: BLE001 - the first exception is raised again, and tells more
+            self._process(self.control_clip(media_options), self.chat(PROBE, media_options), media_options, full_window)
+        except Exception:  # noqa: BLE001 - the caller raises the first exception again, which is more informative
             return False
         return True
 
-    def _row(
+    def _process(
         self, decoded: DecodedClip, prompt: str, media_options: MediaOptions, full_window: bool
     ) -> Mapping[str, torch.Tensor]:
-        """How the sound is padded is the processor's affair, for most families."""
-        if self.family.inputs is not None:
-            return self.family.inputs(self.processor, self.config, decoded.samples, prompt)
-        sound: Mapping[str, Any] = {}
-        trimmed = self._leaves_out(full_window)
-        if decoded.samples is not None and self.family.sound is not None and (trimmed or not self.family.masks_padding):
-            sound = self.family.sound(self.extractor, len(decoded.samples))
-        if decoded.frames is not None and self.family.pictures is not None:
-            frames, how = decoded.frames, (media_options.frame_rate, media_options.frame_pixels)
-            return self.family.pictures(
-                self.processor, prompt, frames, *how, decoded.samples, self.sampling_rate, sound
+        """Apply the processor, or the function that replaces it for a model family, to one clip."""
+        if self.family.build_inputs is not None:
+            return self.family.build_inputs(self.processor, self.config, decoded.samples, prompt)
+        audio_kwargs: Mapping[str, Any] = {}
+        # Where the encoder masks padding, a shortened spectrogram needs a model with a shortened window.
+        may_shorten = self._trims_windows(full_window) or not self.family.masks_padding
+        if decoded.samples is not None and self.family.audio_kwargs is not None and may_shorten:
+            audio_kwargs = self.family.audio_kwargs(self.extractor, len(decoded.samples))
+        if decoded.frames is not None and self.family.build_video_inputs is not None:
+            frames, limits = decoded.frames, (media_options.frame_rate, media_options.frame_pixels)
+            return self.family.build_video_inputs(
+                self.processor, prompt, frames, *limits, decoded.samples, self.sampling_rate, audio_kwargs
             )
         return self.processor(
             text=[prompt],
             audio=[decoded.samples],
             sampling_rate=self.sampling_rate,
             return_tensors="pt",
-            **({"audio_kwargs": sound} if sound else {}),
+            **({"audio_kwargs": audio_kwargs} if audio_kwargs else {}),
             **self._special_tokens(prompt),
         )
 
@@ -310,27 +412,40 @@ class InputBuilder:
         padding_side: PaddingSide = "right",
         full_window: bool = True,
     ) -> dict[str, torch.Tensor]:
-        """Put inputs that were made clip by clip together."""
+        """Stack the model inputs of single clips into a batch.
+
+        Parameters
+        ----------
+        rows : sequence of mapping of str to tensor
+            Model inputs of each clip, from :meth:`row`.
+        padding_side, full_window
+            As for :meth:`prepare`.
+
+        Returns
+        -------
+        dict of str to tensor
+            Model inputs, one row per clip.
+        """
         batch = stack_inputs(rows, self._pad_token, padding_side)
-        batch = trim(batch) if self._leaves_out(full_window) else batch
-        return {name: self._as_input(value) for name, value in batch.items()}
+        batch = trim_windows(batch) if self._trims_windows(full_window) else batch
+        return {name: self._cast_features(value) for name, value in batch.items()}
 
     @property
     def _pad_token(self) -> int:
         return self.processor.tokenizer.pad_token_id or 0
 
-    def _leaves_out(self, full_window: bool) -> bool:
+    def _trims_windows(self, full_window: bool) -> bool:
         return not full_window and self.family.masks_padding
 
-    def _as_input(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Bring features to the model's dtype. A number for each clip is none: times in seconds must not be rounded."""
+    def _cast_features(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Cast features to the model's dtype, but not one number per clip: times in seconds must not be rounded."""
         if self.dtype is not None and tensor.is_floating_point() and tensor.ndim > 1:
             return tensor.to(self.dtype)
         return tensor
 
 
-def _cut_at(extractor: Any) -> int | None:
-    """Return where a feature extractor cuts waveforms unless told otherwise, in samples."""
-    options = inspect.signature(type(extractor).__call__).parameters
-    length, cuts = (getattr(options.get(name), "default", None) for name in ("max_length", "truncation"))
-    return length if isinstance(length, int) and cuts is True else None
+def _default_max_samples(extractor: Any) -> int | None:
+    """Return the number of samples at which a feature extractor cuts waveforms by default; None if it does not."""
+    parameters = inspect.signature(type(extractor).__call__).parameters
+    length, truncates = (getattr(parameters.get(name), "default", None) for name in ("max_length", "truncation"))
+    return length if isinstance(length, int) and truncates is True else None

@@ -1,4 +1,4 @@
-"""A frozen large audio-language model: its weights, where its heads are, and what makes its inputs."""
+"""A frozen large audio-language model: its weights, its attention heads and the builder of its inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from calm.extract.models.decoder import DecoderHeads, find_heads
 from calm.extract.models.digest import weights_digest
 from calm.extract.models.families import Family, family_of
 from calm.extract.models.inputs import InputBuilder, PaddingSide
-from calm.extract.models.window_padding import fitting
+from calm.extract.models.window_padding import shorten_encoder_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,50 +24,76 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LALM:
-    """A frozen model with its processor, ready to be recorded.
+    """Frozen large audio-language model with its processor.
+
+    Use :func:`calm.extract.load_lalm` to create an instance.
+
+    Parameters
+    ----------
+    name : str
+        Name with which the model was loaded: an alias, a hub id or a folder.
+    model : transformers.PreTrainedModel
+        Model in evaluation mode. For Omni models, only the part that reads text and audio.
+    processor : transformers.ProcessorMixin
+        Processor of the model.
+    revision : str, default=None
+        Requested branch, tag or commit of a hub checkpoint.
+    commit : str, default=None
+        Commit of a hub checkpoint that was loaded.
+    checkpoint : str, default=""
+        State of the checkpoint when it was loaded, from :func:`calm.extract.checkpoint_state`. Empty if unknown.
+    quantize : {"int8", "nf4"}, default=None
+        Quantization of the weights of linear layers. None means no quantization.
 
     See Also
     --------
-    calm.extract.load_lalm : Loads one.
-    calm.extract.Request.load : Loads the one that a request names.
+    calm.extract.load_lalm : Load a model by its name.
+    calm.extract.Request.load : Load the model of a request.
+
+    Examples
+    --------
+    >>> from calm.extract import load_lalm
+    >>> lalm = load_lalm("tiny", device="cpu")
+    >>> lalm.heads.shape, lalm.device, lalm.dtype
+    ((6, 8, 32), device(type='cpu'), 'float32')
     """
 
-    name: str  #: as it was asked for
-    model: Any  #: a transformers model in evaluation mode, or the part of one that reads text and sound
+    name: str
+    model: Any
     processor: Any
-    revision: str | None = None  #: branch, tag or commit of a hub checkpoint, as it was asked for
-    commit: str | None = None  #: which commit of a hub checkpoint that was
-    checkpoint: str = ""  #: what :func:`checkpoint_state` gave when it was loaded; empty where that is not known
-    quantize: str | None = None  #: "int8" or "nf4" where weights were loaded in fewer bits
+    revision: str | None = None
+    commit: str | None = None
+    checkpoint: str = ""
+    quantize: str | None = None
 
     @cached_property
     def heads(self) -> DecoderHeads:
-        """The attention heads of the text decoder."""
+        """Attention heads of the text decoder."""
         return find_heads(self.model)
 
     @property
     def family(self) -> Family:
-        """What sets its family of models apart."""
+        """What distinguishes the model's family; see :mod:`calm.extract.models.families`."""
         return family_of(self.model.config)
 
     @cached_property
     def builder(self) -> InputBuilder:
-        """What makes its inputs, ahead of the model and without it."""
+        """Builder of the model's inputs, which needs no weights."""
         return InputBuilder(self.processor, self.family, self.model.config, self.name, self.model.dtype)
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
+        """Device of the inputs."""
         return self.model.get_input_embeddings().weight.device
 
     @property
     def dtype(self) -> str:
-        """Of the decoder's computation, as ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
+        """Dtype of the decoder's computation: ``"float32"``, ``"bfloat16"`` or ``"float16"``."""
         return str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch.")
 
     @cached_property
     def weights_digest(self) -> str:
-        """A digest of the weights themselves, whatever they are called and wherever they lie."""
+        """Digest of the weights, which depends neither on the model's name nor on its location."""
         return weights_digest(self.model)
 
     def inputs(
@@ -78,12 +104,23 @@ class LALM:
         media_options: MediaOptions = AUDIO_ONLY,
         padding_side: PaddingSide = "right",
     ) -> Mapping[str, Any]:
-        """Turn clips and rendered prompts into the model's inputs, on its device, as a forward pass takes them.
+        """Build the arguments of a forward pass from clips and rendered prompts, on the model's device.
 
         Parameters
         ----------
-        clips, prompts, media_options, padding_side
-            As :meth:`calm.extract.InputBuilder.prepare` takes them.
+        clips : sequence of DecodedClip, or of float32 arrays of shape (n_samples,)
+            Decoded clips, or mono waveforms at the builder's sampling rate.
+        prompts : sequence of str
+            Rendered prompts, one per clip, from :meth:`calm.extract.InputBuilder.chat`.
+        media_options : MediaOptions, default=AUDIO_ONLY
+            Whether the model receives audio, video, or both.
+        padding_side : {"right", "left"}, default="right"
+            Side on which prompts are padded. Use ``"left"`` for generation.
+
+        Returns
+        -------
+        mapping of str to tensor
+            Arguments of a forward pass, one row per clip.
         """
         return self.on_device(
             self.builder.prepare(clips, prompts, media_options=media_options, padding_side=padding_side)
@@ -91,15 +128,44 @@ class LALM:
 
     @property
     def needs_full_window(self) -> bool:
-        """Whether inputs need the silence that fills up an encoder's window; see :mod:`.full_window`."""
-        spread = hasattr(self.model, "hf_device_map")  # its parts call back to those they were made of
-        return spread or not self.family.masks_padding
+        """Whether inputs must include the silence that pads clips to the encoder's window.
+
+        See :mod:`calm.extract.models.window_padding`.
+        """
+        uses_device_map = hasattr(self.model, "hf_device_map")  # its hooks refer to the original modules, not to copies
+        return uses_device_map or not self.family.masks_padding
 
     def model_for(self, inputs: Mapping[str, Any]) -> Any:
-        """Return the model as it takes inputs that were prepared with or without silence."""
-        return self.model if self.needs_full_window else fitting(self.model, inputs["input_features"].shape[-1])
+        """Return the model with an encoder window as long as that of the inputs.
+
+        Parameters
+        ----------
+        inputs : mapping of str to tensor
+            Arguments of a forward pass, with or without the silence that pads clips to the full window.
+
+        Returns
+        -------
+        transformers.PreTrainedModel
+            :attr:`model` itself, or a copy that shares its weights.
+        """
+        return (
+            self.model
+            if self.needs_full_window
+            else shorten_encoder_window(self.model, inputs["input_features"].shape[-1])
+        )
 
     def on_device(self, prepared: Mapping[str, torch.Tensor]) -> Mapping[str, Any]:
-        """Bring prepared inputs to the model's device, and add what its forward pass is told besides."""
+        """Move prepared inputs to the model's device, and add the other arguments of its forward pass.
+
+        Parameters
+        ----------
+        prepared : mapping of str to tensor
+            Model inputs from :meth:`calm.extract.InputBuilder.prepare`.
+
+        Returns
+        -------
+        mapping of str to tensor
+            Arguments of a forward pass.
+        """
         moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in prepared.items()}
-        return {**moved, **self.family.arguments(prepared)}
+        return {**moved, **self.family.forward_kwargs(prepared)}

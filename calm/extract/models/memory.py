@@ -1,4 +1,4 @@
-"""Whether a model's weights fit into memory, told before they are read."""
+"""Check that a model's weights fit into memory, before they are read."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from calm.machine import available_memory
 if TYPE_CHECKING:
     import torch
 
-#: What takes more than this share of the memory is no remedy.
-_HARDLY_LESS = 0.9
+#: An alternative that needs more than this share of the memory is not suggested.
+_MAX_USEFUL_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How many weights a model has."""
+    """Number of weights of a model."""
 
-    linear: int  #: of linear layers but the language-model head, which quantizing makes smaller
-    others: int
+    linear: int  #: weights of linear layers without the language-model head, which can be quantized
+    others: int  #: all other weights
 
     def bytes(self, dtype: torch.dtype, quantize: str | None = None) -> float:
-        """Tell what they take in a dtype, or with those of linear layers in fewer bits.
+        """Return the memory in bytes of the weights in a dtype, and of linear layers in a quantization.
 
         Examples
         --------
@@ -39,16 +39,16 @@ class Weights:
 
 
 def count_weights(auto_class: Any, config: Any, trust_remote_code: bool = False) -> Weights:
-    """Count the weights of a model, without making them.
+    """Count the weights of a model without allocating them.
 
     Parameters
     ----------
-    auto_class
-        An automatic class of transformers, which knows the model.
-    config
-        The model's.
-    trust_remote_code : bool
-        Run code that comes with the checkpoint.
+    auto_class : type
+        Auto class of transformers that loads the model.
+    config : transformers.PreTrainedConfig
+        Configuration of the model.
+    trust_remote_code : bool, default=False
+        Run Python code that comes with the checkpoint.
 
     Examples
     --------
@@ -63,15 +63,15 @@ def count_weights(auto_class: Any, config: Any, trust_remote_code: bool = False)
 
     with torch.device("meta"):
         model = auto_class.from_config(config, trust_remote_code=trust_remote_code)
-    head = model.get_output_embeddings()
-    every = sum(parameter.numel() for parameter in model.parameters())
-    # bitsandbytes replaces this very class: experts that are one tensor stay as they are.
-    linear = sum(m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and m is not head)
-    return Weights(linear, every - linear)
+    lm_head = model.get_output_embeddings()
+    total = sum(parameter.numel() for parameter in model.parameters())
+    # bitsandbytes replaces exactly this class, and not the experts of a mixture that share one tensor.
+    linear = sum(m.weight.numel() for m in model.modules() if type(m) is torch.nn.Linear and m is not lm_head)
+    return Weights(linear, total - linear)
 
 
 def free_bytes(device: torch.device) -> float:
-    """Tell how much memory a device has left; infinite where that cannot be told."""
+    """Return the free memory of a device in bytes; infinity if it is unknown."""
     import torch
 
     if device.type == "cuda":
@@ -84,44 +84,51 @@ def free_bytes(device: torch.device) -> float:
 def check_fits(
     weights: Weights, dtype: torch.dtype, devices: Sequence[torch.device], quantize: str | None = None
 ) -> None:
-    """Refuse weights that take more memory than is free.
+    """Raise an exception if the weights need more memory than is free.
 
     Parameters
     ----------
     weights : Weights
+        Number of weights of the model.
     dtype : torch.dtype
-        Of the weights, or of the computation with them.
+        Dtype of the weights, or of the computation with quantized weights.
     devices : sequence of torch.device
-        Over which they are spread.
-    quantize : {"int8", "nf4"}, optional
+        Devices that share the weights.
+    quantize : {"int8", "nf4"}, default=None
+        Quantization of the weights of linear layers. None means no quantization.
 
     Raises
     ------
     MemoryError
-        With what they take, what there is, and what takes less.
+        If the memory does not suffice. The message names the needed and the free memory, and options that need less.
     ValueError
-        If quantizing leaves nearly all of them as they are.
+        If the quantization saves hardly any memory.
     """
     import torch
 
-    whole, needed = weights.bytes(dtype), weights.bytes(dtype, quantize)
-    if needed > _HARDLY_LESS * whole and quantize is not None:
+    unquantized, needed = weights.bytes(dtype), weights.bytes(dtype, quantize)
+    if needed > _MAX_USEFUL_SHARE * unquantized and quantize is not None:
         share = 100 * weights.others / (weights.linear + weights.others)
         raise ValueError(
-            f"{quantize} would leave {share:.0f} % of its weights as they are: they are in no linear layer"
+            f"{quantize} cannot quantize {share:.0f} % of its weights, which are outside linear layers: "
+            f"leave quantize out"
         )
     free = sum(free_bytes(device) for device in devices)
     if needed <= free:
         return
     on_gpu = devices[0].type == "cuda"
-    less = {"bfloat16": weights.bytes(torch.bfloat16)} if quantize is None else {}
-    less |= {bits: weights.bytes(dtype, bits) for bits in BITS} if on_gpu else {}
-    advice = [f"in {how} they take {size / 1e9:.1f} GB" for how, size in less.items() if size < _HARDLY_LESS * needed]
+    alternatives = {"bfloat16": weights.bytes(torch.bfloat16)} if quantize is None else {}
+    alternatives |= {name: weights.bytes(dtype, name) for name in BITS} if on_gpu else {}
+    advice = [
+        f"in {name} they need {size / 1e9:.1f} GB"
+        for name, size in alternatives.items()
+        if size < _MAX_USEFUL_SHARE * needed
+    ]
     if on_gpu and len(devices) == 1:
-        advice.append("a device map spreads them over several GPUs")
-    here = quantize or str(dtype).removeprefix("torch.")
-    where = f"{devices[0]} has" if len(devices) == 1 else f"{len(devices)} devices together have"
+        advice.append("device_map='auto' spreads them over several GPUs")
+    precision = quantize or str(dtype).removeprefix("torch.")
+    available = f"{devices[0]} has" if len(devices) == 1 else f"{len(devices)} devices together have"
     raise MemoryError(
-        f"its weights take {needed / 1e9:.1f} GB in {here}, and {where} {free / 1e9:.1f} GB free"
-        + "".join(f"; {words}" for words in advice)
+        f"its weights need {needed / 1e9:.1f} GB in {precision}, but {available} {free / 1e9:.1f} GB free"
+        + "".join(f"; {sentence}" for sentence in advice)
     )

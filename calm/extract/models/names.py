@@ -1,4 +1,4 @@
-"""What models are called, and which checkpoint is behind a name."""
+"""Model names: aliases, hub ids and local folders, and the state of the checkpoint behind a name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from calm.extract.models.tiny import checkpoint_digest
 
-#: Short names for well-known checkpoints. ``tiny`` and ``tiny-random`` are built in and need no download.
+#: Alias of each well-known checkpoint, and its hub id. ``tiny`` and ``tiny-random`` are built in: no download.
 ALIASES: Mapping[str, str] = {
     "tiny": "tiny",
     "tiny-random": "tiny-random",
@@ -32,12 +32,27 @@ ALIASES: Mapping[str, str] = {
 
 
 def resolve_model(name: str) -> str:
-    """Turn an alias into what it stands for; hub ids and local folders stay as they are.
+    """Return the hub id or folder that a model name stands for.
+
+    Parameters
+    ----------
+    name : str
+        An alias (``calm models`` lists them), a hub id (``"owner/name"``) or a local folder.
+
+    Returns
+    -------
+    str
+        The hub id of an alias. Hub ids, local folders, ``"tiny"`` and ``"tiny-random"`` are returned unchanged.
 
     Raises
     ------
     ValueError
-        If it is none of these; near misses are named.
+        If the name is none of these. The message suggests similar aliases.
+
+    See Also
+    --------
+    calm.extract.load_lalm : Load the model behind a name.
+    calm.extract.checkpoint_state : Identify the state of the checkpoint behind a name.
 
     Examples
     --------
@@ -48,19 +63,39 @@ def resolve_model(name: str) -> str:
         return ALIASES[name]
     if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/", "~"))):
         return name
-    near = difflib.get_close_matches(name.lower(), ALIASES, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"aliases are {', '.join(ALIASES)}."
-    raise ValueError(f"unknown model {name!r}: {hint} A hub id (owner/name) or a local folder will do too")
+    similar = difflib.get_close_matches(name.lower(), ALIASES, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else f"the aliases are {', '.join(ALIASES)}."
+    raise ValueError(f"unknown model {name!r}: {hint} You can also use a hub id (owner/name) or a local folder")
 
 
 def checkpoint_state(name: str, revision: str | None) -> str:
-    """Tell a checkpoint from what it may become under the same name, without loading it.
+    """Identify the current state of a checkpoint without loading it.
+
+    A checkpoint may change while its name stays the same. Two equal states mean the same checkpoint.
+
+    Parameters
+    ----------
+    name : str
+        Model name, as for :func:`calm.extract.resolve_model`.
+    revision : str or None
+        Branch, tag or commit of a hub checkpoint. None means its main branch.
 
     Returns
     -------
     str
-        The commit of a hub checkpoint, as far as it is in the local cache; a digest of names, sizes and times of a
-        local folder's files; for what is built in, a digest of its weights, or the name of what is drawn by rule.
+        Commit of a hub checkpoint, or an empty string if it is not in the local cache. For a local folder, a digest of
+        the names, sizes and modification times of its files. For ``"tiny"``, a digest of its weights. For
+        ``"tiny-random"``, its name.
+
+    See Also
+    --------
+    calm.extract.resolve_model : Return the hub id or folder that a model name stands for.
+    calm.extract.load_lalm : Load a model and note the state of its checkpoint.
+
+    Examples
+    --------
+    >>> checkpoint_state("tiny-random", None)
+    'tiny-random'
     """
     resolved = resolve_model(name)
     if name in ("tiny", "tiny-random"):
@@ -74,7 +109,7 @@ def checkpoint_state(name: str, revision: str | None) -> str:
 
 
 def hub_commit(resolved: str, revision: str | None) -> str | None:
-    """Return the commit of a hub checkpoint that was just loaded, which its place in the hub's cache tells."""
+    """Return the commit of a hub checkpoint in the local cache; None for a folder or an unknown commit."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(resolved).is_dir():

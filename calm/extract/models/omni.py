@@ -1,4 +1,4 @@
-"""Videos for Qwen2.5-Omni and Qwen3-Omni, whose tokens of sound and pictures take turns as time goes on."""
+"""Video inputs of Qwen2.5-Omni and Qwen3-Omni, which interleave audio tokens and frame tokens in time."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ def omni_inputs(
     max_pixels: int,
     waveform: NDArray[np.float32] | None,
     sampling_rate: int,
-    sound: Mapping[str, Any],
+    audio_kwargs: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    """Make inputs of one clip, whose prompt has one mark of a video.
+    """Build the model inputs of one clip with video.
 
     Parameters
     ----------
     processor : transformers.ProcessorMixin
+        Processor of the model.
     prompt : str
-    frames : uint8 array (frames, height, width, 3)
+        Rendered prompt with one video placeholder.
+    frames : uint8 array of shape (n_frames, height, width, 3)
+        Video frames, RGB.
     fps : float
-        How many there are in a second.
+        Frames per second.
     max_pixels : int
-        Of a frame. Sizes are rounded to whole patches, and nothing is blown up but what is smaller than the smallest
-        picture of the checkpoint's own video processor.
-    waveform : float32 array (samples,) or None
-        The sound of the video, from the same moment on; None for pictures alone.
+        Maximum of height × width of a frame. Sizes are rounded to whole patches. Only frames below the minimum size of
+        the checkpoint's video processor are enlarged.
+    waveform : float32 array of shape (n_samples,) or None
+        Audio track of the video, with the same start. None for video without audio.
     sampling_rate : int
-        In Hz.
-    sound : mapping
-        What the feature extractor is told.
+        Sampling rate in Hz.
+    audio_kwargs : mapping
+        Arguments of the feature extractor.
     """
-    smallest = processor.video_processor.size["shortest_edge"]
-    pictures = {
+    min_pixels = processor.video_processor.size["shortest_edge"]
+    videos_kwargs = {
         "fps": fps,
-        "size": {"shortest_edge": min(smallest, max_pixels), "longest_edge": max_pixels},
+        "size": {"shortest_edge": min(min_pixels, max_pixels), "longest_edge": max_pixels},
         "do_sample_frames": False,
         "cap_pixels_per_frame": False,
     }
-    track: dict[str, Any] = {}
+    audio: dict[str, Any] = {}
     if waveform is not None:
-        track = {"audio": [waveform], "sampling_rate": sampling_rate}
-        track |= {"load_audio_from_video": True, "audio_from_video_indices": [0]}
-        track |= {"audio_kwargs": dict(sound)} if sound else {}
-    return processor(text=[prompt], videos=[frames], videos_kwargs=pictures, return_tensors="pt", **track)
+        audio = {"audio": [waveform], "sampling_rate": sampling_rate}
+        audio |= {"load_audio_from_video": True, "audio_from_video_indices": [0]}
+        audio |= {"audio_kwargs": dict(audio_kwargs)} if audio_kwargs else {}
+    return processor(text=[prompt], videos=[frames], videos_kwargs=videos_kwargs, return_tensors="pt", **audio)
 
 
 def omni_sound_in_video(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Tell a forward pass that the sound is that of the video, which decides on its positions."""
+    """Return the forward argument that gives audio tokens the positions of the video; empty without both."""
     return {"use_audio_in_video": True} if {"pixel_values_videos", "input_features"} <= set(inputs) else {}

@@ -1,4 +1,4 @@
-"""How a model is loaded, and where it runs."""
+"""Options that determine how a model is loaded and on which device it runs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from calm.options import check_values, option
+from calm.options import check_values, document_options, option
 
 if TYPE_CHECKING:
     import torch
 
 
+@document_options()
 @dataclass(frozen=True)
 class LoadOptions:
-    """Which weights are loaded, and in what precision: what changes head vectors."""
+    """Revision and precision of a model's weights, which change its head vectors.
 
-    revision: str | None = option(None, help="Branch, tag or commit of a hub model.")
+    Parameters
+    ----------
+    {options}
+
+    See Also
+    --------
+    calm.extract.load_lalm : Load a model with these options as keywords.
+    calm.extract.Placement : Options that change head vectors by rounding only.
+
+    Examples
+    --------
+    >>> LoadOptions(dtype="bfloat16")
+    LoadOptions(revision=None, dtype='bfloat16', quantize=None)
+    """
+
+    revision: str | None = option(None, help="Branch, tag or commit of a model on the Hugging Face Hub.")
     dtype: str | None = option(
         None,
-        help="Precision of the computation; unless given, float32 on a CPU, and bfloat16 on a GPU that has it.",
+        help="Floating-point precision of the computation. "
+        "By default float32 on a CPU, and bfloat16 on a GPU that supports it.",
         choices=("float32", "bfloat16", "float16"),
     )
     quantize: str | None = option(
         None,
-        help="Load the weights of linear layers in 8 or 4 bits, which takes less memory (extra quantize).",
+        help="Quantize the weights of linear layers to 8 or 4 bits, which saves memory (extra quantize).",
         choices=("int8", "nf4"),
     )
 
@@ -32,9 +49,21 @@ class LoadOptions:
         check_values(self)
 
 
+@document_options()
 @dataclass(frozen=True)
 class Placement:
-    """Where a model runs, and how: what changes head vectors by rounding only, and is kept in no file.
+    """Device and implementation of a model, which change head vectors by rounding only.
+
+    These options are not stored in any file.
+
+    Parameters
+    ----------
+    {options}
+
+    See Also
+    --------
+    calm.extract.load_lalm : Load a model with these options as keywords.
+    calm.extract.LoadOptions : Options that change head vectors.
 
     Examples
     --------
@@ -44,24 +73,30 @@ class Placement:
 
     panel: ClassVar[str] = "Model"
 
-    device: str | None = option(None, help="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
+    device: str | None = option(
+        None, help="Device of the model: cpu, cuda, cuda:1, mps … By default the first accelerator, or else the CPU."
+    )
     device_map: str | None = option(
-        None, help="auto: spread the model over several devices (extra device-map). Goes without a device."
+        None,
+        help="auto spreads the model over several devices (extra device-map). Do not combine it with a device.",
     )
     attention: str | None = option(
-        None, help="How attention is computed, as transformers names it: sdpa, eager, flash_attention_2 …"
+        None, help="Attention implementation of transformers: sdpa, eager, flash_attention_2 …"
     )
-    trust_remote_code: bool = option(False, help="Run code that comes with the model.")
+    trust_remote_code: bool = option(False, help="Run Python code that comes with the model.")
 
     def __post_init__(self) -> None:
         check_values(self)
 
     def check(self) -> None:
-        """Refuse what does not go together, or lacks a package.
+        """Check that the options can be combined and that their packages are installed.
 
         Raises
         ------
-        ValueError, ImportError
+        ValueError
+            If both ``device`` and ``device_map`` are given.
+        ImportError
+            If ``device_map`` is given and accelerate is not installed.
         """
         if self.device_map is not None and self.device is not None:
             raise ValueError("give device or device_map, not both")
@@ -70,12 +105,12 @@ class Placement:
 
     @property
     def target(self) -> torch.device:
-        """The device that all of a model goes to, or the first of several.
+        """Device of the model, or the first of several devices.
 
         Raises
         ------
         ValueError
-            If there is no such device, or it cannot be used.
+            If the device does not exist or cannot be used.
         """
         import torch
 
@@ -91,7 +126,7 @@ class Placement:
 
     @property
     def devices(self) -> list[torch.device]:
-        """The devices that share a model's weights."""
+        """All devices that hold weights of the model."""
         import torch
 
         target = self.target
@@ -101,7 +136,7 @@ class Placement:
 
 
 def default_dtype(device: torch.device) -> torch.dtype | None:
-    """Return the dtype of the computation unless one is given; None for the checkpoint's own."""
+    """Return the default dtype of the computation on a device; None means that of the checkpoint."""
     import torch
 
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""LoadOptions a model with its weights in fewer bits, by bitsandbytes."""
+"""Quantization of the weights of linear layers by bitsandbytes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-#: Bits that a weight takes, with the scales that belong to a block of them.
+#: Bits per quantized weight, including the scales that a block of weights shares.
 BITS = {"int8": 8.0, "nf4": 4.5}
 
 
 def check_quantize(quantize: str | None) -> None:
-    """Refuse what is no way of quantizing, or cannot be done for want of a package.
+    """Check that a quantization exists and that its packages are installed.
 
     Raises
     ------
-    ValueError, ImportError
+    ValueError
+        If the quantization is unknown.
+    ImportError
+        If bitsandbytes or accelerate is not installed.
     """
     if quantize is None:
         return
@@ -30,18 +33,23 @@ def check_quantize(quantize: str | None) -> None:
 
 
 def quantization_config(quantize: str, dtype: torch.dtype) -> Any:
-    """Describe a way of quantizing to transformers.
+    """Return the quantization config of transformers.
 
     Parameters
     ----------
     quantize : {"int8", "nf4"}
-        8 bits (LLM.int8, arXiv 2208.07339) or 4 (NormalFloat, arXiv 2305.14314).
+        ``"int8"`` for 8 bits (LLM.int8, [1]_), or ``"nf4"`` for 4 bits (NormalFloat, [2]_).
     dtype : torch.dtype
-        Of the computation.
+        Dtype of the computation.
+
+    References
+    ----------
+    .. [1] Dettmers et al. (2022), LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale, arXiv 2208.07339.
+    .. [2] Dettmers et al. (2023), QLoRA: Efficient Finetuning of Quantized LLMs, arXiv 2305.14314.
     """
     from transformers import BitsAndBytesConfig
 
-    # It warns of every product that its input, which is not float16, is brought to float16.
+    # bitsandbytes warns in every matrix product that it casts its input to float16.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     if quantize == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -49,5 +57,5 @@ def quantization_config(quantize: str, dtype: torch.dtype) -> Any:
 
 
 def is_quantized(config: Any) -> bool:
-    """Tell whether a checkpoint comes in fewer bits already."""
+    """Return whether a checkpoint is already quantized."""
     return getattr(config, "quantization_config", None) is not None

@@ -1,4 +1,4 @@
-"""One batch of inputs that were made clip by clip."""
+"""Stacking of the model inputs of single clips into a batch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 def stack_inputs(
     rows: Sequence[Mapping[str, torch.Tensor]], pad_token: int, padding_side: Literal["left", "right"]
 ) -> dict[str, torch.Tensor]:
-    """Put the inputs of several clips together.
+    """Stack the model inputs of clips into a batch, with padding.
 
-    What has an entry for every token is padded on the side that is asked for, anything else (features, their masks)
-    with zeros at its end.
+    Tensors with one entry per token are padded on the given side. All others, such as features and their masks, are
+    padded with zeros at the end.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        What a processor made of one clip and its prompt each; the first dimension of every tensor counts clips, or
-        windows of one.
+    rows : sequence of mapping of str to tensor
+        Model inputs of each clip. The first axis of every tensor counts clips, or the windows of one clip.
     pad_token : int
+        Id of the padding token.
     padding_side : {"left", "right"}
+        Side on which prompts are padded.
 
     Examples
     --------
@@ -39,13 +40,14 @@ def stack_inputs(
     stacked = {}
     for name in rows[0]:
         tensors = [row[name] for row in rows]
-        of_tokens = all(row[name].shape == row["input_ids"].shape for row in rows)
-        longest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+        is_per_token = all(row[name].shape == row["input_ids"].shape for row in rows)
+        max_sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
         padded = []
         for tensor in tensors:
-            gaps: list[int] = []  # before and after, from the last dimension to the second
-            for size, here in zip(reversed(longest), reversed(tensor.shape[1:]), strict=True):
-                gaps += [size - here, 0] if of_tokens and padding_side == "left" else [0, size - here]
-            padded.append(pad(tensor, gaps, value=pad_token if name == "input_ids" else 0))
+            padding: list[int] = []  # torch's order: (before, after) from the last axis to the second
+            for max_size, size in zip(reversed(max_sizes), reversed(tensor.shape[1:]), strict=True):
+                missing = max_size - size
+                padding += [missing, 0] if is_per_token and padding_side == "left" else [0, missing]
+            padded.append(pad(tensor, padding, value=pad_token if name == "input_ids" else 0))
         stacked[name] = torch.cat(padded)
     return stacked

@@ -1,4 +1,4 @@
-"""What Voxtral's processor does of a conversation whose sounds lie in files, without files and mistral-common."""
+"""Model inputs of Voxtral, whose own processor needs audio files and mistral-common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _CONTROL_TOKENS = re.compile(r"(<s>|\[/?INST\]|\[(?:BEGIN_)?AUDIO\])")
 
 
 def voxtral_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """Tokenize a rendered prompt, whether or not the tokenizer reads control tokens in texts (mistral-common does not).
+    """Tokenize a rendered prompt, with a tokenizer that may not recognize control tokens in texts.
+
+    The tokenizer of mistral-common does not recognize them.
 
     Examples
     --------
@@ -39,13 +41,13 @@ def voxtral_tokens(tokenizer: Any, prompt: str) -> list[int]:
 def voxtral_inputs(
     processor: Any, config: Any, waveform: NDArray[np.float32], prompt: str
 ) -> Mapping[str, torch.Tensor]:
-    """Make inputs of a waveform and a rendered prompt: each window of a clip stands for a fixed number of tokens."""
+    """Build the model inputs of one clip: each window of its spectrogram becomes a fixed number of audio tokens."""
     import torch
     from einops import rearrange
 
     extractor, encoder = processor.feature_extractor, config.audio_config
-    per_window = encoder.max_source_positions * encoder.hidden_size // encoder.intermediate_size
-    sound = extractor(
+    tokens_per_window = encoder.max_source_positions * encoder.hidden_size // encoder.intermediate_size
+    features = extractor(
         waveform,
         sampling_rate=extractor.sampling_rate,
         padding=True,
@@ -53,9 +55,9 @@ def voxtral_inputs(
         truncation=False,
         return_tensors="pt",
     )
-    windows = rearrange(sound["input_features"], "1 m (w f) -> w m f", f=extractor.nb_max_frames)
+    windows = rearrange(features["input_features"], "1 m (w f) -> w m f", f=extractor.nb_max_frames)
     ids = voxtral_tokens(processor.tokenizer, prompt)
-    place = ids.index(config.audio_token_id)
-    ids[place : place + 1] = [config.audio_token_id] * (per_window * len(windows))
+    position = ids.index(config.audio_token_id)
+    ids[position : position + 1] = [config.audio_token_id] * (tokens_per_window * len(windows))
     tokens = torch.tensor([ids])
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "input_features": windows}

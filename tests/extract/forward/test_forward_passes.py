@@ -1,4 +1,4 @@
-"""A clip that a model cannot take fails alone; what is nobody's fault but ours, or the model's, stops the run."""
+"""A clip for which the model raises an exception fails alone; a bug in calm or in the model stops the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUESTION = "What is the sound in this audio clip?"
 
 
 def raising_at(monkeypatch: pytest.MonkeyPatch, lalm: LALM, frames: int) -> list[int]:
-    """Let a model raise at clips of so many frames; return the batch sizes it was given."""
+    """Make a model raise an exception for clips with at least ``frames`` frames; return its batch sizes."""
     forward, sizes = type(lalm.model).forward, list[int]()
 
     def limited(self: Any, **inputs: Any) -> Any:
@@ -38,7 +38,7 @@ def test_a_clip_at_which_the_model_raises_fails_alone(tiny: LALM, monkeypatch: p
     found = collect_results(head_vectors(tiny, clips, [QUESTION] * 4))
     assert found.rows.tolist() == [0, 2, 3]
     assert [(result.row, result.reason) for result in found.failures] == [
-        (1, "the model cannot take it: index out of range in self")
+        (1, "the model raised an error for it: index out of range in self")
     ]
     assert found.values is not None and expected.values is not None
     np.testing.assert_allclose(found.values, expected.values[[0, 2, 3]], atol=1e-4)
@@ -48,7 +48,7 @@ def test_a_model_that_raises_at_every_clip_stops_the_run(tiny: LALM, monkeypatch
     sizes = raising_at(monkeypatch, tiny, frames=0)
     with pytest.raises(IndexError, match="index out of range"):
         collect_results(head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION] * 2))
-    assert len(sizes) == 2  # the batch, and a clip that any model takes
+    assert len(sizes) == 2  # the batch, and the control clip
 
 
 def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch
             {"__name__": "calm.extract.forward.prefix_cache"},
         )
 
-    monkeypatch.setattr("calm.extract.forward.prefix_cache.PrefixCaches.of", raises)
+    monkeypatch.setattr("calm.extract.forward.prefix_cache.PrefixCaches.get", raises)
     with pytest.raises(KeyError, match="ours"):
         collect_results(head_vectors(tiny, find_clips([tone(300)]), [QUESTION]))
 
@@ -95,8 +95,8 @@ def test_what_went_through_before_a_bug_is_kept(tiny: LALM, monkeypatch: pytest.
             )
         return original(_, batch, *__)
 
-    original = forward_passes._in_parts
-    monkeypatch.setattr(forward_passes, "_in_parts", raises)
+    original = forward_passes._run_batch_or_parts
+    monkeypatch.setattr(forward_passes, "_run_batch_or_parts", raises)
     results = head_vectors(tiny, find_clips([tone(300, 0.6), tone(400, 0.5)]), [QUESTION] * 2, batch_size=1)
     assert [result.row for result in next(results)] == [0]
     with pytest.raises(KeyError, match="ours"):
@@ -116,10 +116,10 @@ def test_memory_that_does_not_suffice_is_told_in_words_by_some_devices(
     with monkeypatch.context() as patch:
         patch.setattr(type(tiny.model), "forward", limited)
         report = extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
-    assert list(report.failures.values()) == ["cpu has no memory for it"]
+    assert list(report.failures.values()) == ["out of memory on cpu, even alone"]
     assert extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny).new == 1
 
 
 def test_as_many_texts_as_clips_are_wanted(tiny: LALM) -> None:
-    with pytest.raises(ValueError, match="2 clips, but 1 texts"):
+    with pytest.raises(ValueError, match="2 clips, but 1 texts: give one text per clip"):
         head_vectors(tiny, find_clips([tone(300), tone(400)]), [QUESTION])

@@ -1,4 +1,4 @@
-"""Head vectors along an answer are those of one pass over the prompt and the answer."""
+"""Head vectors of generated tokens equal those of one forward pass over prompt and answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asked(lalm: LALM, clips: int = 2) -> Mapping[str, Any]:
 
 
 def whole_pass(lalm: LALM, inputs: Mapping[str, Any], answer: torch.Tensor) -> torch.Tensor:
-    """Return the vectors of all positions, ``(clips, layers, positions, heads, dim)``, by hooks of our own."""
+    """Return the vectors of all positions, ``(clips, layers, positions, heads, dim)``, recorded by separate hooks."""
     times = len(answer) // len(inputs["input_ids"])
     inputs = {name: tensor.repeat_interleave(times, dim=0) for name, tensor in inputs.items()}
     longer = {
@@ -62,7 +62,7 @@ def test_vectors_along_an_answer_are_those_of_a_whole_pass(tiny: LALM, every: in
     close(found.prompt, expected[:, :, length - 3 : length].mean(dim=2))
     close(found.heads, expected[:, :, length:][:, :, found.steps].transpose(1, 2))
     assert found.answered.all()
-    # What is compared is not alike everywhere.
+    # The compared vectors differ from step to step.
     assert (found.heads[:, 0] - found.heads[:, 1]).abs().max() > 0.01 * found.heads.abs().max()
 
 
@@ -88,21 +88,21 @@ def test_what_follows_the_end_of_an_answer_is_told_apart(tiny: LALM) -> None:
 
 @pytest.mark.parametrize("how", [{"num_beams": 2}, {"prompt_lookup_num_tokens": 2}], ids=str)
 def test_tokens_that_are_not_generated_one_by_one_are_refused(tiny: LALM, how: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="generated one by one: no beams, no assistant"):
+    with pytest.raises(ValueError, match="use neither beam search nor assisted generation"):
         record_generation(tiny, asked(tiny), **how)
 
 
 def test_prompts_that_are_padded_on_the_right_are_refused(tiny: LALM) -> None:
     chats = [tiny.builder.chat(question) for question in QUESTIONS]
     inputs = tiny.inputs([noise(1.0), noise(0.3)], chats)
-    with pytest.raises(ValueError, match="pad on the left"):
+    with pytest.raises(ValueError, match="padding_side"):
         record_generation(tiny, inputs)
 
 
 @given(parts=st.lists(st.integers(1, 5), min_size=1, max_size=4), tokens=st.integers(1, 6), every=st.integers(1, 3))
 @settings(deadline=None, max_examples=30)
 def test_a_prompt_that_comes_in_parts_is_one_prompt(parts: list[int], tokens: int, every: int) -> None:
-    """As it does where prompts are long; what follows it is generated."""
+    """Long prompts are processed in chunks. The tokens after the prompt count as generated."""
     from transformers.cache_utils import DynamicCache
 
     model = small_decoder(num_key_value_heads=2)
@@ -131,7 +131,7 @@ def test_a_part_that_reaches_beyond_the_prompt_is_refused() -> None:
     model = small_decoder()
     ids = torch.ones(1, 7, dtype=torch.long)
     with (
-        pytest.raises(RuntimeError, match="positions cannot be told"),
+        pytest.raises(RuntimeError, match="does not match the attention mask"),
         HeadRecorder(find_heads(model), torch.ones(1, 5), every=1),
     ):
         model(input_ids=ids)
@@ -145,7 +145,7 @@ def test_nothing_generated_has_no_vectors(tiny: LALM) -> None:
 
 def test_settings_of_a_generation_config_hold(tiny: LALM) -> None:
     settings = GenerationConfig(num_beams=2, max_new_tokens=4)
-    with pytest.raises(ValueError, match="no beams"):
+    with pytest.raises(ValueError, match="neither beam search"):
         record_generation(tiny, asked(tiny), generation_config=settings)
     end = int(
         record_generation(tiny, asked(tiny), do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW).tokens[0, 3]
@@ -172,7 +172,7 @@ def test_a_recorder_begins_anew_each_time(tiny: LALM) -> None:
 def test_what_else_runs_inside_of_an_open_recorder_does_not_wait_for_ever(tiny: LALM) -> None:
     inputs, other = asked(tiny), tiny.inputs([noise(3.0)], [tiny.builder.chat("Who?")], padding_side="left")
     with (
-        pytest.raises(RuntimeError, match="positions cannot be told"),
+        pytest.raises(RuntimeError, match="does not match the attention mask"),
         HeadRecorder(tiny.heads, inputs["attention_mask"], every=1),
     ):
         answer_log_likelihoods(tiny, other, ["dog", "rain"])

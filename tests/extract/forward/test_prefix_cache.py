@@ -1,4 +1,4 @@
-"""What all prompts begin with goes through the decoder once, and nothing tells the difference."""
+"""The KV cache of the prompt prefix is computed once and does not change head vectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_is_shared_is_what_all_begin_with_before_the_sound(prompts: list[li
 
 @pytest.fixture
 def seen(tiny: LALM) -> Iterator[list[int]]:
-    """Note how many positions the decoder's first layer sees in each pass."""
+    """Record how many positions the decoder's first layer reads in each forward pass."""
     lengths: list[int] = []
     hook = tiny.heads.projections[0].register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
     yield lengths
@@ -52,8 +52,8 @@ def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[in
     chats = [tiny.builder.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.builder.prepare(waves, chats)
     prefixes = PrefixCaches(tiny, how.get("tokens", 1), how.get("layers"))
-    prefix = prefixes.of(prepared)
-    assert prefix is not None and prefixes.of(prepared) is prefix
+    prefix = prefixes.get(prepared)
+    assert prefix is not None and prefixes.get(prepared) is prefix
     seen.clear()
     found, expected = (record_heads(tiny.model, tiny.heads, prepared, prefix=p, **how) for p in (prefix, None))
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -72,10 +72,10 @@ def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> Non
 
 
 def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) -> None:
-    """A model that puts something else in the place of a token is run whole."""
+    """A model that replaces the embedding of a prefix token runs over the whole prompt."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
-    prefix = PrefixCaches(lalm).of(prepared)
+    prefix = PrefixCaches(lalm).get(prepared)
     assert prefix is not None
     expected = record_heads(lalm.model, lalm.heads, prepared)
     prefix.embeddings = prefix.embeddings + 1
@@ -97,12 +97,12 @@ def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
     prefixes = PrefixCaches(lalm)
     for letter in "abcdefgh":
         chat = letter * 8 + lalm.builder.chat(QUESTION)
-        assert prefixes.of(lalm.builder.prepare([noise(0.5)], [chat])) is not None
-    assert len(prefixes._known) <= 4
+        assert prefixes.get(lalm.builder.prepare([noise(0.5)], [chat])) is not None
+    assert len(prefixes._caches) <= 4
 
 
 def test_threads_take_turns_on_one_model() -> None:
-    """None is cut short by the hook, or by the beginning, of another."""
+    """The hooks and prefix caches of one thread do not affect another."""
     lalm = load_lalm("tiny-random", device="cpu")
     clips = find_clips([noise(0.3, seed) for seed in range(6)])
 
@@ -120,5 +120,5 @@ def test_threads_take_turns_on_one_model() -> None:
 
 @pytest.mark.parametrize("layers", [[], [6], [-1]], ids=str)
 def test_layers_that_are_not_there_are_refused(tiny: LALM, layers: list[int]) -> None:
-    with pytest.raises(ValueError, match="layers must be some of 0 … 5"):
+    with pytest.raises(ValueError, match="layers must be one or more of 0 … 5"):
         list(head_vectors(tiny, find_clips([noise(0.3)]), [QUESTION], layers=layers))

@@ -1,4 +1,4 @@
-"""Head vectors are what attention writes for the last prompt tokens, whatever the batch, padding or precision."""
+"""Head vectors equal the attention output at the last prompt tokens, for any batch, padding and precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from calm.extract import LALM, find_heads, record_heads
 from tests.conftest import noise
 
-#: Longest distance between a clip's vectors alone and in a batch, over the largest vector entry.
+#: Maximum difference between a clip's vectors alone and in a batch, relative to the largest entry.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 6e-2, "float16": 6e-3}
 
 
@@ -37,7 +37,7 @@ def record(model: Any, tokens: int = 1, **inputs: torch.Tensor) -> torch.Tensor:
 
 
 def attention_by_hand(model: Qwen2ForCausalLM, ids: torch.Tensor) -> torch.Tensor:
-    """Recompute what every head writes at every position: (layers, positions, heads, dim)."""
+    """Compute the output of every head at every position, ``(layers, positions, heads, dim)``."""
     config = model.config
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     dim = model.model.layers[0].self_attn.head_dim
@@ -123,7 +123,7 @@ def test_a_clip_has_the_same_vectors_alone_in_any_batch_and_in_any_order(dtype: 
     order = [3, 1, 4, 0, 2]
     assert (tiny_vectors(lalm, [clips[i] for i in order]) - together[order]).abs().max() <= tolerance
     assert (tiny_vectors(lalm, clips, side="left") - together).abs().max() <= tolerance
-    # The tolerance is far below what tells clips apart.
+    # The tolerance is far below the difference between clips.
     assert (together[0] - together[1]).abs().max() > 5 * tolerance
 
 
@@ -183,7 +183,7 @@ def test_a_mask_that_does_not_fit_the_sequence_is_refused() -> None:
         def forward(self, input_ids: torch.Tensor, **_: Any) -> None:
             model(input_ids=torch.cat([input_ids, input_ids], dim=1))
 
-    with pytest.raises(RuntimeError, match="positions cannot be told"):
+    with pytest.raises(RuntimeError, match="does not match the attention mask"):
         record_heads(Expands(), find_heads(model), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
 
@@ -192,5 +192,5 @@ def test_a_model_that_skips_a_layer_is_refused() -> None:
     ids = torch.ones(1, 5, dtype=torch.long)
     heads = find_heads(model)
     model.model.layers = model.model.layers[:2]
-    with pytest.raises(RuntimeError, match=r"never ran the attention .* \[2\]"):
+    with pytest.raises(RuntimeError, match=r"did not run the attention .* \[2\]"):
         record_heads(model, heads, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})

@@ -161,7 +161,7 @@ def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Pat
 
 def test_a_model_without_eyes_is_shown_no_video(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([write_video(tmp_path / "clip.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))])
-    with pytest.raises(ValueError, match=r"model 'tiny' is shown no videos here: qwen2\.5-omni and qwen3-omni can be"):
+    with pytest.raises(ValueError, match=r"video is not supported for model 'tiny': use qwen2\.5-omni or qwen3-omni"):
         extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", modality="visual"), lalm=tiny)
     assert not (tmp_path / "h.h5").exists()
 
@@ -255,7 +255,7 @@ def test_pictures_go_in_batches_that_memory_holds(
     tiny: LALM, monkeypatch: pytest.MonkeyPatch, media_options: MediaOptions, most: int
 ) -> None:
     """Limit the memory to two clips of 10 s: 20 frames each, three float32 colours per pixel."""
-    monkeypatch.setattr(batch_loader, "_PICTURE_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
+    monkeypatch.setattr(batch_loader, "_MAX_BATCH_FRAME_BYTES", 2 * 20 * 448 * 448 * 3 * 4)
     clips = find_clips([noise(10.0, seed, RATE) for seed in range(6)])
     reader, read = (
         batch_loader.BatchLoader(tiny.builder, clips, ["What is it?"] * 6, tiny.device, max_seconds=10.0),

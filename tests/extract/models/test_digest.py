@@ -1,4 +1,4 @@
-"""Another model has another digest, wherever the difference is."""
+"""Two models with any difference in their weights have different digests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import another_tiny, noise
 
 
 def head_switched_off(layer: int, head: int) -> LALM:
-    """Return ``tiny`` without what one head writes."""
+    """Return ``tiny`` with one head disabled."""
     model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[layer].self_attn.o_proj.weight[:, 32 * head : 32 * (head + 1)] = 0
@@ -38,7 +38,7 @@ def test_a_cache_is_not_gone_on_with_once_a_head_is_switched_off(tiny: LALM, tmp
 
 
 class Weights(torch.nn.Module):
-    """Weights of several dtypes and shapes, some of them none at all."""
+    """Weights of several shapes, including an empty one."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ def test_any_number_that_changes_changes_the_digest(dtype: torch.dtype, data: st
 def test_the_digest_does_not_depend_on_how_much_is_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = Weights(torch.bfloat16)
     whole = weights_digest(weights)
-    monkeypatch.setattr("calm.extract.models.digest._NUMBERS", 5)
+    monkeypatch.setattr("calm.extract.models.digest._CHUNK_ELEMENTS", 5)
     assert weights_digest(weights) == whole
 
 
 def test_a_cache_of_a_digest_that_saw_a_part_is_read_and_not_gone_on_with(tiny: LALM, tmp_path: Path) -> None:
-    """Caches of version 0.1.0 before its digests were of all weights."""
+    """Early caches of version 0.1.0 have a digest of a part of the weights only."""
     clips = find_clips([noise(0.5, seed) for seed in range(3)])
     path = tmp_path / "heads.h5"
     extract_to_cache(clips[:2], path, Request("tiny"), lalm=tiny)

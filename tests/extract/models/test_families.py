@@ -1,4 +1,4 @@
-"""Every family of large audio-language models that transformers can load goes the same way, and comes out right."""
+"""Every family of large audio-language models in transformers gives the same head vectors as a plain forward pass."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.extract.models.families import CASES, Case
 from tests.extract.models.families.common import usable
 
 QUESTION = "What is the sound in this audio clip?"
-#: In seconds; some are whole numbers of some encoder's frames, two are alike.
+#: Clip lengths in seconds. Some are multiples of an encoder's frame length, and two are equal.
 LENGTHS = (1.0, 0.3, 1.7, 0.8, 1.7, 0.96, 1.76)
 
 
@@ -54,7 +54,7 @@ def clips(lalm: LALM) -> list[np.ndarray]:
 
 
 def whole_pass(lalm: LALM, wave: np.ndarray, text: str = QUESTION) -> torch.Tensor:
-    """Run everything for one clip, and keep the input of every output projection at the last position."""
+    """Run a whole forward pass for one clip; return the input of every output projection at the last position."""
     inputs = lalm.inputs([wave], [lalm.builder.chat(text)])
     kept: list[torch.Tensor] = []
     hooks = [p.register_forward_pre_hook(lambda _, args: kept.append(args[0][0, -1])) for p in lalm.heads.projections]
@@ -91,7 +91,7 @@ def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM
     found = torch.from_numpy(gathered.values)
     expected = torch.stack([whole_pass(lalm, wave, text) for wave, text in zip(waves, texts, strict=True)])
     assert distance(found, expected) < 1e-4
-    assert (found[2] - found[4]).abs().max() > 30 * (found - expected).abs().max()  # two sounds of one length
+    assert (found[2] - found[4]).abs().max() > 30 * (found - expected).abs().max()  # two clips of equal length
 
 
 def test_padding_on_the_left_changes_nothing(family: tuple[Case, Any, LALM]) -> None:
@@ -140,7 +140,7 @@ def test_one_layer_is_attention_computed_by_hand(family: tuple[Case, Any, LALM])
 
 @torch.no_grad()
 def attention_by_hand(module: Any, x: torch.Tensor, rotary: Any, heads: int, dim: int) -> torch.Tensor:
-    """Compute what every head writes at every position of one clip: (positions, heads, dim)."""
+    """Compute the output of every head at every position of one clip, ``(positions, heads, dim)``."""
     if hasattr(module, "qkv_proj"):
         groups = (module.qkv_proj.out_features // dim - heads) // 2
         q, k, v = module.qkv_proj(x[0]).split([heads * dim, groups * dim, groups * dim], dim=-1)
@@ -152,7 +152,7 @@ def attention_by_hand(module: Any, x: torch.Tensor, rotary: Any, heads: int, dim
         for norm, z in (("q_norm", q), ("k_norm", k), ("v_norm", v))
     )
     if rotary is not None:
-        cos, sin = (z[0, 0] if z.ndim == 4 else z[0] for z in rotary)  # without pictures, all of M-RoPE's are one
+        cos, sin = (z[0, 0] if z.ndim == 4 else z[0] for z in rotary)  # without video, M-RoPE's axes are equal
 
         def rotate(z: torch.Tensor) -> torch.Tensor:
             turned, rest = z[..., : cos.shape[-1]], z[..., cos.shape[-1] :]
@@ -193,9 +193,9 @@ def test_answers_are_as_likely_as_a_whole_pass_says(family: tuple[Case, Any, LAL
 
 
 REFUSED = {
-    "voxtral_realtime": "it takes no prompt: it writes down what it hears as it hears it",
-    "kyutai_speech_to_text": "it takes no prompt: it writes down what it hears as it hears it",
-    "granite_speech5": "transformers has no granite_speech5_ctc model that takes a sound and a text",
+    "voxtral_realtime": "it takes no prompt: it only transcribes streaming audio",
+    "kyutai_speech_to_text": "it takes no prompt: it only transcribes streaming audio",
+    "granite_speech5": "transformers has no granite_speech5_ctc model that takes audio and text",
 }
 
 

@@ -1,4 +1,4 @@
-"""Inputs are made without weights, and what a processor cannot take is its clip's own failure."""
+"""Model inputs are built without weights, and a clip that the processor refuses fails alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUESTION = "What is the sound in this audio clip?"
 
 def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: LALM, tmp_path: Path) -> None:
     tiny.processor.save_pretrained(tmp_path)
-    tiny.model.config.save_pretrained(tmp_path)  # and no weights
+    tiny.model.config.save_pretrained(tmp_path)  # without weights
     builder = load_input_builder(str(tmp_path))
     waves, chats = [noise(1.0), noise(0.4, 1)], [builder.chat(QUESTION), builder.chat("Hm?")]
     for side in ("left", "right"):
@@ -36,7 +36,7 @@ def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: L
 
 
 def test_a_builder_is_sent_to_another_process(tiny: LALM, tmp_path: Path) -> None:
-    """Workers that only prepare inputs unpickle it."""
+    """Processes that only prepare inputs unpickle it."""
     code = (
         "import pickle, sys, numpy as np; builder = pickle.load(sys.stdin.buffer); "
         "print(builder.prepare([np.zeros(8000, np.float32)], [builder.chat('Hm?')])['input_ids'].shape[1])"
@@ -50,13 +50,13 @@ def test_a_builder_is_sent_to_another_process(tiny: LALM, tmp_path: Path) -> Non
 
 
 def test_a_text_that_holds_the_mark_of_a_sound_is_refused(tiny: LALM) -> None:
-    with pytest.raises(InputError, match=r"the text to ask holds '<\|AUDIO\|>', which stands for the clip itself"):
+    with pytest.raises(InputError, match=r"the question contains '<\|AUDIO\|>', the placeholder of the clip"):
         tiny.builder.chat("Is it <|AUDIO|>?")
 
 
 def test_a_clip_that_the_processor_cannot_take_is_told_from_a_processor_that_takes_none(tiny: LALM) -> None:
     two_marks = tiny.builder.chat("Hm?").replace("<|AUDIO|>", "<|AUDIO|><|AUDIO|>")
-    with pytest.raises(InputError, match="its sound or its question is refused by the processor: The total number"):
+    with pytest.raises(InputError, match="the processor refused its audio or its question: The total number"):
         tiny.builder.prepare([noise(1.0)], [two_marks])
     broken = InputBuilder("no processor", tiny.family, tiny.model.config)
     with pytest.raises(AttributeError):
@@ -74,7 +74,7 @@ def test_a_bug_of_ours_is_no_clips_fault(tiny: LALM, monkeypatch: pytest.MonkeyP
 
 
 def test_a_question_that_is_too_long_fails_before_the_model_runs(tiny: LALM) -> None:
-    with pytest.raises(InputError, match="the text to ask has more than 32768 characters"):
+    with pytest.raises(InputError, match="the question has more than 32768 characters"):
         tiny.builder.chat("word " * 14000)
-    with pytest.raises(InputError, match=r"its prompt has \d+ tokens, and the model's context is 2048"):
+    with pytest.raises(InputError, match=r"its prompt has \d+ tokens, more than the model's context of 2048"):
         tiny.builder.prepare([noise(1.0)], [tiny.builder.chat("word " * 6000)])

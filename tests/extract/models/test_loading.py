@@ -1,4 +1,4 @@
-"""LoadOptions: aliases, local folders, precision, and clear words for what cannot be used."""
+"""Loading of models: aliases, local folders, precision, and clear messages for what cannot be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import another_tiny, noise
 
 @pytest.fixture(scope="module")
 def saved_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen2-Audio checkpoint on disk, as a hub repository holds it."""
+    """A Qwen2-Audio checkpoint on disk, with the files of a hub repository."""
     folder = tmp_path_factory.mktemp("checkpoint")
     model, processor = another_tiny()
     model.save_pretrained(folder)
@@ -44,7 +44,7 @@ def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: 
     [("tiny", "xxh3:786555f367e6c91cc889970d8ae6724b"), ("tiny-random", "xxh3:01eabdba5eca569e5dc78c8550072fd3")],
 )
 def test_what_is_built_in_is_the_same_everywhere(name: str, digest: str) -> None:
-    # A change of these digests makes every cache made with them stale: change them knowingly.
+    # Caches store these digests: if one changes, no existing cache of the model can be resumed.
     lalm = load_lalm(name, device="cpu")
     assert lalm.weights_digest == digest
     assert lalm.heads.shape == (6, 8, 32) and lalm.builder.window_seconds == 5
@@ -116,7 +116,7 @@ def test_a_text_model_is_refused(tmp_path: Path, saved_tiny: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((saved_tiny / "tokenizer.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     with pytest.raises(
-        ValueError, match="cannot load model .*transformers has no qwen2 model that takes a sound and a text"
+        ValueError, match="cannot load model .*transformers has no qwen2 model that takes audio and text"
     ):
         load_lalm(str(tmp_path))
 
@@ -171,7 +171,7 @@ def test_a_model_that_would_be_offloaded_is_refused(saved_tiny: Path, monkeypatc
         return cpu_offload(model), loading
 
     monkeypatch.setattr(AutoModelForMultimodalLM, "from_pretrained", offloaded)
-    with pytest.raises(ValueError, match="does not fit into the devices' memory"):
+    with pytest.raises(ValueError, match="does not fit into the memory of its devices"):
         load_lalm(str(saved_tiny), device_map="auto")
 
 
@@ -201,7 +201,7 @@ def test_device_map_without_its_extra_names_the_extra(monkeypatch: pytest.Monkey
         load_lalm("tiny-random", device_map="auto")
 
 
-# --- discovery ---
+# --- search for the attention heads ---
 
 
 def test_the_thinker_of_an_omni_model_is_found() -> None:
@@ -226,7 +226,7 @@ def test_heads_are_those_of_the_text_decoder_only(tiny: LALM) -> None:
 
 def test_a_decoder_without_layers_says_what_it_holds() -> None:
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=8))
-    with pytest.raises(ValueError, match=r"its decoder \(GPT2Model\) has no `layers`; it holds wte, wpe"):
+    with pytest.raises(ValueError, match=r"its decoder \(GPT2Model\) has no `layers`; it contains wte, wpe"):
         find_heads(model)
 
 
@@ -244,7 +244,7 @@ def layer(width: int, projection: str = "o_proj", attention: str = "self_attn") 
 
 def test_a_layer_without_attention_says_what_was_looked_for() -> None:
     with pytest.raises(
-        ValueError, match=r"decoder layer 1: no attention with one of o_proj, .*it holds mixer \(Linear"
+        ValueError, match=r"decoder layer 1: no attention module .* named o_proj, .*it contains mixer \(Linear"
     ):
         find_heads(decoder_of(layer(8), nn.ModuleDict({"mixer": nn.Linear(8, 8)})))
 

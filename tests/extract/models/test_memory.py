@@ -1,4 +1,4 @@
-"""A model that does not fit is told before its weights are read."""
+"""A model that does not fit into memory is refused before its weights are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_estimate_is_what_the_weights_take() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checkpoint has no weights at all: they are not looked for."""
+    """The checkpoint has no weight files: the check does not need them."""
     _, processor = another_tiny()
     AutoConfig.for_model("qwen2_audio").save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -28,7 +28,7 @@ def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatc
     with pytest.raises(MemoryError) as error:
         load_lalm(str(tmp_path), device="cpu")
     message = str(error.value)
-    assert "GB in float32, and cpu has 30.0 GB free" in message and "in bfloat16 they take 2" in message
+    assert "GB in float32, but cpu has 30.0 GB free" in message and "in bfloat16 they need 2" in message
     with pytest.raises(ValueError, match="no file named model.safetensors"):
         load_lalm(str(tmp_path), device="cpu", dtype="bfloat16")
 
@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatc
 def test_where_the_dtype_is_not_known_only_what_surely_does_not_fit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """float32 would not fit, but nobody said float32: on an accelerator, the files tell."""
+    """float32 would not fit, but on an accelerator the weight files determine the dtype."""
     _, processor = another_tiny()
     config = AutoConfig.for_model("qwen2_audio")
     config.dtype = None
@@ -59,10 +59,12 @@ def test_what_would_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus, weights = [torch.device("cuda", 0), torch.device("cuda", 1)], memory.Weights(int(8e9), int(1e9))
     memory.check_fits(weights, torch.bfloat16, gpus)
     whole = (
-        "36.0 GB in float32, and 2 devices together have 20.0 GB free; "
-        "in bfloat16 they take 18.0 GB; in int8 they take 12.0 GB; in nf4 they take 8.5 GB"
+        "36.0 GB in float32, but 2 devices together have 20.0 GB free; "
+        "in bfloat16 they need 18.0 GB; in int8 they need 12.0 GB; in nf4 they need 8.5 GB"
     )
-    in_8_bits = "12.0 GB in int8, and cuda:0 has 10.0 GB free; in nf4 they take 8.5 GB; a device map spreads them over"
+    in_8_bits = (
+        "12.0 GB in int8, but cuda:0 has 10.0 GB free; in nf4 they need 8.5 GB; device_map='auto' spreads them over"
+    )
     for where, quantize, message in ((gpus, None, whole), (gpus[:1], "int8", in_8_bits)):
         with pytest.raises(MemoryError, match=message):
             memory.check_fits(weights, torch.float32, where, quantize)
@@ -72,8 +74,8 @@ def test_what_would_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quantizing_what_has_few_linear_layers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda _: 10e9)
     experts = memory.Weights(int(0.1e9), int(9.9e9))
-    with pytest.raises(ValueError, match="nf4 would leave 99 % of its weights as they are"):
+    with pytest.raises(ValueError, match="nf4 cannot quantize 99 % of its weights"):
         memory.check_fits(experts, torch.bfloat16, [torch.device("cuda", 0)], "nf4")
     with pytest.raises(MemoryError) as error:
         memory.check_fits(experts, torch.bfloat16, [torch.device("cuda", 0)])
-    assert "int8" not in str(error.value) and "a device map" in str(error.value)
+    assert "int8" not in str(error.value) and "device_map='auto'" in str(error.value)

@@ -1,4 +1,4 @@
-"""Models with their weights in 8 or 4 bits."""
+"""Models with weights quantized to 8 or 4 bits."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def test_what_cannot_be_quantized_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_bitsandbytes
 def test_what_is_drawn_by_rule_is_not_quantized() -> None:
-    with pytest.raises(ValueError, match="leave device_map and quantize out"):
+    with pytest.raises(ValueError, match="supports neither device_map nor quantize: leave them out"):
         load_lalm("tiny-random", quantize="int8")

@@ -1,4 +1,4 @@
-"""The model that comes with the package hears: it names what it was taught, and helps with what it was not."""
+"""The built-in model recognizes the sounds of its training, and its heads help to classify new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUESTION = "What is the sound in this audio clip?"
 
 
 def naming(lalm: LALM, clips: int, options: int) -> float:
-    """The share of clips named rightly among some of the sources that training named."""
+    """Return the zero-shot accuracy on sources from the training data."""
     rng, right = np.random.default_rng(5), 0
     for i in range(clips):
         source = HEARD[i % len(HEARD)]
@@ -29,12 +29,12 @@ def naming(lalm: LALM, clips: int, options: int) -> float:
 
 
 def test_it_names_most_sounds_without_an_example(tiny: LALM) -> None:
-    assert naming(tiny, 84, options=8) > 0.6  # a guess is right in an eighth
+    assert naming(tiny, 84, options=8) > 0.6  # chance level is 1 / 8
 
 
 @pytest.fixture(scope="module")
 def new_kinds(tiny: LALM) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Head vectors of ten kinds that training knew nothing of, by the trained and the random model."""
+    """Head vectors of ten classes that are not in the training data, from the trained and the random model."""
     waves, labels = make_sounds(10, 16, seed=77)
     found = {}
     for lalm in (tiny, load_lalm("tiny-random", device="cpu")):

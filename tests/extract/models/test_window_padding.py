@@ -1,4 +1,4 @@
-"""Silence that fills up a clip to the encoder's window is left out, and nothing tells the difference."""
+"""Removal of the silence that pads clips to the encoder's window does not change head vectors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from transformers import WhisperFeatureExtractor
 
 from calm.extract import LALM, record_heads
 from calm.extract.models.families import FAMILIES
-from calm.extract.models.window_padding import fitting, trim
+from calm.extract.models.window_padding import shorten_encoder_window, trim_windows
 from tests.conftest import noise
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.317, 1.0, 7.77, 30.0])
 def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: float) -> None:
-    """Qwen2.5-Omni's processor asks for 300 s; what is asked for here has the same frames of the clip."""
+    """A shortened spectrogram has the same frames of the clip as the 300 s of Qwen2.5-Omni's processor."""
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
-    told = FAMILIES["qwen2_5_omni_thinker"].sound
+    told = FAMILIES["qwen2_5_omni_thinker"].audio_kwargs
     assert told is not None
     wave = noise(seconds)
 
@@ -46,14 +46,14 @@ def test_vectors_are_the_same_without_it(tiny: LALM, seconds: tuple[float, ...])
 
 
 def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
-    """One frame fewer than are kept already changes something: the margin is needed."""
+    """Without the two frames after the clip, head vectors change: the margin is needed."""
     waves = [noise(0.5)]
     prepared = dict(tiny.builder.prepare(waves, [tiny.builder.chat("What is it?")]))
     expected = record_heads(tiny.model, tiny.heads, prepared)
 
     def cut(frames: int) -> float:
         inputs = {k: v[..., :frames] if "feature" in k else v for k, v in prepared.items()}
-        found = record_heads(fitting(tiny.model, frames), tiny.heads, inputs)
+        found = record_heads(shorten_encoder_window(tiny.model, frames), tiny.heads, inputs)
         return float((found - expected).abs().max() / expected.abs().max())
 
     heard = int(prepared["feature_attention_mask"].sum())
@@ -63,16 +63,15 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
 def test_the_model_itself_stays_as_it_is(tiny: LALM) -> None:
     before = {name: id(module) for name, module in tiny.model.named_modules()}
     state = {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()}
-    other = fitting(tiny.model, 104)
+    other = shorten_encoder_window(tiny.model, 104)
     assert other is not tiny.model and other.model.language_model is tiny.model.model.language_model
     assert {name: id(module) for name, module in tiny.model.named_modules()} == before
     assert {name: tensor.data_ptr() for name, tensor in tiny.model.state_dict().items()} == state
     assert tiny.model.config.audio_config.max_source_positions == 250
-    assert fitting(tiny.model, 500) is tiny.model
+    assert shorten_encoder_window(tiny.model, 500) is tiny.model
 
 
 def test_no_frame_is_cut_where_a_clip_fills_the_window() -> None:
     mask = torch.ones(2, 300, dtype=torch.int32)
-    assert (
-        trim({"input_features": torch.zeros(2, 8, 300), "input_features_mask": mask})["input_features"].shape[-1] == 300
-    )
+    trimmed = trim_windows({"input_features": torch.zeros(2, 8, 300), "input_features_mask": mask})
+    assert trimmed["input_features"].shape[-1] == 300

@@ -1,8 +1,7 @@
-"""Tiny models of every family: the real classes, with real processors, built and saved by a module for each.
+"""Tiny models of every family, with the real classes and processors. Each module builds and saves one.
 
-``build(folder)`` of a module writes a checkpoint and returns the ``(layers, heads, dim)`` that it should be found to
-have. Where a released checkpoint's chat template was not at hand, the module has one of its own for messages of the
-same structure.
+``build(folder)`` of a module writes a checkpoint and returns the expected ``(layers, heads, dim)``. Some modules do not
+use the chat template of the released checkpoint, but a short one for messages of the same structure.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """A family that is covered."""
+    """A supported family and the expected properties of its tiny model."""
 
     module: str
-    window_seconds: float | None = None  #: of the tiny model, whose windows are short
+    window_seconds: float | None = None  #: window of the tiny model; None for no limit
     sampling_rate: int = 16000
-    needs: tuple[str, ...] = ()  #: packages of its processor
-    plain_attention: bool = True  #: queries, keys and values by one projection each, with or without rotary positions
+    needs: tuple[str, ...] = ()  #: packages that its processor needs
+    plain_attention: bool = True  #: standard attention, with or without rotary position embeddings
 
 
 _PICTURES = ("torchvision",)

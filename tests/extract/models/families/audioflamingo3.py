@@ -13,7 +13,7 @@ from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>")
 
-#: Message structure of nvidia/audio-flamingo-3-hf: content lists; sounds go before the text of a message.
+#: Message structure of nvidia/audio-flamingo-3-hf: content lists; audio comes before the text of a message.
 TEMPLATE = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -25,7 +25,7 @@ TEMPLATE = (
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Audio Flamingo 3: 3 layers of 4 query heads in 2 groups, head dimension 12; sounds go through in windows of 1 s."""
+    """Audio Flamingo 3: 3 layers of 4 query heads in 2 groups, head dimension 12; windows of 1 s."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|im_end|>", pad="<|endoftext|>")
     config = AudioFlamingo3Config(
         audio_config={

@@ -1,4 +1,4 @@
-"""What tiny models of all families are made of."""
+"""Helpers that build the tiny models of all families."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-#: Of most: query heads in groups, and a head dimension that is not the width over the heads.
+#: Decoder config of most families: grouped queries, and a head dimension other than hidden size / heads.
 DECODER = {
     "hidden_size": 32,
     "head_dim": 12,
@@ -24,7 +24,7 @@ _TEXTS = ["What is the sound in this audio clip? system user assistant You are a
 
 
 def byte_tokenizer(special: tuple[str, ...], *, eos: str | None, pad: str | None, size: int = 400, **more: Any) -> Any:
-    """Train a byte-level BPE tokenizer on the spot, with a family's own special tokens."""
+    """Train a byte-level BPE tokenizer with the special tokens of a family."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -41,9 +41,9 @@ def byte_tokenizer(special: tuple[str, ...], *, eos: str | None, pad: str | None
 
 
 def save(folder: Path, model: Any, processor: Any) -> None:
-    """Draw weights that tell heads and clips apart, and write a checkpoint.
+    """Draw random weights, with which heads and clips differ, and write a checkpoint.
 
-    Biases get values too, as training gives them: where they are zero, padding stays zero through convolutions.
+    Biases are not zero, as in trained models: with zero biases, padding would stay zero through convolutions.
     """
     torch.manual_seed(0)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def save(folder: Path, model: Any, processor: Any) -> None:
 
 
 def usable(package: str) -> bool:
-    """Tell whether a package can be imported: wheels built for another torch cannot."""
+    """Return whether a package can be imported; wheels built for another torch version cannot."""
     try:
         importlib.import_module(package)
     except (ImportError, OSError, RuntimeError):

@@ -30,7 +30,7 @@ SPECIAL = (
     "<|audio_comp_end|>",
 )
 
-#: The turns and the marks round a clip of dots-studio/dots3-note-prev; content lists with {"type": "audio"}.
+#: Turns and audio placeholders of dots-studio/dots3-note-prev; content lists with {"type": "audio"}.
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>"
     "{% for part in ([{'type': 'text', 'text': m.content}] if m.content is string else m.content) %}"
@@ -40,7 +40,7 @@ TEMPLATE = (
 
 
 def build(folder: Path, swa_heads: int = 2) -> tuple[int, int, int]:
-    """dots3 Note: 4 layers (indexed dense, indexed sparse, two sliding sparse) with latent attention; 4 query heads in those, 2 in these, dimension 12."""
+    """dots3 Note: 4 layers (indexed dense, indexed sparse, two sliding sparse) with latent attention; 4 query heads in the indexed layers, 2 in the sliding ones, dimension 12."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|endofassistant|>", pad="<|endoftext|>")
     ids = tokenizer.convert_tokens_to_ids
     config = Dots3NoteConfig(

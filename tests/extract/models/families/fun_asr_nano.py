@@ -12,8 +12,8 @@ from transformers import (
 from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>")
-#: Takes what the template of FunAudioLLM/Fun-ASR-Nano-2512-hf takes: content lists with {"type": "audio"} and
-#: {"type": "text"}. As there, the text comes before the sound, as context of a task that is always to transcribe.
+#: Message structure of FunAudioLLM/Fun-ASR-Nano-2512-hf: content lists with {"type": "audio"} and {"type": "text"}.
+#: The text comes before the audio, as context of a task that is always transcription.
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% for c in m.content if c.type == 'text' %}{{ c.text }}\n{% endfor %}"

@@ -19,7 +19,7 @@ LATE = (
     "<image_soft_token>",
     "<end_of_audio>",
     "<audio_soft_token>",
-)  # ids above the text's, as the model tells them by that
+)  # the model recognizes these tokens by ids above those of the text
 
 #: Message structure of google/gemma-3n-E4B-it: content lists; the template begins with <bos>, which the tokenizer adds as well.
 TEMPLATE = (
@@ -31,7 +31,7 @@ TEMPLATE = (
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Gemma 3n: 6 layers of 4 query heads in 2 groups, head dimension 12; two layers of each kind, of which the last two share keys."""
+    """Gemma 3n: 6 layers of 4 query heads in 2 groups, head dimension 12; the last two layers share keys."""
     tokenizer = byte_tokenizer(
         SPECIAL,
         eos="<eos>",

@@ -16,7 +16,7 @@ SPECIAL = (
     "<|end_of_audio|>",
 )
 
-#: Message structure of zai-org/GLM-ASR-Nano-2512: content lists, in their order; the text after a sound is a turn of its own.
+#: Message structure of zai-org/GLM-ASR-Nano-2512: content lists, in their order; the text after the audio is a separate turn.
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
@@ -26,7 +26,7 @@ TEMPLATE = (
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """GLM-ASR: 3 layers of 4 query heads in 2 groups, head dimension 12; tied embeddings; sounds go through in windows of 1 s."""
+    """GLM-ASR: 3 layers of 4 query heads in 2 groups, head dimension 12; tied embeddings; windows of 1 s."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|user|>", pad="<|endoftext|>")
     config = GlmAsrConfig(
         audio_config={
@@ -49,7 +49,7 @@ def build(folder: Path) -> tuple[int, int, int]:
     )
     extractor = WhisperFeatureExtractor(
         feature_size=16, hop_length=200, chunk_length=1
-    )  # 80 frames: whole groups of 8 make a token
+    )  # 80 frames: each group of 8 becomes one token
     processor = GlmAsrProcessor(extractor, tokenizer, chat_template=TEMPLATE, max_audio_len=4)
     save(folder, GlmAsrForConditionalGeneration(config), processor)
     return 3, 4, 12

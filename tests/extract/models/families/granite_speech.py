@@ -16,7 +16,7 @@ from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|audio|>")
 
-#: Message structure of ibm-granite/granite-speech-3.3-8b: content is a string with <|audio|> in it; the template is the tokenizer's.
+#: Message structure of ibm-granite/granite-speech-3.3-8b: content is a string that contains <|audio|>; the tokenizer has the template.
 TEMPLATE = (
     "{% for message in messages %}{{ '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + message['content'] + '<|end_of_text|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|start_of_role|>assistant<|end_of_role|>' }}{% endif %}"

@@ -13,7 +13,7 @@ from tests.extract.models.families.common import byte_tokenizer, save
 
 
 def build(folder: Path) -> None:
-    """Granite Speech 5 (ibm-granite/granite-speech-5.0-470m-turboctc): an encoder with a CTC head, which reads no text: must be refused."""
+    """Granite Speech 5 (ibm-granite/granite-speech-5.0-470m-turboctc): an encoder with a CTC head, which takes no text and must be refused."""
     tokenizer = byte_tokenizer(("<blank>",), eos="<blank>", pad="<blank>")
     encoder = {
         "vocab_size": len(tokenizer),

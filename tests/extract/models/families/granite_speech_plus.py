@@ -12,7 +12,7 @@ from transformers import (
 from tests.extract.models.families.common import save
 from tests.extract.models.families.granite_speech import granite_tokenizer, settings
 
-#: Message structure of ibm-granite/granite-speech-4.1-2b-plus: content lists, of which only texts are taken; so <|audio|> is in the text.
+#: Message structure of ibm-granite/granite-speech-4.1-2b-plus: content lists, of which only the text is used; so the text contains <|audio|>.
 TEMPLATE = (
     "{% for message in messages %}{% set said = namespace(text='') %}{% if message['content'] is string %}{% set said.text = message['content'] %}"
     "{% else %}{% for item in message['content'] %}{% if item['type'] == 'text' %}{% set said.text = said.text + item['text'] %}{% endif %}"
@@ -22,7 +22,7 @@ TEMPLATE = (
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Granite Speech Plus: as Granite Speech; the projector sees the encoder's first layer beside its last."""
+    """Granite Speech Plus: like Granite Speech, but the projector also reads the encoder's first layer."""
     tokenizer = granite_tokenizer()
     tokenizer.chat_template = None
     encoder = {"model_type": "granite_speech_plus_encoder", "cat_hidden_layers": [1]}

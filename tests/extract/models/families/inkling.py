@@ -26,7 +26,7 @@ SPECIAL = (
     "<|unused_200054|>",
 )
 
-#: As thinkingmachines/Inkling renders it: content lists with {"type": "audio"}, one message a part, the effort of thinking in front.
+#: Message structure of thinkingmachines/Inkling: content lists with {"type": "audio"}, one message per part, the thinking effort first.
 TEMPLATE = (
     "<|message_system|><|content_text|>Thinking effort level: 0.9<|end_message|>"
     "{% for m in messages %}{% set role = '<|message_' + ('model' if m.role == 'assistant' else m.role) + '|>' %}"

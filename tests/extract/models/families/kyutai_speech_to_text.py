@@ -13,7 +13,7 @@ from tests.extract.models.families.common import byte_tokenizer, save
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Kyutai's speech to text: it transcribes as it hears and takes no prompt, so it cannot be used."""
+    """Kyutai's speech to text: streaming transcription without a prompt, which must be refused."""
     tokenizer = byte_tokenizer(("<unk>", "<s>", "</s>", "<pad>"), eos="</s>", pad="<pad>")
     codec = {
         "model_type": "mimi",

@@ -12,7 +12,7 @@ from transformers import (
 from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>")
-#: Takes what the template of hf-audio/MOSS-Transcribe-Diarize-HF takes: content lists with {"type": "audio"} and, as
+#: Message structure of hf-audio/MOSS-Transcribe-Diarize-HF: content lists with {"type": "audio"} and, as
 #: extra information ahead of a fixed task, {"type": "text"}.
 TEMPLATE = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"

@@ -30,8 +30,8 @@ SPECIAL = (
     "<|soft_audio_end|>",
 )
 
-#: Ours: content lists with {"type": "audio"} like the released one of meta-models/Muse-Spark-Open-816B-A42B; the processor puts the
-#: start and end tokens round <|audio|> itself.
+#: Message structure of meta-models/Muse-Spark-Open-816B-A42B: content lists with {"type": "audio"}; the processor adds
+#: the start and end tokens around <|audio|>.
 TEMPLATE = (
     "{% for m in messages %}<|header_start|>{{ m.role }}<|header_end|>\n\n"
     "{% for part in ([{'type': 'text', 'text': m.content}] if m.content is string else m.content) %}"

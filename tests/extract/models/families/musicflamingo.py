@@ -14,13 +14,13 @@ from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<sound>", "<|sound_bos|>", "<|sound_eos|>")
 
-#: Message structure of nvidia/music-flamingo-2601-hf: that of its sibling, and another system prompt. Only <sound> is
-#: written: the processor puts the marks of begin and end round it.
+#: Message structure of nvidia/music-flamingo-2601-hf: that of Audio Flamingo 3 with another system
+#: prompt. It contains only <sound>: the processor adds the start and end tokens.
 TEMPLATE = SIBLING.replace("You are a helpful assistant.", "You are Music Flamingo.")
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Music Flamingo: 3 layers of 4 query heads in 2 groups, head dimension 12; sounds go through in windows of 1 s."""
+    """Music Flamingo: 3 layers of 4 query heads in 2 groups, head dimension 12; windows of 1 s."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|im_end|>", pad="<|endoftext|>")
     config = MusicFlamingoConfig(
         audio_config={

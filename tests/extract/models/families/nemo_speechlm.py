@@ -13,8 +13,8 @@ from transformers import (
 from tests.extract.models.families.common import byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
-#: Takes what the template of nvidia/NVIDIA-Nemotron-3.5-Transcribe-30B-A4B takes: content lists with {"type": "audio"}
-#: and {"type": "text"}. As there, the model thinks before it answers unless it is told not to.
+#: Message structure of nvidia/NVIDIA-Nemotron-3.5-Transcribe-30B-A4B: content lists with {"type": "audio"}
+#: and {"type": "text"}. By default the model thinks before it answers.
 TEMPLATE = (
     "<|im_start|>system\n<|im_end|>\n"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
@@ -23,7 +23,7 @@ TEMPLATE = (
     "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% else %}<think></think>{% endif %}{% endif %}"
 )
 
-#: Every type of layer: Mamba, attention (two of seven), a mixture of experts, a plain feed-forward block.
+#: All layer types: Mamba, attention (two of seven), a mixture of experts, a plain feed-forward block.
 LAYERS = ["linear_attention", "moe", "full_attention", "linear_attention", "mlp", "full_attention", "moe"]
 
 
@@ -52,7 +52,9 @@ def text_config(vocab_size: int) -> dict[str, Any]:
 def build(folder: Path) -> tuple[int, int, int]:
     """Nemotron 3.5 Transcribe: 2 attention layers of 7, of 4 query heads in 2 groups, head dimension 12."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|im_end|>", pad="<|endoftext|>")
-    tokenizer.add_tokens(["<|audio|>"], special_tokens=True)  # as there, past the language model's vocabulary
+    tokenizer.add_tokens(
+        ["<|audio|>"], special_tokens=True
+    )  # as in the release, outside the language model's vocabulary
     encoder = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = Nemotron3_5TranscribeConfig(
         audio_config={

@@ -28,8 +28,8 @@ SPECIAL = (
     "<so_start>",
     "<so_end>",
 )
-#: Takes what the template of nvidia/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-BF16 takes: content lists with
-#: {"type": "audio"} and {"type": "text"}. As there, the model thinks before it answers unless it is told not to.
+#: Message structure of nvidia/Nemotron-3-Nano-Omni-30B-A3B-Reasoning-BF16: content lists with
+#: {"type": "audio"} and {"type": "text"}. By default the model thinks before it answers.
 TEMPLATE = (
     "<|im_start|>system\n<|im_end|>\n"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"

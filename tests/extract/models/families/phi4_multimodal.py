@@ -14,7 +14,7 @@ from tests.extract.models.families.common import byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|image|>", "<|audio|>")
 
-#: Message structure of microsoft/Phi-4-multimodal-instruct at refs/pr/70 (its form for transformers): content lists.
+#: Message structure of microsoft/Phi-4-multimodal-instruct at refs/pr/70 (its version for transformers): content lists.
 TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' }}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
     "{% for item in message['content'] %}{% if item['type'] == 'audio' %}{{ '<|audio|>' }}{% elif item['type'] == 'text' %}{{ item['text'] }}"

@@ -35,7 +35,7 @@ NAMED = {
     "audio_bos_token": "<|audio_bos|>",
     "audio_eos_token": "<|audio_eos|>",
 }
-#: Takes what the template of Qwen/Qwen2.5-Omni-7B takes: strings, or lists of audio, video, image and text items.
+#: Message structure of Qwen/Qwen2.5-Omni-7B: strings, or lists of audio, video, image and text items.
 TEMPLATE = (
     "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
     "<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
@@ -47,7 +47,7 @@ PIXELS = {"shortest_edge": 16 * 16, "longest_edge": 32 * 32}
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Qwen2.5-Omni, all of it: a thinker of 3 layers of 4 query heads in 2 groups, head dimension 12 (not hidden / heads)."""
+    """The whole Qwen2.5-Omni, with a thinker of 3 layers of 4 query heads in 2 groups, head dimension 12 (not hidden / heads)."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|im_end|>", pad="<|endoftext|>", extra_special_tokens=NAMED)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in NAMED.items()}
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}
@@ -129,5 +129,5 @@ def build(folder: Path) -> tuple[int, int, int]:
         chat_template=TEMPLATE,
     )
     save(folder, model, processor)
-    torch.save({"Chelsie": {"bos_token": 1}}, f"{folder}/spk_dict.pt")  # loading asks for the speakers, wanted or not
+    torch.save({"Chelsie": {"bos_token": 1}}, f"{folder}/spk_dict.pt")  # loading always reads the speaker file
     return 3, 4, 12

@@ -17,7 +17,7 @@ SPECIAL = (
     "<timestamp>",
 )
 NAMED = {"audio_token": "<|audio_pad|>", "audio_bos_token": "<|audio_start|>", "audio_eos_token": "<|audio_end|>"}
-#: Does what the template of Qwen/Qwen3-ASR-1.7B-hf does: text counts in system messages alone, a user's text is left out.
+#: Message structure of Qwen/Qwen3-ASR-1.7B-hf: text is used in system messages only; a user's text is dropped.
 TEMPLATE = (
     "{% set ns = namespace(system='', audio='') %}{% for m in messages %}{% if m.content is string %}"
     "{% if m.role == 'system' %}{% set ns.system = ns.system + m.content %}{% endif %}{% else %}{% for c in m.content %}"
@@ -58,6 +58,6 @@ def build(folder: Path) -> tuple[int, int, int]:
     model = Qwen3ASRForConditionalGeneration(config)
     extractor = Qwen3ASRFeatureExtractor(
         feature_size=16, chunk_length=1
-    )  # shorter than clips, which are heard whole all the same
+    )  # shorter than the clips, which are not cut at it
     save(folder, model, Qwen3ASRProcessor(extractor, tokenizer, chat_template=TEMPLATE))
     return 3, 4, 12

@@ -35,7 +35,7 @@ NAMED = {
     "audio_bos_token": "<|audio_start|>",
     "audio_eos_token": "<|audio_end|>",
 }
-#: Takes what the template of Qwen/Qwen3-Omni-30B-A3B-Instruct takes: strings, or lists of audio, video, image and text items.
+#: Message structure of Qwen/Qwen3-Omni-30B-A3B-Instruct: strings, or lists of audio, video, image and text items.
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
     "{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% elif c.type == 'audio' %}<|audio_start|><|audio_pad|><|audio_end|>"
@@ -45,7 +45,7 @@ TEMPLATE = (
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Qwen3-Omni, all of it: a thinker of 3 layers (the second without experts) of 4 query heads in 2 groups, head dimension 12."""
+    """The whole Qwen3-Omni, with a thinker of 3 layers (the second without experts) of 4 query heads in 2 groups, head dimension 12."""
     tokenizer = byte_tokenizer(SPECIAL, eos="<|im_end|>", pad="<|endoftext|>", extra_special_tokens=NAMED)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in NAMED.items()}
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2], "mrope_interleaved": True}
@@ -131,7 +131,7 @@ def build(folder: Path) -> tuple[int, int, int]:
     model = Qwen3OmniMoeForConditionalGeneration(config)
     extractor = WhisperFeatureExtractor(
         feature_size=16, chunk_length=1
-    )  # shorter than clips, which are heard whole all the same
+    )  # shorter than the clips, which are not cut at it
     pictures = {"patch_size": 4, "temporal_patch_size": 2, "merge_size": 2, "size": PIXELS}
     processor = Qwen3OmniMoeProcessor(
         Qwen2VLImageProcessor(**pictures),

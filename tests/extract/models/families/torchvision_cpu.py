@@ -1,7 +1,7 @@
-"""Let a torchvision that was built for GPUs be imported beside a torch for CPUs: only its transforms are needed here.
+"""Make a torchvision wheel for GPUs importable with a torch for CPUs: the tests need only its transforms.
 
-Its extension does not load then, and importing it fails for want of two operators' schemas. Does nothing where
-torchvision is whole, or missing.
+The extension of such a wheel does not load, and the import fails because two operators have no schema. This module
+defines them. It does nothing if torchvision works or is not installed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-_library: torch.library.Library | None = None  # the operators go with it
+_library: torch.library.Library | None = None  # keeps the operators defined
 
 if importlib.util.find_spec("torchvision") is not None:
     try:

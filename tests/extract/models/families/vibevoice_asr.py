@@ -12,9 +12,9 @@ from transformers import (
 from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>")
-#: Takes what the template of microsoft/VibeVoice-ASR-HF takes: content lists with {"type": "audio"} and, as context,
-#: {"type": "text"}. As there, the clip's length stands in the prompt, and there is no generation prompt to add: the
-#: model writes the assistant's header itself.
+#: Message structure of microsoft/VibeVoice-ASR-HF: content lists with {"type": "audio"} and, as context,
+#: {"type": "text"}. The prompt contains the clip's length. There is no generation prompt: the model writes the
+#: assistant's header itself.
 TEMPLATE = (
     "<|im_start|>system\nYou transcribe.<|im_end|>\n"
     "{% for m in messages if m.role == 'user' %}<|im_start|>user\n"
@@ -49,7 +49,7 @@ def build(folder: Path) -> tuple[int, int, int]:
         audio_token_id=id_of("<|box_start|>"),
         audio_bos_token_id=id_of("<|object_ref_start|>"),
         audio_eos_token_id=id_of("<|object_ref_end|>"),
-        acoustic_tokenizer_chunk_size=9600,  # 0.4 s: a clip goes through in several pieces
+        acoustic_tokenizer_chunk_size=9600,  # 0.4 s: a clip is processed in several chunks
     )
     processor = VibeVoiceAsrProcessor(VibeVoiceAcousticTokenizerFeatureExtractor(), tokenizer, chat_template=TEMPLATE)
     save(folder, VibeVoiceAsrForConditionalGeneration(config), processor)

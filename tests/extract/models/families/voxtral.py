@@ -8,7 +8,7 @@ from transformers import VoxtralConfig, VoxtralForConditionalGeneration, Whisper
 
 from tests.extract.models.families.common import DECODER, byte_tokenizer, save
 
-#: Control tokens by number, as in the tekken.json of mistralai/Voxtral-Mini-3B-2507; the processor has 24 written into it.
+#: Control tokens by number, as in the tekken.json of mistralai/Voxtral-Mini-3B-2507; the processor hard-codes token 24.
 CONTROL = {
     0: "<unk>",
     1: "<s>",
@@ -39,7 +39,7 @@ PATTERN = r" ?[\p{L}]+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
 
 
 def tekken(folder: Path, chunk_seconds: float = 1, hop: int = 200, mels: int = 16) -> int:
-    """Write a tokenizer file as Mistral's checkpoints have it, trained on the spot; return the size of its vocabulary."""
+    """Train a tokenizer, write it in the format of Mistral's checkpoints, and return its vocabulary size."""
     trained = json.loads(byte_tokenizer((), eos=None, pad=None).backend_tokenizer.to_str())["model"]
     letters = {letter: byte for byte, letter in _letters().items()}
     pieces = [bytes([byte]) for byte in range(256)]
@@ -73,14 +73,14 @@ def tekken(folder: Path, chunk_seconds: float = 1, hop: int = 200, mels: int = 1
 
 
 def _letters() -> dict[int, str]:
-    """Return the letters that byte-level tokenizers write bytes as."""
+    """Return the characters with which byte-level tokenizers represent bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     other = [byte for byte in range(256) if byte not in plain]
     return {byte: chr(byte) for byte in plain} | {byte: chr(256 + i) for i, byte in enumerate(other)}
 
 
 def build(folder: Path, chunk_seconds: int = 1, hop: int = 200) -> tuple[int, int, int]:
-    """Voxtral: 3 layers of 4 query heads in 2 groups, head dimension 12; sounds go through in windows of 1 s, 10 tokens each."""
+    """Voxtral: 3 layers of 4 query heads in 2 groups, head dimension 12; windows of 1 s, 10 tokens each."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     vocabulary = tekken(folder, chunk_seconds, hop)
     config = VoxtralConfig(
@@ -104,5 +104,5 @@ def build(folder: Path, chunk_seconds: int = 1, hop: int = 200) -> tuple[int, in
     extractor = WhisperFeatureExtractor(feature_size=16, hop_length=hop, chunk_length=chunk_seconds)
     save(
         folder, VoxtralForConditionalGeneration(config), extractor
-    )  # released folders hold an extractor and tekken.json, no more
+    )  # released checkpoints contain only an extractor and tekken.json
     return 3, 4, 12

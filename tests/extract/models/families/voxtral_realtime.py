@@ -9,7 +9,7 @@ from tests.extract.models.families.voxtral import tekken
 
 
 def build(folder: Path) -> tuple[int, int, int]:
-    """Voxtral Realtime: it transcribes as it hears and takes no prompt, so it cannot be used."""
+    """Voxtral Realtime: streaming transcription without a prompt, which must be refused."""
     config = VoxtralRealtimeConfig(
         audio_config={
             "model_type": "voxtral_realtime_encoder",
