@@ -1,4 +1,4 @@
-"""What killed processes left half-written is cleared, and what living ones are writing is not."""
+"""Temporary files of killed processes are removed; those of running processes are not."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_what_has_taken_a_parts_place_is_neither_renamed_nor_removed(tmp_path: P
     with create_atomic_file(tmp_path / "made") as part:
         part.path.unlink()
         part.path.symlink_to(victim)
-        with pytest.raises(OSError, match="another file has taken the place of"):
+        with pytest.raises(OSError, match="another process replaced"):
             part.replace(tmp_path / "made")
     assert part.path.is_symlink() and victim.read_bytes() == b"precious" and not (tmp_path / "made").exists()
 

@@ -77,7 +77,7 @@ def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
     extract(class_folder(3))
     monkeypatch.setattr(CALMClassifier, "fit", never)
     fails(calm("fit", "-o", "heads.h5"), "heads.h5 is there already and is no fitted classifier: it is not replaced")
-    fails(calm("fit", "-o", "nowhere/a.safetensors"), "no such folder to write a.safetensors into: nowhere")
+    fails(calm("fit", "-o", "nowhere/a.safetensors"), "cannot write a.safetensors: folder nowhere does not exist")
     fails(calm("fit", "-o", "data"), "data is a folder: name a file to write")
 
 
