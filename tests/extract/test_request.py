@@ -1,4 +1,4 @@
-"""A request is what is asked for, whole: it is stored, read back, and held against the model that is loaded."""
+"""Requests are stored, read back and compared with the loaded model."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
         ({"dtype": "float8"}, ValueError, "dtype must be float32, bfloat16 or float16, got 'float8'"),
         ({"quantize": "int2"}, ValueError, "quantize must be int8 or nf4, got 'int2'"),
         ({"prompt": "What?"}, TypeError, "prompt must be a Prompt, got 'What\\?'"),
-        ({"prompt": Prompt(), "question": "Hm?"}, TypeError, "give prompt whole, or question, not both"),
+        ({"prompt": Prompt(), "question": "Hm?"}, TypeError, "give either prompt or question, not both"),
         ({"template": "{question:>100000000}"}, ValueError, "take no format"),
         ({"template": "{question!r}"}, ValueError, "take no format"),
         ({"template": "{question:{x}}"}, ValueError, "take no format"),
