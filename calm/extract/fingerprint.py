@@ -56,7 +56,7 @@ class Extraction:
     text: str | None  #: what the model was asked beside every clip; None where that differed
 
 
-def resolved_request(request: Request, commit: str | None, dtype: str) -> Request:
+def resolve_request(request: Request, commit: str | None, dtype: str) -> Request:
     """Return a request that asks for just the checkpoint and the precision that it came to.
 
     Parameters

@@ -21,7 +21,7 @@ from calm.extract import (
     find_clips,
     head_vectors,
     prompt_texts,
-    resolved_request,
+    resolve_request,
 )
 from calm.options import document_options
 
@@ -129,7 +129,7 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         texts = prompt_texts(clips, request.prompt)
         with _TURN:
             lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
-        asked = resolved_request(request, lalm.commit, lalm.dtype)
+        asked = resolve_request(request, lalm.commit, lalm.dtype)
         made_so = Extraction(asked, compute_fingerprint(lalm, request), texts[0] if texts else None)
         found = collect_results(
             head_vectors(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.selection import Rows, choose
-from calm.extract.fingerprint import Extraction, resolved_request
+from calm.extract.fingerprint import Extraction, resolve_request
 
 if TYPE_CHECKING:
     from calm.extract.cache.reader import HeadCache
@@ -90,7 +90,7 @@ class HeadRows:
         asked = cache.categorical("prompt")
         prompts = np.unique(asked.codes[self.rows])
         return Extraction(
-            request=resolved_request(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
+            request=resolve_request(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
             text=str(asked.texts[prompts[0]]) if len(prompts) == 1 else None,
         )
