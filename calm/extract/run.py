@@ -20,7 +20,7 @@ from calm.extract.cache.layout import DONE, FAILED
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import check_resumable, find_changes, has_pending_work, matches_clips
 from calm.extract.cache.writer import CacheWriter
-from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_compatible, compute_fingerprint
+from calm.extract.fingerprint import MODEL_DEPENDENT_OPTIONS, check_compatible, compute_fingerprint
 from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.clip import Clip
 from calm.extract.media.video import require_av
@@ -202,7 +202,7 @@ def _check_same_request(begun: HeadCache, request: Request, storage: str) -> Non
         request,
         str(begun.path),
         "this run",
-        leave_out=TOLD_BY_THE_MODEL,
+        leave_out=MODEL_DEPENDENT_OPTIONS,
         remedy=": write to another file, or remove it to begin anew",
         storage=(begun.storage, storage),
     )

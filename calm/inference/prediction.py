@@ -21,7 +21,7 @@ from calm.extract import (
     head_vectors,
     with_progress,
 )
-from calm.extract.failures import failures_of
+from calm.extract.failures import describe_failures
 from calm.options import build_group, document_options, option_values
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def predict_audio(
         classes=classifier.classes_,
         probabilities=judged[:, : len(labels)],
         typicality=judged[:, -1] if with_typicality else None,
-        failures=failures_of(found.failures, clips, texts),
+        failures=describe_failures(found.failures, clips, texts),
     )
 
 

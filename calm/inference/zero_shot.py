@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import Clip, MediaOptions, Prompt, Request, collect_results, find_clips, load_lalm, with_progress
-from calm.extract.failures import failures_of
+from calm.extract.failures import describe_failures
 from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.forward_passes import forward_passes
@@ -124,7 +124,7 @@ def zero_shot(
         clips=tuple(found[row] for row in answers.rows),
         classes=np.array(names),
         scores=np.empty((0, len(names))) if answers.values is None else answers.values.astype(np.float64),
-        failures=failures_of(answers.failures, found, texts),
+        failures=describe_failures(answers.failures, found, texts),
     )
 
 

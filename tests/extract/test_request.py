@@ -91,10 +91,10 @@ def test_what_is_no_request_is_refused_in_one_line(stored: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "qwen2-audio"}, "asks for model 'qwen2-audio', and the model that is loaded has 'tiny'"),
-        ({"quantize": "nf4"}, "asks for quantize 'nf4', and the model that is loaded has ''"),
-        ({"dtype": "bfloat16"}, "asks for dtype 'bfloat16', and the model that is loaded has 'float32'"),
-        ({"revision": "v2"}, "asks for revision 'v2', and the model that is loaded has None"),
+        ({"model": "qwen2-audio"}, "asks for model 'qwen2-audio', but the loaded model has 'tiny'"),
+        ({"quantize": "nf4"}, "asks for quantize 'nf4', but the loaded model has ''"),
+        ({"dtype": "bfloat16"}, "asks for dtype 'bfloat16', but the loaded model has 'float32'"),
+        ({"revision": "v2"}, "asks for revision 'v2', but the loaded model has None"),
     ],
     ids=str,
 )
