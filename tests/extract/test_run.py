@@ -1,4 +1,4 @@
-"""Extraction: continued where it stopped, refused where it would mix, and never stopped by one bad clip."""
+"""Extraction resumes where it stopped, refuses to mix different extractions, and goes on after a bad clip."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
 
 def test_a_link_to_nowhere_is_told(begun: tuple[Path, Path], tiny: LALM, tmp_path: Path) -> None:
     (tmp_path / "link.h5").symlink_to("nowhere.h5")
-    with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that is not there"):
+    with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that does not exist"):
         run(find_clips(begun[0]), tmp_path / "link.h5", tiny)
 
 
