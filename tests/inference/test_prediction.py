@@ -51,7 +51,7 @@ def test_a_pipeline_clones_and_pickles_without_the_model(class_folder: Any) -> N
 
 def test_the_extractor_answers_for_every_clip_or_for_none() -> None:
     assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 6, 8, 32)
-    with pytest.raises(ValueError, match=r"must be a sequence of clips; for one clip, give \['a\.wav'\]"):
+    with pytest.raises(ValueError, match=r"must be a sequence of clips; for a single clip, pass \['a\.wav'\]"):
         HeadExtractor("tiny", device="cpu").transform("a.wav")
     with pytest.raises(ValueError, match=r"2 of 3 clips failed; nowhere\.wav: no such file"):
         HeadExtractor("tiny", device="cpu").transform([tone(300), "nowhere.wav", np.zeros(0)])
