@@ -55,7 +55,7 @@ class Prompt:
         "{question}", help="Prompt template; {question} and {options} stand for the question and the answer options."
     )
     question: str | None = option(
-        None, help="Question for clips without their own. By default a general question that suits the modality."
+        None, help="Question for clips without their own question. By default a general question for the modality."
     )
 
     def __post_init__(self) -> None:

@@ -67,14 +67,14 @@ class Request:
     panel: ClassVar[str] = "Model"
 
     model: str = option(
-        help="Model: a short name (calm models lists them), a Hugging Face Hub id or a local folder.",
+        help="Short name (calm models lists them), Hugging Face Hub id or local folder of the model.",
         flags=("--model", "-m"),
     )
     prompt: Prompt = field(default_factory=Prompt)
     media_options: MediaOptions = field(default_factory=MediaOptions)
     tokens: int = option(
         1,
-        help="Number of tokens at the end of the prompt over which head vectors are averaged.",
+        help="Number of last prompt tokens over which head vectors are averaged; 1 means only the last token.",
         minimum=1,
         maximum=_MAX_TOKENS,
     )
