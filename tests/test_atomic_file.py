@@ -24,13 +24,13 @@ import numpy as np
 from calm import CALMClassifier
 from tests.tasks import task
 clf = CALMClassifier().fit(*task())
-os.fsync = lambda _: os.kill(os.getpid(), getattr(signal, sys.argv[2]))  # before the file has its name
+os.fsync = lambda _: os.kill(os.getpid(), getattr(signal, sys.argv[2]))  # before the rename
 clf.save(sys.argv[1])
 """
 
 
 def saving_process(path: Path, sign: str) -> subprocess.Popen[bytes]:
-    """Start to save a classifier in another process, which gets a signal when half of it is done."""
+    """Start to save a classifier in another process, which gets a signal while the temporary file is there."""
     root = Path(__file__).resolve().parents[1]
     return subprocess.Popen([sys.executable, "-c", _SAVE, str(path), sign], cwd=root)
 
@@ -85,7 +85,7 @@ def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path
 
 
 def planted_at(path: Path, victim: Path) -> list[Path]:
-    """Put a link to somebody's file wherever a part was to be expected, of this process and of a dead one."""
+    """Plant links to another file at predictable names of temporary files, of this process and of a dead one."""
     with create_atomic_file(path) as part:
         of_this_process = re.sub(r"(\.[0-9a-f]{8})?\.part$", ".part", part.path.name)
     links = [path.parent / name for name in (of_this_process, f".{path.name}.4711.part")]

@@ -176,7 +176,7 @@ def test_failed_clips_are_tried_again_once_they_are_mended(class_folder: Maker, 
     data, path = class_folder(2), tmp_path / "heads.h5"
     spoil(data)
     assert len(run(find_clips(data), path, tiny).failures) == 4
-    unloaded = REQUEST.changed(device="nowhere")  # nothing readable is left: no model is needed
+    unloaded = REQUEST.changed(device="nowhere")  # all pending clips are unreadable: no model is needed
     assert extract_to_cache(find_clips(data), path, unloaded).new == 0
     soundfile.write(data / "high/text.wav", tone(500), 16000)
     report = run(find_clips(data), path, tiny)
@@ -191,7 +191,7 @@ def test_strict_stops_at_the_first_bad_clip_and_keeps_the_rest(class_folder: Mak
         run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
     with HeadCache(tmp_path / "heads.h5") as cache:
         assert cache.names[cache.done].tolist() == ["high/0.wav", "high/1.wav", "low/0.wav", "low/1.wav"]
-    with pytest.raises(ValueError, match=r"high/empty\.wav"):  # nothing new to try, and still not whole
+    with pytest.raises(ValueError, match=r"high/empty\.wav"):  # nothing is pending, but a clip has failed
         run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
 
 
@@ -309,7 +309,7 @@ def test_a_link_to_nowhere_is_told(begun: tuple[Path, Path], tiny: LALM, tmp_pat
 
 def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path], tiny: LALM) -> None:
     data, path = begun
-    soundfile.write(data / "high/00.wav", tone(2500), 16000)  # among the others, not after them
+    soundfile.write(data / "high/00.wav", tone(2500), 16000)  # sorted between other clips, not after them
     clips = find_clips(data)
     report = run(clips, path, tiny)
     assert (report.done, report.new) == (5, 1)
@@ -350,7 +350,7 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
     assert extract_to_cache(clips, path, request.changed(device="nowhere")).new == 0
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
-    model.save_pretrained(folder)  # trained further
+    model.save_pretrained(folder)  # a changed checkpoint
     with pytest.raises(ValueError, match="differ in weights"):
         extract_to_cache(clips, path, request)
 
@@ -390,7 +390,7 @@ def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
     size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
     sizes = []
     for _ in grown:
-        size.passed(3, gpu)  # the last of a block says nothing
+        size.passed(3, gpu)  # a batch smaller than the limit does not count
         size.passed(size.clips, gpu)
         asked.passed(8, gpu)
         sizes.append(size.clips)
@@ -453,7 +453,7 @@ def test_a_file_that_holds_something_else_by_now_is_extracted_again(
     run(find_clips(data), path, tiny)
     before = heads(path)
     soundfile.write(data / "low/1.wav", tone(2500, seed=9), 16000)
-    (data / "low/2.wav").touch()  # the same, with another time
+    (data / "low/2.wav").touch()  # the same content with a new modification time
     report = run(find_clips(data), path, tiny)
     assert (report.done, report.new) == (6, 1)
     changed = np.abs(heads(path).astype(float) - before).max(axis=(1, 2, 3)) > 0
