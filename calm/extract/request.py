@@ -34,13 +34,13 @@ class Request:
 
     Parameters
     ----------
+    {options}
     prompt : Prompt, default=Prompt()
         Prompt of each clip.
     media_options : MediaOptions, default=MediaOptions()
         Media of a clip that the model gets.
     placement : Placement, default=Placement()
         Where the model runs. It is neither compared nor stored.
-    {options}
 
     Raises
     ------
