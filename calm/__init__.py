@@ -1,9 +1,9 @@
-"""calm: a frozen large audio-language model as a few-shot audio classifier.
+"""calm turns a frozen large audio-language model into a few-shot audio classifier.
 
 >>> from calm import CALMClassifier, HeadExtractor
 
-What is public is listed in ``__init__.pyi``, and imported when it is first needed: whatever is heavy (torch,
-transformers, scikit-learn) waits until then.
+``__init__.pyi`` lists the public names. Each is imported when it is first used, so that ``import calm`` does not load
+torch, transformers or scikit-learn.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""``python -m calm`` is ``calm``."""
+"""Run the command line with ``python -m calm``."""
 
 from calm.cli import main
 

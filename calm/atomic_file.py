@@ -1,4 +1,4 @@
-"""Files that are written under another name until they are whole, and clearing what killed processes left of them."""
+"""Write files atomically, through temporary files in the same folder; remove temporary files of killed processes."""
 
 from __future__ import annotations
 
@@ -18,40 +18,49 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-_DAY = 24 * 3600.0
-#: A new file, whatever lies there. A link is something that does.
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-#: What a part's name says after the file's: machine, process, and what nobody foresees. Earlier ones said less.
-_OF_PART = re.compile(r"\.(?:([A-Za-z0-9-]+)\.)?([0-9]+)(?:\.[0-9a-f]{8})?\.part")
+_SECONDS_PER_DAY = 24 * 3600.0
+#: Create a new file. Fail if the path exists, even as a symbolic link.
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+#: End of a temporary file's name: machine, process id, random hexadecimal digits. Earlier versions of calm wrote the
+#: process id only.
+_TEMPORARY_SUFFIX = re.compile(r"\.(?:([A-Za-z0-9-]+)\.)?([0-9]+)(?:\.[0-9a-f]{8})?\.part")
 
 
 @dataclass(frozen=True)
 class AtomicFile:
-    """A file that is written under another name until it is whole."""
+    """Temporary file that takes its final name when its content is complete.
 
-    path: Path  #: where it lies until then
-    file: BinaryIO  #: open for reading and writing
+    Attributes
+    ----------
+    path : Path
+        Path of the temporary file.
+    file : BinaryIO
+        The temporary file, open for reading and writing.
+    """
+
+    path: Path
+    file: BinaryIO
 
     def check(self) -> None:
-        """See that the file is still where it was made, before anything is done to it by its path.
+        """Check that the path still leads to this file; call it before any use of the path.
 
         Raises
         ------
         FileNotFoundError
-            If it is gone.
+            If the path does not exist any more.
         OSError
-            If something else lies there.
+            If the path leads to another file.
         """
         if not os.path.samestat(self.path.lstat(), os.fstat(self.file.fileno())):
-            raise OSError(f"another file has taken the place of {self.path}: run this again")
+            raise OSError(f"another process replaced {self.path} while it was being written: run the command again")
 
     def replace(self, path: Path) -> None:
-        """Give the file the name that it was made for, in the place of what was called so.
+        """Rename the temporary file to ``path``; an existing file is replaced.
 
         Raises
         ------
         OSError
-            If it cannot be renamed, or is not there any more.
+            If the file cannot be renamed, or its path does not lead to it any more.
         """
         self.file.flush()
         self.check()
@@ -60,68 +69,68 @@ class AtomicFile:
 
 @contextmanager
 def create_atomic_file(path: Path) -> Iterator[AtomicFile]:
-    """Make a file to write ``path`` in until it is whole, and remove what is left there of killed processes.
+    """Create a hidden temporary file next to ``path``, and first remove those that killed processes left behind.
 
-    The name tells machine and process, and cannot be foreseen. Nothing that is there already is opened, and no link is
-    followed. A part is removed if its process is gone; if it is of another machine, when nothing has been written to it
-    for a day.
+    The name of the temporary file contains the machine, the process and a random part. It is always a new file: no
+    existing file is opened and no symbolic link is followed. A temporary file of another process is removed if that
+    process is gone, or, if it runs on another machine, if the file has not changed for a day.
 
     Parameters
     ----------
     path : Path
-        What the part will be renamed to.
+        Final path. Rename the temporary file to it with :meth:`AtomicFile.replace`.
 
     Yields
     ------
-    Part
-        In the same folder; hidden, empty. Removed in the end, unless it was renamed.
+    AtomicFile
+        The temporary file, empty. It is removed at the end unless it has been renamed.
 
     Raises
     ------
     OSError
-        If it cannot be made.
+        If the temporary file cannot be created.
 
     Examples
     --------
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with create_atomic_file(Path(folder, "heads.h5")) as part:
-    ...         _ = part.file.write(b"all of it")
-    ...         part.replace(Path(folder, "heads.h5"))
+    ...     with create_atomic_file(Path(folder, "heads.h5")) as temporary:
+    ...         _ = temporary.file.write(b"content")
+    ...         temporary.replace(Path(folder, "heads.h5"))
     ...     os.listdir(folder)
     ['heads.h5']
     """
-    for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if _is_left_over(old, path.name):
-            with suppress(OSError):  # somebody else's; it is in nobody's way
-                old.unlink()
-    new = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    with os.fdopen(os.open(new, _NEW, 0o666), "w+b") as file:
-        part = AtomicFile(new, file)
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if _is_stale(other, path.name):
+            with suppress(OSError):  # it belongs to another user, and does no harm
+                other.unlink()
+    temporary_path = path.with_name(f".{path.name}.{_machine_id()}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    with os.fdopen(os.open(temporary_path, _CREATE_FLAGS, 0o666), "w+b") as file:
+        temporary = AtomicFile(temporary_path, file)
         try:
-            yield part
+            yield temporary
         finally:
-            with suppress(OSError):  # renamed, or not ours any more
-                part.check()
-                new.unlink()
+            with suppress(OSError):  # it has been renamed, or another process replaced it
+                temporary.check()
+                temporary_path.unlink()
 
 
 def check_writable_folder(path: Path) -> None:
-    """Find out whether a file can be made, before work is done for it. Nothing is left there.
+    """Check that a file can be created in the folder of ``path``, before any long work; leave nothing behind.
 
     Parameters
     ----------
     path : Path
-        What is to be written.
+        Path of the file to write.
 
     Raises
     ------
     FileNotFoundError
-        If its folder is not there.
+        If the folder does not exist.
     OSError
-        If nothing can be written into it.
+        If no file can be created in the folder.
     """
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no such folder to write {path.name} into: {path.parent}")
+        raise FileNotFoundError(f"cannot write {path.name}: folder {path.parent} does not exist")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -130,42 +139,44 @@ def check_writable_folder(path: Path) -> None:
 
 
 @cache
-def _machine() -> str:
-    """Tell machines apart on a shared folder, and containers on one machine: each counts processes of its own."""
+def _machine_id() -> str:
+    """Return an id of the machine and its PID namespace: containers on one machine number processes independently."""
     host = socket.gethostname()
     try:
-        processes = Path("/proc/self/ns/pid").stat().st_ino
+        pid_namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:  # not Linux
-        processes = 0
-    return f"{re.sub(r'[^A-Za-z0-9-]', '-', host)[:16]}-{zlib.crc32(f'{host}/{processes}'.encode()):08x}"
+        pid_namespace = 0
+    return f"{re.sub(r'[^A-Za-z0-9-]', '-', host)[:16]}-{zlib.crc32(f'{host}/{pid_namespace}'.encode()):08x}"
 
 
-def _is_left_over(part: Path, name: str) -> bool:
-    written_by = _OF_PART.fullmatch(part.name.removeprefix(f".{name}"))
-    if written_by is None:
+def _is_stale(path: Path, final_name: str) -> bool:
+    """Return whether a path is a temporary file of ``final_name`` that no process is writing any more."""
+    suffix = _TEMPORARY_SUFFIX.fullmatch(path.name.removeprefix(f".{final_name}"))
+    if suffix is None:
         return False
     try:
-        there = part.lstat()
+        status = path.lstat()
     except OSError:
         return False
-    if not stat.S_ISREG(there.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return False
-    machine, process = written_by.groups()
-    if machine is None:  # of a calm that named no machine, and removed all that it found
+    machine, process_id = suffix.groups()
+    if machine is None:  # earlier versions of calm named no machine, and removed all such files
         return True
-    written = there.st_mtime
-    return not _lives(int(process), written) if machine == _machine() else time.time() - written > _DAY
+    if machine == _machine_id():
+        return not _is_running(int(process_id), status.st_mtime)
+    return time.time() - status.st_mtime > _SECONDS_PER_DAY
 
 
-def _lives(process: int, at: float) -> bool:
-    """Tell whether a process lives that was there at a time; its number may have gone to another since."""
+def _is_running(process_id: int, modified: float) -> bool:
+    """Return whether the process that modified a file is still running; its id may belong to a new process by now."""
     import psutil
 
     try:
-        found = psutil.Process(process)
-        # Clocks may have been set since, but hardly by a day.
-        return found.status() != psutil.STATUS_ZOMBIE and found.create_time() < at + _DAY
+        process = psutil.Process(process_id)
+        # A process that started after the modification is another one. A day allows for a clock that has been set.
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < modified + _SECONDS_PER_DAY
     except psutil.NoSuchProcess:
         return False
-    except psutil.Error:  # it is there, but not ours to ask
+    except psutil.Error:  # it exists, but belongs to another user
         return True

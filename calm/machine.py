@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use, inside a container or a batch job too."""
+"""CPU cores and memory available to this process, within the limits of a container or batch job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 @cache
 def available_cores() -> int:
-    """Return how many cores this process may use: of its affinity, and of its control group's quota.
+    """Return the number of CPU cores that this process may use.
+
+    CPU affinity and the CPU quota of control groups are respected.
 
     Examples
     --------
@@ -22,7 +24,9 @@ def available_cores() -> int:
 
 
 def available_memory() -> float:
-    """Return how many bytes this process may still take: of the machine's memory, and of its control group's limit.
+    """Return the memory that this process can still allocate, in bytes.
+
+    This is the smaller of the machine's available memory and what the memory limit of control groups leaves.
 
     Examples
     --------
@@ -35,44 +39,50 @@ def available_memory() -> float:
 
 
 def control_group_memory(root: Path = Path("/")) -> float:
-    """Return how many bytes the control groups of this process leave it; infinity where they set no limit.
-
-    psutil tells of the whole machine, and no kept package reads these files, which Linux documents under
-    "Control Group v2" and "Memory Resource Controller". Pages of files that were read count as used there, but are
-    given back when memory is short, and so as free here.
+    """Return the memory that control groups leave to this process, in bytes; infinity without a limit.
 
     Parameters
     ----------
-    root : path, default="/"
-        Where ``proc`` and ``sys`` are.
+    root : Path, default=Path("/")
+        Folder that contains ``proc`` and ``sys``.
+
+    Notes
+    -----
+    Both versions of control groups are read: see "Control Group v2" and "Memory Resource Controller" in the
+    documentation of the Linux kernel. psutil reports the memory of the whole machine only. The page cache counts as
+    used memory in a control group, but the kernel frees it when memory is short, so that it counts as available here.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
         return math.inf
-    left = math.inf
+    available = math.inf
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            base, file_names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
             base = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            file_names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
         folder = base / path.lstrip("/")
-        # A limit of any group above holds too; inside a container the group's own path may not be there.
+        # The limits of all parent groups apply too. Inside a container, the group's own path may not exist.
         for group in (folder, *folder.parents):
-            left = min(left, _left_in(group, *names))
+            available = min(available, _available_in_group(group, *file_names))
             if group == base:
                 break
-    return left
+    return available
 
 
-def _left_in(group: Path, limit: str, usage: str, files: str) -> float:
+def _available_in_group(group: Path, limit: str, usage: str, page_cache: str) -> float:
+    """Return the memory that one control group leaves, in bytes; infinity without a limit.
+
+    ``limit`` and ``usage`` name files of the group, ``page_cache`` an entry of its ``memory.stat``.
+    """
     try:
-        most, used = int((group / limit).read_text()), int((group / usage).read_text())
+        limit_bytes, used_bytes = int((group / limit).read_text()), int((group / usage).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no such group, or "max": no limit
         return math.inf
-    return float(max(0, most - used + int(statistics.get(files, 0))))
+    return float(max(0, limit_bytes - used_bytes + int(statistics.get(page_cache, 0))))

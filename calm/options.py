@@ -1,7 +1,8 @@
-"""Options are described once, on the field that holds them; the command line, docstrings and the docs read it there.
+"""Declare each option once; the command line, the docstrings and the value checks read its declaration.
 
-A group of options is a frozen dataclass whose fields are made by :func:`option`. A field that is such a group itself
-stands for the options in it. Its ``panel`` is the heading that its options stand under where a command lists them.
+A group of options is a frozen dataclass whose fields are declared with :func:`option`. A field whose type is another
+group contributes the options of that group. The class attribute ``panel`` of a group is the heading under which the
+command line lists its options.
 """
 
 from __future__ import annotations
@@ -17,17 +18,37 @@ Documented = TypeVar("Documented", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Option:
-    """One option, as it was declared."""
+    """Declaration of one option.
+
+    Attributes
+    ----------
+    name : str
+        Name of the option in Python.
+    type : type
+        Type annotation of the field.
+    default : object
+        Default value; ``dataclasses.MISSING`` if the option is required.
+    help : str
+        One or two sentences without markup.
+    flags : tuple of str
+        Flags on the command line. Empty means ``--name-of-the-field``.
+    minimum, maximum : float or None
+        Smallest and largest allowed value.
+    choices : tuple of str or None
+        Allowed values. None is also allowed if the type annotation includes it.
+    panel : str or None
+        Heading under which the command line lists the option; the ``panel`` of its group.
+    """
 
     name: str
-    type: Any  #: its annotation
-    default: Any  #: ``dataclasses.MISSING`` where it must be given
-    help: str  #: one or two sentences
-    flags: tuple[str, ...]  #: on the command line, where not made from the name
-    minimum: float | None  #: the smallest value
-    maximum: float | None  #: the largest value
-    choices: tuple[str, ...] | None  #: the only values, besides None where that is the default
-    panel: str | None  #: what the command line lists it under: that of its group
+    type: Any
+    default: Any
+    help: str
+    flags: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...] | None
+    panel: str | None
 
 
 def option(
@@ -39,70 +60,76 @@ def option(
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """Declare a field of a dataclass as an option.
+    """Declare a dataclass field as an option.
 
     Parameters
     ----------
     default : object
-        Must be given where there is none.
+        Default value. Without one, the option is required.
     help : str
-        What it does, in a sentence or two. Without markup.
+        What the option does, in one or two sentences without markup.
     flags : tuple of str, default=()
-        What it is called on the command line: ``--name-of-the-field`` unless given.
+        Flags on the command line. By default ``--name-of-the-field``.
     minimum, maximum : float, default=None
-        The smallest and the largest value that are taken.
+        Smallest and largest allowed value.
     choices : tuple of str, default=None
-        The only values that are taken.
+        The allowed values.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field, with the declaration as its metadata.
     """
-    told = {"help": help, "flags": flags, "minimum": minimum, "maximum": maximum, "choices": choices}
-    return field(default=default, metadata=told)
+    metadata = {"help": help, "flags": flags, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 def copy_option(group: type, name: str) -> Any:
-    """Declare a field as the option of another group, described there."""
+    """Declare a dataclass field with the same default and metadata as an option of another group."""
     declared = next(declared for declared in fields(group) if declared.name == name)
     return field(default=declared.default, metadata=declared.metadata)
 
 
 def options_of(*groups: type) -> dict[str, Option]:
-    """List the options of some groups, and of the groups in them, by name.
+    """Return the options of groups by name, including those of nested groups.
 
     Examples
     --------
     >>> @dataclass(frozen=True)
     ... class Batching:
-    ...     batch_size: int | None = option(None, help="Clips a forward pass.", minimum=1)
+    ...     batch_size: int | None = option(None, help="Clips per forward pass.", minimum=1)
     >>> options_of(Batching)["batch_size"].help
-    'Clips a forward pass.'
+    'Clips per forward pass.'
     """
-    return {one.name: one for group in groups for one in _each(group)}
+    return {declared.name: declared for group in groups for declared in _iterate_options(group)}
 
 
-def _each(group: type) -> Iterator[Option]:
+def _iterate_options(group: type) -> Iterator[Option]:
+    """Yield the options of a group in the order of declaration, including those of nested groups."""
     hints = get_type_hints(group)
     for declared in fields(group):
         if is_group(hints[declared.name]):
-            yield from _each(hints[declared.name])
+            yield from _iterate_options(hints[declared.name])
         elif "help" in declared.metadata:
-            yield _option(declared, hints[declared.name], getattr(group, "panel", None))
+            yield _make_option(declared, hints[declared.name], getattr(group, "panel", None))
 
 
-def _option(declared: Field[Any], annotation: Any, panel: str | None = None) -> Option:
+def _make_option(declared: Field[Any], annotation: Any, panel: str | None = None) -> Option:
     return Option(declared.name, annotation, declared.default, panel=panel, **declared.metadata)
 
 
 def is_group(annotation: Any) -> bool:
-    """Tell whether an annotation is a dataclass that holds options."""
-    return isinstance(annotation, type) and is_dataclass(annotation) and any(_each(annotation))
+    """Return whether a type annotation is a dataclass that declares options."""
+    return isinstance(annotation, type) and is_dataclass(annotation) and any(_iterate_options(annotation))
 
 
 def build_group(group: type[Group], values: Mapping[str, Any]) -> Group:
-    """Make a group from the values of its options, those of the groups in it among them.
+    """Build a group, and the groups nested in it, from option values by name.
 
     Raises
     ------
     TypeError
-        If there is a value that is of no option, or none for an option without a default.
+        If a name is not an option of the group, or a required option is missing.
 
     Examples
     --------
@@ -111,39 +138,41 @@ def build_group(group: type[Group], values: Mapping[str, Any]) -> Group:
     Prompt(template='{question}', question='Which bird sings?')
     """
     check_names(group, values)
-    hints, given = get_type_hints(group), {}
+    hints = get_type_hints(group)
+    arguments: dict[str, Any] = {}
     for declared in fields(group):  # type: ignore[arg-type]
-        own = hints[declared.name]
-        if is_group(own):
-            given[declared.name] = build_group(own, {name: values[name] for name in options_of(own) if name in values})
+        annotation = hints[declared.name]
+        if is_group(annotation):
+            nested = {name: values[name] for name in options_of(annotation) if name in values}
+            arguments[declared.name] = build_group(annotation, nested)
         elif declared.name in values:
-            given[declared.name] = values[declared.name]
-    return group(**given)
+            arguments[declared.name] = values[declared.name]
+    return group(**arguments)
 
 
 def check_names(group: type, names: Iterable[str]) -> None:
-    """Refuse names that are of no option of a group, or of a group in it.
+    """Check that names are options of a group or of the groups nested in it.
 
     Raises
     ------
     TypeError
-        Naming them, and all that there are.
+        If a name is not an option. The message lists the unknown names and all options.
     """
-    known = options_of(group)
-    unknown = sorted(set(names) - set(known))
+    options = options_of(group)
+    unknown = sorted(set(names) - set(options))
     if unknown:
-        raise TypeError(f"{group.__name__} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+        raise TypeError(f"{group.__name__} has no option {', '.join(unknown)}; its options are {', '.join(options)}")
 
 
 def check_values(group: Any) -> None:
-    """Check the options of a group, each by its own declaration: its type, its limits, its choices.
+    """Check the option values of a group against their declarations: types, limits and choices.
 
     Raises
     ------
     TypeError
-        If a value is of another type, or a part of the group is none.
+        If a value has the wrong type.
     ValueError
-        If it is too small or too large, or none of the choices.
+        If a value is too small, too large or not one of the choices.
     """
     hints = get_type_hints(type(group))
     for declared in fields(group):
@@ -152,92 +181,98 @@ def check_values(group: Any) -> None:
             if not isinstance(value, annotation):
                 raise TypeError(f"{declared.name} must be a {annotation.__name__}, got {value!r}")
         elif "help" in declared.metadata:
-            _check_value(_option(declared, annotation), value)
+            _check_value(_make_option(declared, annotation), value)
 
 
-def _check_value(one: Option, value: Any) -> None:
-    kinds = getattr(one.type, "__args__", (one.type,))
-    if value is None and type(None) in kinds:
+def _check_value(declared: Option, value: Any) -> None:
+    """Check one value against the type, choices and limits of its option."""
+    types = getattr(declared.type, "__args__", (declared.type,))
+    if value is None and type(None) in types:
         return
-    taken = (*kinds, int) if float in kinds else kinds
-    if not isinstance(value, taken) or (isinstance(value, bool) and bool not in kinds):
-        raise TypeError(f"{one.name} must be {type_name(one.type)}, got {value!r}")
-    if one.choices is not None and value not in one.choices:
-        *first, last = one.choices
-        raise ValueError(f"{one.name} must be {', '.join(first)} or {last}, got {value!r}")
-    if one.minimum is not None and not value >= one.minimum:
-        raise ValueError(f"{one.name} must be at least {one.minimum}, got {value!r}")
-    if one.maximum is not None and not value <= one.maximum:
-        raise ValueError(f"{one.name} must be at most {one.maximum}, got {value!r}")
+    allowed_types = (*types, int) if float in types else types
+    if not isinstance(value, allowed_types) or (isinstance(value, bool) and bool not in types):
+        raise TypeError(f"{declared.name} must be {format_type(declared.type)}, got {value!r}")
+    if declared.choices is not None and value not in declared.choices:
+        *first, last = declared.choices
+        raise ValueError(f"{declared.name} must be {', '.join(first)} or {last}, got {value!r}")
+    if declared.minimum is not None and not value >= declared.minimum:
+        raise ValueError(f"{declared.name} must be at least {declared.minimum}, got {value!r}")
+    if declared.maximum is not None and not value <= declared.maximum:
+        raise ValueError(f"{declared.name} must be at most {declared.maximum}, got {value!r}")
 
 
 def option_values(group: Any) -> dict[str, Any]:
-    """Return the values of all options of a group, those of the groups in it among them, by name."""
-    found: dict[str, Any] = {}
+    """Return the option values of a group by name, including those of nested groups."""
+    values: dict[str, Any] = {}
     for declared in fields(group):
         value = getattr(group, declared.name)
         if is_group(type(value)):
-            found |= option_values(value)
+            values |= option_values(value)
         elif "help" in declared.metadata:
-            found[declared.name] = value
-    return found
+            values[declared.name] = value
+    return values
 
 
 def document_options(*groups: type, leave_out: Collection[str] = ()) -> Callable[[Documented], Documented]:
-    """Put the descriptions of options in the place of the line ``{options}`` of a docstring.
+    """Decorate a class or function: replace the line ``{options}`` of its docstring by descriptions of options.
 
     Parameters
     ----------
     *groups : type
-        The decorated class itself, unless given.
+        Groups whose options are described. By default, the decorated class.
     leave_out : collection of str, default=()
-        Options that are not described there.
+        Names of options to leave out.
+
+    Returns
+    -------
+    callable
+        The decorator.
 
     Raises
     ------
     ValueError
-        If there is no such line.
+        If the docstring has no line ``{options}``.
     """
 
-    def decorate(thing: Documented) -> Documented:
-        if thing.__doc__ is None:  # python -OO strips docstrings
-            return thing
-        described_groups: tuple[Any, ...] = groups or (thing,)
-        found = re.search(r"^( *)\{options\}$", thing.__doc__, re.MULTILINE)
-        if found is None:
-            raise ValueError(f"the docstring of {thing.__name__} has no line {{options}}")
-        described = numpy_docs(*described_groups, indent=len(found[1]), leave_out=leave_out)
-        thing.__doc__ = thing.__doc__[: found.start()] + found[1] + described + thing.__doc__[found.end() :]
-        return thing
+    def decorate(documented: Documented) -> Documented:
+        if documented.__doc__ is None:  # python -OO strips docstrings
+            return documented
+        described_groups: tuple[Any, ...] = groups or (documented,)
+        line = re.search(r"^( *)\{options\}$", documented.__doc__, re.MULTILINE)
+        if line is None:
+            raise ValueError(f"the docstring of {documented.__name__} has no line {{options}}")
+        described = describe_options(*described_groups, indent=len(line[1]), leave_out=leave_out)
+        documented.__doc__ = documented.__doc__[: line.start()] + line[1] + described + documented.__doc__[line.end() :]
+        return documented
 
     return decorate
 
 
-def numpy_docs(*groups: type, indent: int = 0, leave_out: Collection[str] = ()) -> str:
-    """Describe options as NumPy's docstrings do.
+def describe_options(*groups: type, indent: int = 0, leave_out: Collection[str] = ()) -> str:
+    """Describe the options of groups as a numpydoc parameter list.
 
     Examples
     --------
     >>> @dataclass(frozen=True)
     ... class Batching:
-    ...     batch_size: int | None = option(None, help="Clips a forward pass.")
-    >>> print(numpy_docs(Batching))
+    ...     batch_size: int | None = option(None, help="Clips per forward pass.")
+    >>> print(describe_options(Batching))
     batch_size : int, default=None
-        Clips a forward pass.
+        Clips per forward pass.
     """
     lines = []
-    for one in options_of(*groups).values():
-        if one.name in leave_out:
+    for declared in options_of(*groups).values():
+        if declared.name in leave_out:
             continue
-        default = "" if one.default is MISSING else f", default={one.default!r}"
-        kind = type_name(one.type) if one.choices is None else "{" + ", ".join(map(repr, one.choices)) + "}"
-        lines += [f"{one.name} : {kind}{default}", f"    {one.help}"]
+        default = "" if declared.default is MISSING else f", default={declared.default!r}"
+        choices = None if declared.choices is None else "{" + ", ".join(map(repr, declared.choices)) + "}"
+        lines += [f"{declared.name} : {choices or format_type(declared.type)}{default}", f"    {declared.help}"]
     return f"\n{' ' * indent}".join(lines)
 
 
-def type_name(annotation: Any) -> str:
-    """Write a type as docstrings do: "int" for ``int | None``, since the default tells the rest."""
-    parts = [part for part in getattr(annotation, "__args__", ()) if part is not type(None)]
-    if parts:
-        return " or ".join(type_name(part) for part in parts)
+def format_type(annotation: Any) -> str:
+    """Write a type as in a docstring: ``int | None`` as "int", because the default shows that None is allowed."""
+    types = [member for member in getattr(annotation, "__args__", ()) if member is not type(None)]
+    if types:
+        return " or ".join(format_type(member) for member in types)
     return getattr(annotation, "__name__", str(annotation))

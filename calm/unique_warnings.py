@@ -1,4 +1,4 @@
-"""Warnings that many calls give alike."""
+"""Show repeated warnings once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 @contextmanager
 def show_each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[None]:
-    """Show every warning of one text only once, however many fits give it.
+    """Show warnings with the same text only once, for example those of many fits.
 
     Parameters
     ----------
-    show : callable, optional
-        What to show it with: called as :func:`warnings.showwarning` is, which it takes the place of.
+    show : callable, default=None
+        Function that shows a warning, with the signature of :func:`warnings.showwarning`. None means
+        :func:`warnings.showwarning` itself.
 
     Examples
     --------
@@ -24,13 +25,13 @@ def show_each_warning_once(show: Callable[..., Any] | None = None) -> Iterator[N
     ...         warnings.warn("few groups", stacklevel=1)
     few groups
     """
-    shown, told = show or warnings.showwarning, set[str]()
+    show_warning, seen = show or warnings.showwarning, set[str]()
 
-    def once(message: Warning | str, *where: Any, **more: Any) -> None:
-        if str(message) not in told:
-            told.add(str(message))
-            shown(message, *where, **more)
+    def show_unless_seen(message: Warning | str, *location: Any, **options: Any) -> None:
+        if str(message) not in seen:
+            seen.add(str(message))
+            show_warning(message, *location, **options)
 
     with warnings.catch_warnings():
-        warnings.showwarning = once
+        warnings.showwarning = show_unless_seen
         yield

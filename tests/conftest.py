@@ -22,9 +22,9 @@ from tests.tasks import CLASSIFIERS
 
 
 def pytest_configure() -> None:
-    """Give each of several test processes one thread: together they have all cores."""
+    """Limit each pytest-xdist worker to one thread: the workers together use all cores."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+        os.environ["OMP_NUM_THREADS"] = "1"  # for subprocesses of tests
         torch.set_num_threads(1)
         threadpool_limits(1)
 
@@ -33,7 +33,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def shared(name: str) -> Path:
-    """Return a path in the shared data; without it a test is skipped, but fails where CI=true."""
+    """Return a path in the shared data; if it is missing, skip the test, or fail if CI=true."""
     path = SHARED / name
     if not path.exists():
         if os.environ.get("CI") == "true":
@@ -59,7 +59,7 @@ def tiny() -> LALM:
 
 
 def another_tiny() -> tuple[Any, Any]:
-    """Model and processor of a ``tiny`` that a test may change."""
+    """Load model and processor of another ``tiny``, which a test may change."""
     lalm = load_lalm("tiny", device="cpu")
     return lalm.model, lalm.processor
 
@@ -82,7 +82,7 @@ def tone(pitch: float, seconds: float = 0.5, seed: int = 0, rate: int = 16000) -
 
 @pytest.fixture
 def class_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Make a folder of real wav files, one sub-folder a class: low and high tones unless told otherwise."""
+    """Make a folder of real wav files, with one sub-folder per class; by default low and high tones."""
 
     def make(clips: int = 4, classes: tuple[str, ...] = ("high", "low"), name: str = "data") -> Path:
         for c, label in enumerate(classes):
@@ -97,7 +97,7 @@ def class_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, lalm: LALM, clips: int, samples: int = 10**9) -> list[int]:
-    """Let a model run out of memory above so many clips, or at one of so many frames; return the sizes it was given."""
+    """Make a model run out of memory for more clips or longer clips than given; return the list of its batch sizes."""
     forward, sizes = type(lalm.model).forward, list[int]()
 
     def limited(self: Any, **inputs: Any) -> Any:

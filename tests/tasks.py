@@ -35,7 +35,7 @@ CLASSIFIERS = [
 
 
 def task(n: int = 24, heads: int = 6, dim: int = 8, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Three classes that some heads hear."""
+    """Make head vectors of three classes, which the first half of the heads separates."""
     rng = np.random.default_rng(seed)
     numbers = np.arange(n) % 3
     X = rng.normal(size=(n, heads, dim))
@@ -44,7 +44,7 @@ def task(n: int = 24, heads: int = 6, dim: int = 8, seed: int = 0) -> tuple[NDAr
 
 
 def a_grid(classifier: HeadClassifier) -> dict[str, Any]:
-    """Return something to search over, with numbers of numpy's own kinds."""
+    """Return a parameter grid for the classifier, with values of NumPy types."""
     for name, values in (("top_heads", np.arange(1, 4)), ("temperature", np.array([0.05, 0.1])), ("C", [0.5, 2.0])):
         if name in classifier.get_params():
             return {name: values}
@@ -54,7 +54,7 @@ def a_grid(classifier: HeadClassifier) -> dict[str, Any]:
 def cache_of(
     path: Path, X: NDArray[np.float32], y: NDArray[Any], prompt: str = "Hm?", max_seconds: float = 5.0
 ) -> HeadCache:
-    """Store head vectors as a cache of layers of two heads."""
+    """Store head vectors in a cache, two heads per layer."""
     clips = [Clip("", f"{i}.wav", label, group=str(i)) for i, label in enumerate(y)]
     layered = X.reshape(len(X), -1, 2, X.shape[2])
     fingerprint = Fingerprint("abc", "def", "float32", prompt, 1, 16000, max_seconds)
@@ -68,9 +68,9 @@ def cache_of(
 def write_all(
     path: Path, vectors: NDArray[np.floating], contents: Sequence[bytes] = (), rows: Sequence[int] | None = None
 ) -> None:
-    """Store head vectors ``(n, layers, heads, dim)`` of the first clips of a cache, or of some rows.
+    """Store head vectors of shape (n_clips, n_layers, n_heads, head_dim) in the first rows of a cache, or in ``rows``.
 
-    What the clips were is not known, unless their contents are given.
+    The digests of the clips are unknown, unless their contents are given.
     """
     known = [compute_content(np.frombuffer(content, np.uint8)) for content in contents] or [UNKNOWN] * len(vectors)
     with CacheWriter(path) as writer:

@@ -1,4 +1,4 @@
-"""What killed processes left half-written is cleared, and what living ones are writing is not."""
+"""Temporary files of killed processes are removed; those of running processes are not."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ import numpy as np
 from calm import CALMClassifier
 from tests.tasks import task
 clf = CALMClassifier().fit(*task())
-os.fsync = lambda _: os.kill(os.getpid(), getattr(signal, sys.argv[2]))  # before the file has its name
+os.fsync = lambda _: os.kill(os.getpid(), getattr(signal, sys.argv[2]))  # before the rename
 clf.save(sys.argv[1])
 """
 
 
 def saving_process(path: Path, sign: str) -> subprocess.Popen[bytes]:
-    """Start to save a classifier in another process, which gets a signal when half of it is done."""
+    """Start to save a classifier in another process, which gets a signal while the temporary file is there."""
     root = Path(__file__).resolve().parents[1]
     return subprocess.Popen([sys.executable, "-c", _SAVE, str(path), sign], cwd=root)
 
@@ -85,7 +85,7 @@ def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path
 
 
 def planted_at(path: Path, victim: Path) -> list[Path]:
-    """Put a link to somebody's file wherever a part was to be expected, of this process and of a dead one."""
+    """Plant links to another file at predictable names of temporary files, of this process and of a dead one."""
     with create_atomic_file(path) as part:
         of_this_process = re.sub(r"(\.[0-9a-f]{8})?\.part$", ".part", part.path.name)
     links = [path.parent / name for name in (of_this_process, f".{path.name}.4711.part")]
@@ -119,7 +119,7 @@ def test_what_has_taken_a_parts_place_is_neither_renamed_nor_removed(tmp_path: P
     with create_atomic_file(tmp_path / "made") as part:
         part.path.unlink()
         part.path.symlink_to(victim)
-        with pytest.raises(OSError, match="another file has taken the place of"):
+        with pytest.raises(OSError, match="another process replaced"):
             part.replace(tmp_path / "made")
     assert part.path.is_symlink() and victim.read_bytes() == b"precious" and not (tmp_path / "made").exists()
 

@@ -1,4 +1,4 @@
-"""The comparison is paired and says how sure it is; the demo goes from nothing to a plot without a network."""
+"""The comparison of methods is paired and has confidence intervals; the demo runs without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caches and classifiers of earlier formats open, or are refused in one line that says what to do."""
+"""Files of earlier formats open, or are refused with one line of advice."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def test_a_cache_of_version_1_is_not_gone_on_with(old: Path) -> None:
 
 
 def test_a_classifier_whose_weights_were_digested_in_part_says_what_to_do(old: Path) -> None:
-    with pytest.raises(ValueError, match="saw a part of the weights only: extract again"):
+    with pytest.raises(ValueError, match="covers only part of the weights: extract again"):
         predict_audio(load(old / CLASSIFIERS[0]), find_clips([tone(300)]), device="cpu")

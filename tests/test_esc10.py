@@ -1,4 +1,4 @@
-"""The whole way on real recordings: 400 clips of ESC-10 through ``tiny``."""
+"""End-to-end accuracy on real recordings: 400 clips of ESC-10 with the model ``tiny``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package offers is what it says, however its modules have been imported."""
+"""Public names are the public objects, in whatever order modules are imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cores and memory are those that a container or a batch job leaves to the process."""
+"""Available cores and memory respect the limits of containers and batch jobs."""
 
 from __future__ import annotations
 

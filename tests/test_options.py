@@ -1,4 +1,4 @@
-"""An option is described once: the command line, docstrings and estimators have what its declaration says."""
+"""An option is declared once: command line, docstrings and estimators show its declaration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from calm.extract import (
     RunOptions,
     head_vectors,
 )
-from calm.options import build_group, check_values, document_options, numpy_docs, option, option_values, options_of
+from calm.options import (
+    build_group,
+    check_values,
+    describe_options,
+    document_options,
+    option,
+    option_values,
+    options_of,
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,9 @@ def test_options_of_a_group_are_those_of_its_parts_too() -> None:
     made = build_group(Outer, {"name": "a", "size": 3})
     assert made == Outer("a", Inner(3))
     assert option_values(made) == {"name": "a", "size": 3, "loud": False}
-    with pytest.raises(TypeError, match="Outer has no option colour; it has name, size, loud"):
+    with pytest.raises(TypeError, match="Outer has no option colour; its options are name, size, loud"):
         build_group(Outer, {"name": "a", "colour": "red"})
-    assert numpy_docs(Outer, indent=4).splitlines() == [
+    assert describe_options(Outer, indent=4).splitlines() == [
         "name : str",
         "        What it is called.",
         "    size : int, default=None",

@@ -1,4 +1,4 @@
-"""The training script teaches what is true of its sounds, goes on where it stopped, and leaves a model that loads."""
+"""The training script teaches true statements about its sounds, resumes, and writes a checkpoint that loads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "examples" / "train_tiny"
 
 @pytest.fixture(scope="module")
 def scripts() -> Any:
-    """The modules of the training script, which import each other by plain names."""
+    """Import the modules of the training script, which import each other as top-level modules."""
     sys.path.insert(0, str(SCRIPTS))
     import batches
     import lessons
@@ -127,7 +127,7 @@ def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
 
 @pytest.fixture
 def lesson(scripts: Any, examples: list[Any]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """An untrained listener, and a batch of eight questions about sounds of noise."""
+    """Return an untrained model, and a batch of eight questions about noise."""
     torch.manual_seed(0)
     tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text(), 2048)
     listener = scripts["model"].Listener(tokenizer, 1)
@@ -155,7 +155,7 @@ def test_the_first_word_is_learnt_from_the_sound(scripts: Any, lesson: tuple[Any
     found = learn(listener, lambda: sum(spoken(listener, batch).values()), 25)
     assert found[-1] < 0.4 * found[0]
     learnt = spoken(listener, batch)["first"].item()
-    batch["features"] = batch["features"].roll(1, dims=0)  # each question about another's sound
+    batch["features"] = batch["features"].roll(1, dims=0)  # pair each question with the sound of another example
     assert 0 <= learnt < spoken(listener, batch)["first"].item()
 
 
@@ -196,9 +196,9 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     first = subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert first.stdout is not None
     for line in first.stdout:
-        if line.startswith('{"step": 6'):  # the state of step 4, at least, has been kept
+        if line.startswith('{"step": 6'):  # a checkpoint of step 4 or later has been saved
             break
-    os.killpg(first.pid, signal.SIGKILL)  # its makers with it
+    os.killpg(first.pid, signal.SIGKILL)  # including its worker processes
     first.wait()
     second = subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True, text=True)
     begun = int(second.stdout.split("going on from step ")[1].split()[0])
@@ -212,7 +212,7 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     assert zero_shot(lalm, [np.zeros(8000, dtype=np.float32)], ["bell", "wind"]).scores.shape == (1, 2)
 
 
-#: Small enough for a test: few examples to find levels by, to begin with, and between lines of the log.
+#: Settings small enough for a test: few examples for the levels and the first batches, and frequent log lines.
 FEW = """
 train._LEVEL_CLIPS, train._EVERY, train._SAVED = 20, 2, 2
 batches._AT_ONCE, batches._LEAST = 8, 16

@@ -1,11 +1,11 @@
-"""A model and clips in, a cache of head vectors out.
+"""Extract the head vectors of clips with a frozen large audio-language model, and store them in a cache.
 
-Knows models, audio and files; knows nothing of classes or voting. The usual way through:
+This package handles models, media and files. Classification is in the rest of :mod:`calm`. A typical use:
 
 >>> from calm.extract import Request, extract_to_cache, find_clips
 >>> report = extract_to_cache(find_clips("data/"), "heads.h5", Request(model="qwen2-audio"))  # doctest: +SKIP
 
-What is public is listed in ``__init__.pyi``, and imported when it is first needed.
+``__init__.pyi`` lists the public names. Each is imported when it is first used.
 """
 
 import lazy_loader

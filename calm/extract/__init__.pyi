@@ -7,7 +7,7 @@ from .fingerprint import Extraction as Extraction
 from .fingerprint import Fingerprint as Fingerprint
 from .fingerprint import check_compatible as check_compatible
 from .fingerprint import compute_fingerprint as compute_fingerprint
-from .fingerprint import resolved_request as resolved_request
+from .fingerprint import resolve_request as resolve_request
 from .forward.answers import answer_log_likelihoods as answer_log_likelihoods
 from .forward.batch_size import Batching as Batching
 from .forward.generation import Generation as Generation

@@ -1,4 +1,4 @@
-"""Whose fault an exception is: a clip's, that a library or a model could not take, or a bug of ours."""
+"""Tell exceptions that a clip causes from bugs in calm, and recognize a shortage of memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import traceback
 
 
 def is_internal_error(error: BaseException) -> bool:
-    """Tell whether an exception was raised by a line of this package, and so is no clip's fault.
+    """Return whether an exception was raised by code of calm, so that it is a bug and not a clip's fault.
 
-    What a library or a model raises inside of a call that we make has its last frame there. A function in C has no
-    frame: what one raises that a line of ours calls counts as ours.
+    The last frame of the traceback decides. For an exception from a library or a model, it lies in their code. C
+    functions have no frame: an exception from one that calm calls directly counts as calm's own.
 
     Examples
     --------
@@ -26,25 +26,29 @@ def is_internal_error(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that memory does not suffice, whichever device it is about.
+    """Return whether an exception reports that a device, or the CPU, is out of memory.
 
-    PyTorch has an exception of its own for some devices only; others have words.
+    PyTorch has an exception class for some devices only; for others the message decides.
 
+    Examples
+    --------
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     True
     >>> is_out_of_memory(RuntimeError("no"))
     False
     """
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or any(told in words for told in _SHORTAGE)
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in message for phrase in _OUT_OF_MEMORY_PHRASES)
 
 
-_SHORTAGE = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+_OUT_OF_MEMORY_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 def short_message(error: BaseException) -> str:
-    """Return the first line of an exception's message that says anything, or the name of its type.
+    """Return the first line of an exception's message that is not blank, or else the name of its type.
 
+    Examples
+    --------
     >>> short_message(KeyError())
     'KeyError'
     """

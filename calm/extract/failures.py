@@ -1,4 +1,4 @@
-"""Why clips failed, told by name: the one way in which reports, caches and predictions tell it."""
+"""Why clips failed, by name: shared by reports, caches and predictions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from calm.extract.result import ClipResult
 
 
 def failures_by_name(failed: Iterable[tuple[int, str, str, str]]) -> dict[str, str]:
-    """Tell why each clip failed, by name; as many as have failed.
+    """Return the reason of each failed clip, with one entry for each clip.
 
-    Where several of one name have, by name and what was asked beside it; where that is one text too, by the row.
+    The keys are names of clips. If several failed clips have the same name, the key includes the prompt; if these are
+    the same too, the key includes the row.
 
     Parameters
     ----------
     failed : iterable of (row, name, text, reason)
-        Of each clip that failed: its number in the list, its name, what the model was asked beside it, and why.
+        Index, name, prompt and reason of each failed clip.
+
+    Returns
+    -------
+    dict of str to str
+        Reason by name.
 
     Examples
     --------
@@ -27,14 +33,14 @@ def failures_by_name(failed: Iterable[tuple[int, str, str, str]]) -> dict[str, s
     ["a.wav (asked 'Who?')", "a.wav (asked 'Why?')"]
     """
     listed = list(failed)
-    times = Counter(name for _, name, _, _ in listed)
-    found: dict[str, str] = {}
+    name_counts = Counter(name for _, name, _, _ in listed)
+    reasons: dict[str, str] = {}
     for row, name, text, reason in listed:
-        key = name if times[name] == 1 else f"{name} (asked {text!r})"
-        found[f"{name} (row {row})" if key in found else key] = reason
-    return found
+        key = name if name_counts[name] == 1 else f"{name} (asked {text!r})"
+        reasons[f"{name} (row {row})" if key in reasons else key] = reason
+    return reasons
 
 
-def failures_of(failed: Iterable[ClipResult], clips: Sequence[Clip], texts: Sequence[str]) -> dict[str, str]:
-    """Tell by name why some of a list of clips failed, each of which was asked a text; see :func:`failures_by_name`."""
-    return failures_by_name((one.row, clips[one.row].name, texts[one.row], one.reason) for one in failed)
+def describe_failures(failed: Iterable[ClipResult], clips: Sequence[Clip], texts: Sequence[str]) -> dict[str, str]:
+    """Return the reasons of failed results by name, as :func:`failures_by_name` does, for clips and their prompts."""
+    return failures_by_name((result.row, clips[result.row].name, texts[result.row], result.reason) for result in failed)

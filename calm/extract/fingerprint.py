@@ -1,4 +1,4 @@
-"""Whether head vectors were made in the same way: the one place where that is asked."""
+"""Fingerprints: how head vectors were extracted, and whether two sets of them may be mixed."""
 
 from __future__ import annotations
 
@@ -14,74 +14,181 @@ from calm.options import options_of
 if TYPE_CHECKING:
     from calm.extract.models.lalm import LALM
 
-#: Options of a request that only the loaded model tells the same: names may differ, and defaults be the model's own.
-TOLD_BY_THE_MODEL = ("model", "revision", "dtype", "max_seconds")
+#: Options of a request that are compared only after the model is loaded: one model may have several names, and some
+#: defaults depend on the model.
+MODEL_DEPENDENT_OPTIONS = ("model", "revision", "dtype", "max_seconds")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """All that changes a head vector, as found out when the model was loaded.
+    """Everything that determines head vectors, known once the model is loaded.
 
-    Vectors of different fingerprints must not be mixed: not in one cache, nor in fitting and predicting.
+    Head vectors with different fingerprints must not be mixed: neither in one cache, nor between fitting and
+    prediction.
+
+    Parameters
+    ----------
+    weights : str
+        Digest of the model's weights.
+    processor : str
+        Digest of the processor's settings.
+    dtype : str
+        Dtype of the computation.
+    prompt : str
+        Prompt template in the chat template of the model.
+    tokens : int
+        Number of tokens at the end of the prompt over which head vectors are averaged.
+    sampling_rate : int
+        Sampling rate of the model's input in Hz.
+    max_seconds : float
+        Maximum clip length in seconds; infinity means no limit.
+    modality : {'audio', 'visual', 'audio-visual'}, default='audio'
+        Media that the model gets.
+    fps : float, default=0.0
+        Video frames per second; 0 without video.
+    max_pixels : int, default=0
+        Maximum number of pixels of a video frame; 0 without video.
+    quantize : str, default=""
+        Quantization of the linear layers' weights. Empty means none.
+    layers : str, default=""
+        Indices of the decoder layers that have attention, separated by spaces. Empty means that all have.
+
+    Raises
+    ------
+    ValueError
+        If ``max_seconds``, ``tokens`` or ``sampling_rate`` is not above 0.
+
+    See Also
+    --------
+    calm.extract.compute_fingerprint : Compute the fingerprint of a request and its loaded model.
+    calm.extract.check_compatible : Check that head vectors may be mixed.
+
+    Examples
+    --------
+    >>> Fingerprint("abc", "def", "float32", "What is it?", 1, 16000, 30.0, layers="3 7 11").layer_number(1)
+    7
     """
 
-    weights: str  #: digest of the model's weights
-    processor: str  #: digest of how the processor turns sound and text into inputs
-    dtype: str  #: of the computation
-    prompt: str  #: rendered, with the model's chat template
-    tokens: int  #: how many last tokens are averaged
-    sampling_rate: int  #: Hz
-    max_seconds: float  #: clips were cut there; infinity for no limit
-    modality: str = "audio"  #: what of them went in
-    fps: float = 0.0  #: frames of each second; 0 without pictures
-    max_pixels: int = 0  #: of a frame; 0 without pictures
-    quantize: str = ""  #: weights of linear layers in fewer bits; empty for those of the checkpoint
-    layers: str = ""  #: numbers of the decoder's layers with attention, where others have none; empty for all
+    weights: str
+    processor: str
+    dtype: str
+    prompt: str
+    tokens: int
+    sampling_rate: int
+    max_seconds: float
+    modality: str = "audio"
+    fps: float = 0.0
+    max_pixels: int = 0
+    quantize: str = ""
+    layers: str = ""
 
     def __post_init__(self) -> None:
         if not self.max_seconds > 0 or self.tokens < 1 or self.sampling_rate < 1:
-            raise ValueError("a fingerprint's seconds, tokens and rate are above 0")
+            raise ValueError("max_seconds, tokens and sampling_rate of a fingerprint must be above 0")
 
     def layer_number(self, layer: int) -> int:
-        """Return which layer of the decoder a layer of head vectors is; not the same for hybrids."""
+        """Return the index of the decoder layer that layer ``layer`` of the head vectors belongs to.
+
+        The two differ for hybrid models, in which some decoder layers have no attention.
+        """
         return int(self.layers.split()[layer]) if self.layers else layer
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """How the head vectors that a classifier was fitted on were made: enough to make more of them."""
-
-    request: Request
-    fingerprint: Fingerprint
-    text: str | None  #: what the model was asked beside every clip; None where that differed
-
-
-def resolved_request(request: Request, commit: str | None, dtype: str) -> Request:
-    """Return a request that asks for just the checkpoint and the precision that it came to.
+    """How head vectors were extracted: everything needed to extract more of them in the same way.
 
     Parameters
     ----------
     request : Request
-    commit : str or None
-        Of the checkpoint; None where it has none.
-    dtype : str
-        Of the computation. One that cannot be asked for is left to the model.
+        Model, prompt and media options.
+    fingerprint : Fingerprint
+        Everything that determines the head vectors.
+    text : str or None
+        Prompt of all clips; None if clips have different prompts.
+
+    See Also
+    --------
+    calm.extract.HeadArray : Head vectors in memory, with their extraction.
+    calm.extract.HeadRows : Rows of a head cache, with their extraction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from calm import HeadExtractor
+    >>> HeadExtractor("tiny").transform([np.zeros(16000)]).extraction.text
+    'What is the sound in this audio clip?'
     """
-    precision = dtype if dtype in (options_of(LoadOptions)["dtype"].choices or ()) else None
-    return request.changed(revision=commit or request.revision, dtype=precision)
+
+    request: Request
+    fingerprint: Fingerprint
+    text: str | None
+
+
+def resolve_request(request: Request, commit: str | None, dtype: str) -> Request:
+    """Return the request with the commit and the dtype that were actually used.
+
+    Parameters
+    ----------
+    request : Request
+        The request, perhaps without revision and dtype.
+    commit : str or None
+        Commit of the checkpoint; None if it has none.
+    dtype : str
+        Dtype of the computation. One that the option ``dtype`` does not allow is left to the model.
+
+    Returns
+    -------
+    Request
+        A request that loads the same checkpoint in the same precision.
+
+    See Also
+    --------
+    calm.extract.compute_fingerprint : Compute the fingerprint of a request and its loaded model.
+
+    Examples
+    --------
+    >>> resolve_request(Request("qwen2-audio"), "0a095220c30b7b31434169c3086508ef3ea5bf0a", "bfloat16").dtype
+    'bfloat16'
+    """
+    allowed = options_of(LoadOptions)["dtype"].choices or ()
+    return request.changed(revision=commit or request.revision, dtype=dtype if dtype in allowed else None)
 
 
 def compute_fingerprint(lalm: LALM, request: Request) -> Fingerprint:
-    """Find out all that changes a head vector, now that the model is there.
+    """Compute the fingerprint of a request and its loaded model.
+
+    Parameters
+    ----------
+    lalm : LALM
+        The model that ``request`` names, loaded.
+    request : Request
+        Model, prompt and media options.
+
+    Returns
+    -------
+    Fingerprint
+        Everything that determines the head vectors.
 
     Raises
     ------
     ValueError
-        If the request names another model than this, or asks that it be loaded otherwise.
+        If the request asks for another model, revision, dtype or quantization than ``lalm`` has.
+
+    See Also
+    --------
+    calm.extract.check_compatible : Check that head vectors may be mixed.
+
+    Examples
+    --------
+    >>> from calm import load_lalm
+    >>> fingerprint = compute_fingerprint(load_lalm("tiny"), Request("tiny", tokens=4))
+    >>> fingerprint.tokens, fingerprint.sampling_rate, fingerprint.max_seconds
+    (4, 16000, 5.0)
     """
-    _check_is_of(request, lalm)
-    prompt, media_options, numbers = request.prompt, request.media_options, lalm.heads.layers
-    limit = lalm.builder.limit_seconds(request.max_seconds, media_options)
+    _check_same_model(request, lalm)
+    prompt, media_options, layers = request.prompt, request.media_options, lalm.heads.layers
+    max_seconds = lalm.builder.limit_seconds(request.max_seconds, media_options)
     return Fingerprint(
         weights=lalm.weights_digest,
         processor=lalm.builder.digest(media_options),
@@ -89,80 +196,93 @@ def compute_fingerprint(lalm: LALM, request: Request) -> Fingerprint:
         prompt=lalm.builder.chat(prompt.template.replace("{question}", prompt.question or ""), media_options),
         tokens=request.tokens,
         sampling_rate=lalm.builder.sampling_rate,
-        max_seconds=math.inf if limit is None else limit,
+        max_seconds=math.inf if max_seconds is None else max_seconds,
         modality=media_options.modality,
         fps=media_options.frame_rate,
         max_pixels=media_options.frame_pixels,
         quantize=lalm.quantize or "",
-        layers="" if numbers == tuple(range(len(numbers))) else " ".join(map(str, numbers)),
+        layers="" if layers == tuple(range(len(layers))) else " ".join(map(str, layers)),
     )
 
 
-def _check_is_of(request: Request, lalm: LALM) -> None:
-    """Refuse a loaded model that is not the one that is asked for: the request is what gets recorded."""
-    asked = (
+def _check_same_model(request: Request, lalm: LALM) -> None:
+    """Check that the loaded model is the requested one, because the request is what gets stored."""
+    comparisons = (
         ("model", request.model, (lalm.name,)),
         ("revision", request.revision, (lalm.revision, lalm.commit)),
         ("dtype", request.dtype, (lalm.dtype,)),
         ("quantize", request.quantize or "", (lalm.quantize or "",)),
     )
-    for name, wanted, there in asked:
-        if wanted is not None and wanted not in there:
-            raise ValueError(f"the request asks for {name} {wanted!r}, and the model that is loaded has {there[0]!r}")
+    for name, requested, loaded in comparisons:
+        if requested is not None and requested not in loaded:
+            raise ValueError(f"the request asks for {name} {requested!r}, but the loaded model has {loaded[0]!r}")
 
 
 def check_compatible(
     one: Request | Fingerprint | Extraction,
     other: Request | Fingerprint | Extraction,
-    mine: str,
-    theirs: str,
+    one_name: str,
+    other_name: str,
     *,
     leave_out: Collection[str] = (),
     remedy: str = "",
-    **further: tuple[Any, Any],
+    **extra: tuple[Any, Any],
 ) -> None:
-    """Refuse to mix head vectors that were made in different ways.
+    """Check that head vectors may be mixed, because they were extracted in the same way.
 
     Parameters
     ----------
     one, other : Request, Fingerprint or Extraction
-        Of one kind. An extraction has a fingerprint and what clips were asked.
-    mine, theirs : str
-        What to call each side.
+        The two extractions, both as the same type. Of an :class:`Extraction`, the fingerprint and the text are
+        compared. A text of None is compatible with any text.
+    one_name, other_name : str
+        Their names in the error message.
     leave_out : collection of str, default=()
-        What may differ.
+        Names of values that may differ.
     remedy : str, default=""
-        What to do, put at the end.
-    **further : pair
-        More values to compare, by name.
+        Advice at the end of the error message.
+    **extra : tuple of two objects
+        More pairs of values to compare, by name.
 
     Raises
     ------
     ValueError
-        Naming all that differs.
+        If a value differs. The message names all that differ.
+
+    See Also
+    --------
+    calm.extract.compute_fingerprint : Compute the fingerprint of a request and its loaded model.
+
+    Examples
+    --------
+    >>> check_compatible(Request("tiny"), Request("tiny", tokens=4), "heads.h5", "this run")
+    Traceback (most recent call last):
+    ValueError: head vectors of heads.h5 and this run cannot be mixed: they differ in tokens (1 in heads.h5, 4 in ...)
     """
-    ours, others = _facts(one), _facts(other)
-    pairs = {name: (ours[name], others[name]) for name in ours if name not in leave_out} | further
+    values, other_values = _comparable_values(one), _comparable_values(other)
+    pairs = {name: (values[name], other_values[name]) for name in values if name not in leave_out} | extra
     different = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if "text" in different and None in different["text"]:
-        del different["text"]  # some clips were asked otherwise: that is known, and allowed
+        del different["text"]  # one side has clips with different prompts: those may be mixed
     if "dtype" in different:
-        different.pop("weights", None)  # in another precision, they are other bytes
+        different.pop("weights", None)  # their bytes depend on the dtype
     if not different:
         return
-    told = "; ".join(f"{name} ({a!r} in {mine}, {b!r} in {theirs})" for name, (a, b) in different.items())
-    if "weights" in different and any(_is_of_earlier_kind(digest) for digest in different["weights"]):
-        remedy = ". A digest without a colon is of an earlier calm, which saw a part of the weights only: extract again"
-    raise ValueError(f"head vectors of {mine} and {theirs} cannot be mixed: they differ in {told}{remedy}")
+    listed = "; ".join(f"{name} ({a!r} in {one_name}, {b!r} in {other_name})" for name, (a, b) in different.items())
+    if "weights" in different and any(_is_partial_digest(digest) for digest in different["weights"]):
+        remedy = ". A digest without a colon, of an earlier calm, covers only part of the weights: extract again"
+    raise ValueError(f"head vectors of {one_name} and {other_name} cannot be mixed: they differ in {listed}{remedy}")
 
 
-def _facts(what: Request | Fingerprint | Extraction) -> Mapping[str, Any]:
-    if isinstance(what, Request):
-        return what.options
-    if isinstance(what, Extraction):
-        return asdict(what.fingerprint) | {"text": what.text}
-    return asdict(what)
+def _comparable_values(extraction: Request | Fingerprint | Extraction) -> Mapping[str, Any]:
+    """Return the values to compare, by name."""
+    if isinstance(extraction, Request):
+        return extraction.options
+    if isinstance(extraction, Extraction):
+        return asdict(extraction.fingerprint) | {"text": extraction.text}
+    return asdict(extraction)
 
 
-def _is_of_earlier_kind(digest: str) -> bool:
+def _is_partial_digest(digest: str) -> bool:
+    """Return whether an earlier version of calm made the digest, from a part of the weights."""
     return ":" not in digest

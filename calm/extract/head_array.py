@@ -1,4 +1,4 @@
-"""Head vectors in memory that know how they were made."""
+"""Head vectors in memory, with the record of their extraction."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from calm.extract.fingerprint import Extraction
 
 
 class HeadArray(np.ndarray):
-    """Head vectors ``(clips, layers, heads, dim)``, with how they were made.
+    """Read-only array of head vectors that keeps the record of their extraction.
 
-    An array that cannot be written to, and otherwise like any other. Clips chosen from it know the same; what is
-    computed from it, laid out in another way, or copied to be changed, does not.
+    A selection of clips keeps ``extraction``. Writable copies, other layouts and results of computations do not.
 
     Parameters
     ----------
-    vectors : array-like (clips, layers, heads, dim)
-    extraction : Extraction
+    vectors : array-like of shape (n_clips, n_layers, n_heads, head_dim)
+        Head vectors.
+    extraction : Extraction or None
+        How they were extracted.
 
     Attributes
     ----------
     extraction : Extraction or None
-        None for arrays of another layout.
+        How the head vectors were extracted; None if unknown.
+
+    See Also
+    --------
+    calm.HeadExtractor : Extract head vectors into such an array.
+    calm.extract.HeadRows : Rows of a head cache, with their extraction.
 
     Examples
     --------
@@ -37,28 +43,28 @@ class HeadArray(np.ndarray):
     extraction: Extraction | None
 
     def __new__(cls, vectors: ArrayLike, extraction: Extraction | None) -> Self:
-        """View vectors as what they are."""
+        """Create a read-only view of the vectors."""
         array = np.asarray(vectors).view(cls)
         array.extraction = extraction
-        array.flags.writeable = False  # other numbers would not be what the extraction made
+        array.flags.writeable = False  # changed values would not match the extraction
         return array
 
     def __array_finalize__(self, source: NDArray[Any] | None) -> None:
         self.extraction = None
 
     def __array_wrap__(self, array: NDArray[Any], context: Any = None, return_scalar: bool = False) -> Any:
-        """Return what a function computed as a plain array, or as a number."""
+        """Return the result of a NumPy function as a plain array or scalar."""
         plain = np.asarray(array)
         return plain[()] if return_scalar else plain
 
-    def __getitem__(self, chosen: Any) -> Any:
-        part = super().__getitem__(chosen)
-        if not isinstance(part, HeadArray):
-            return part
-        if isinstance(chosen, tuple) or part.ndim != self.ndim:  # other than whole clips
-            return np.asarray(part)
-        part.extraction = self.extraction
-        return part
+    def __getitem__(self, index: Any) -> Any:
+        selected = super().__getitem__(index)
+        if not isinstance(selected, HeadArray):
+            return selected
+        if isinstance(index, tuple) or selected.ndim != self.ndim:  # not a selection of whole clips
+            return np.asarray(selected)
+        selected.extraction = self.extraction
+        return selected
 
     def __reduce__(self) -> tuple[Any, ...]:
         return HeadArray, (np.asarray(self), self.extraction)

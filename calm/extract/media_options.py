@@ -1,57 +1,77 @@
-"""Whether a model is given a clip's sound, its pictures, or both; and how many pictures, how large."""
+"""Which media of a clip the model gets: sound, video frames or both, and how many frames of which size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from calm.options import check_values, option
+from calm.options import check_values, document_options, option
 
 MODALITIES = ("audio", "visual", "audio-visual")
 
-#: What Qwen's models were trained on.
+#: The frame rate in the training of Qwen's models.
 DEFAULT_FPS = 2.0
 
-#: 448², the usual picture of a vision encoder: 256 tokens for every two frames in Qwen2.5-Omni.
+#: 448 × 448 is a usual input size of vision encoders. Qwen2.5-Omni turns two such frames into 256 tokens.
 DEFAULT_MAX_PIXELS = 448 * 448
 
-#: Of one clip; Qwen's own processors take no more.
+#: Maximum number of frames of a clip; the limit of Qwen's own processors.
 MAX_FRAMES = 768
 
-#: No encoder sees anything in less.
+#: Smaller frames are of no use to any vision encoder.
 _MIN_PIXELS = 28 * 28
 
 
+@document_options()
 @dataclass(frozen=True)
 class MediaOptions:
-    """What of a clip goes into the model.
+    """Media of a clip that the model gets: its sound, video frames or both.
+
+    Parameters
+    ----------
+    {options}
 
     Raises
     ------
+    TypeError
+        If an option has the wrong type.
     ValueError
-        If there is no such modality, pictures could not be taken so, or frames are described where there are none.
+        If the modality is unknown, ``fps`` or ``max_pixels`` is too small, or one of them is given although the
+        modality has no video.
+
+    See Also
+    --------
+    calm.extract.Request : Model, prompt and media options of an extraction.
+    calm.extract.decode_clip : Decode the sound and the video frames of a clip.
 
     Examples
     --------
-    >>> MediaOptions("audio-visual").uses_video, MediaOptions("audio").uses_video, MediaOptions("visual").fps
-    (True, False, 2.0)
+    >>> media_options = MediaOptions("audio-visual")
+    >>> media_options.uses_audio, media_options.uses_video, media_options.fps
+    (True, True, 2.0)
+    >>> MediaOptions().uses_video
+    False
     """
 
     panel: ClassVar[str] = "Clips"
 
-    modality: str = option("audio", help="What of a clip goes into the model.", choices=MODALITIES)
+    modality: str = option(
+        "audio",
+        help="Media that the model gets: the sound (audio), video frames (visual) or both (audio-visual).",
+        choices=MODALITIES,
+    )
     fps: float | None = option(
-        None, help="Frames taken of each second of a video; default: 2, where there are pictures."
+        None, help="Video frames per second that the model gets. By default 2 if the modality includes video."
     )
     max_pixels: int | None = option(
-        None, help="Height × width of a frame; larger ones are made smaller; default: 448 × 448."
+        None, help="Maximum height × width of a video frame; larger frames are scaled down. By default 448 × 448."
     )
 
     def __post_init__(self) -> None:
         check_values(self)
         if not self.uses_video:
             if self.fps is not None or self.max_pixels is not None:
-                raise ValueError("fps and max_pixels are of pictures: they go with modality visual or audio-visual")
+                raise ValueError("fps and max_pixels apply to video only: use modality visual or audio-visual")
             return
         object.__setattr__(self, "fps", float(DEFAULT_FPS if self.fps is None else self.fps))
         object.__setattr__(self, "max_pixels", DEFAULT_MAX_PIXELS if self.max_pixels is None else self.max_pixels)
@@ -62,30 +82,33 @@ class MediaOptions:
 
     @property
     def uses_audio(self) -> bool:
-        """Whether the sound goes in."""
+        """Whether the model gets the sound."""
         return self.modality != "visual"
 
     @property
     def uses_video(self) -> bool:
-        """Whether pictures go in."""
+        """Whether the model gets video frames."""
         return self.modality != "audio"
 
     @property
     def frame_rate(self) -> float:
-        """Frames of each second; 0 without pictures."""
+        """Video frames per second; 0 without video."""
         return self.fps or 0.0
 
     @property
     def frame_pixels(self) -> int:
-        """Most pixels of a frame; 0 without pictures."""
+        """Maximum number of pixels of a video frame; 0 without video."""
         return self.max_pixels or 0
 
     def picture_bytes(self, seconds: float) -> float:
-        """Compute what the pictures of a clip take at most: three colours in float32, 12 bytes a pixel."""
+        """Return the maximum size of a clip's video frames in memory, in bytes.
+
+        A pixel takes 12 bytes: three colour channels in float32.
+        """
         if not self.uses_video:
             return 0.0
         return 12 * self.frame_pixels * min(max(1.0, seconds * self.frame_rate), MAX_FRAMES)
 
 
-#: What goes in unless anything else is asked for.
+#: The default: sound without video.
 AUDIO_ONLY = MediaOptions()

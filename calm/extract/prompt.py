@@ -1,4 +1,4 @@
-"""What the model is asked about each clip."""
+"""The text prompt of each clip."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from calm.options import check_values, option
+from calm.options import check_values, document_options, option
 
-#: Asked by modality, where neither the user nor the clip has a question.
+#: Default question of each modality, for clips without a question when the user gives none.
 QUESTIONS = {
     "audio": "What is the sound in this audio clip?",
     "visual": "What is shown in this video?",
@@ -18,18 +18,28 @@ QUESTIONS = {
 
 DEFAULT_QUESTION = QUESTIONS["audio"]
 
-#: In characters, of the text that is asked beside a clip: all labels of AudioSet are a third of that.
+#: Maximum length of a clip's prompt in characters. The labels of AudioSet together need a third of it.
 MAX_TEXT_LENGTH = 2**15
 
 
+@document_options()
 @dataclass(frozen=True)
 class Prompt:
-    """The text that goes beside the sound, before the model's chat template is put round both.
+    """Prompt template that gives each clip its text, before the chat template of the model is applied.
+
+    Parameters
+    ----------
+    {options}
 
     Raises
     ------
     ValueError
-        If the template holds anything else than ``{question}`` and ``{options}``.
+        If the template contains a replacement field other than ``{question}`` and ``{options}``.
+
+    See Also
+    --------
+    calm.extract.Request : Model, prompt and media options of an extraction.
+    calm.extract.prompt_texts : Write the prompts of all clips.
 
     Examples
     --------
@@ -41,45 +51,56 @@ class Prompt:
 
     panel: ClassVar[str] = "Prompt"
 
-    template: str = option("{question}", help="The text beside the sound, with {question} and {options}.")
+    template: str = option(
+        "{question}", help="Prompt template; {question} and {options} stand for the question and the answer options."
+    )
     question: str | None = option(
-        None, help="Asked of clips that have no question of their own; default: what is heard, or seen."
+        None, help="Question for clips without their own question. By default a general question for the modality."
     )
 
     def __post_init__(self) -> None:
         check_values(self)
         try:
-            parts = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
+            fields = [part for part in string.Formatter().parse(self.template) if part[1] is not None]
         except ValueError as error:
             raise ValueError(f"prompt template {self.template!r}: {error}") from error
-        if any(spec or conversion for _, _, spec, conversion in parts):
-            raise ValueError(f"prompt template {self.template!r}: {{question}} and {{options}} take no format")
-        unknown = {str(field) for _, field, _, _ in parts} - {"question", "options"}
+        if any(spec or conversion for _, _, spec, conversion in fields):
+            raise ValueError(
+                f"prompt template {self.template!r}: {{question}} and {{options}} take no format specification"
+            )
+        unknown = {str(name) for _, name, _, _ in fields} - {"question", "options"}
         if unknown:
-            named = ", ".join("{" + field + "}" for field in sorted(unknown))
-            raise ValueError(f"prompt template {self.template!r} holds {named}; only {{question}} and {{options}} fill")
+            unknown_fields = ", ".join("{" + name + "}" for name in sorted(unknown))
+            raise ValueError(
+                f"prompt template {self.template!r} contains {unknown_fields}: use only {{question}} and {{options}}"
+            )
 
     @property
     def needs_options(self) -> bool:
-        """Whether the template names ``{options}``."""
-        return any(field == "options" for _, field, _, _ in string.Formatter().parse(self.template))
+        """Whether the template contains ``{options}``."""
+        return any(name == "options" for _, name, _, _ in string.Formatter().parse(self.template))
 
     def text(self, question: str | None = None, options: Sequence[str] | str | None = None) -> str:
-        """Fill the template for one clip.
+        """Write the prompt of one clip.
 
         Parameters
         ----------
         question : str, default=None
-            The clip's own; the prompt's otherwise.
+            Question about the clip. None means the question of this prompt.
         options : sequence of str, or str, default=None
-            Answers to choose from, joined by commas.
+            Answer options. A sequence is joined by commas.
+
+        Returns
+        -------
+        str
+            The prompt.
 
         Raises
         ------
         ValueError
-            If the template needs options and there are none.
+            If the template contains ``{options}`` and there are none.
         """
         if self.needs_options and not options:
-            raise ValueError(f"prompt template {self.template!r} needs options, and this clip has none")
+            raise ValueError(f"prompt template {self.template!r} needs answer options, but the clip has none")
         joined = options if isinstance(options, str) else ", ".join(options or ())
         return self.template.format(question=question or self.question or DEFAULT_QUESTION, options=joined)

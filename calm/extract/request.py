@@ -1,4 +1,4 @@
-"""What is asked for: all that is needed to extract further clips in the same way."""
+"""The request: all options needed to extract head vectors of more clips in the same way."""
 
 from __future__ import annotations
 
@@ -19,32 +19,41 @@ if TYPE_CHECKING:
 
 
 #: No prompt has more tokens.
-_MOST_TOKENS = 10**6
-#: In seconds; a limit beyond it is none.
-_FOR_EVER = 1e8
+_MAX_TOKENS = 10**6
+#: A longer limit, in seconds, means no limit.
+_UNLIMITED_SECONDS = 1e8
 
 
 @document_options()
 @dataclass(frozen=True, init=False)
 class Request:
-    """Which model is asked what, about what of a clip.
+    """Options that determine how head vectors are extracted: model, prompt and media options.
 
-    Its parts are given whole, or by their options side by side.
+    Give the options of the prompt, the media and the placement one by one, or as :class:`Prompt`,
+    :class:`MediaOptions` and :class:`Placement`.
 
     Parameters
     ----------
+    {options}
     prompt : Prompt, default=Prompt()
+        Prompt of each clip.
     media_options : MediaOptions, default=MediaOptions()
+        Media of a clip that the model gets.
     placement : Placement, default=Placement()
         Where the model runs. It is neither compared nor stored.
-    {options}
 
     Raises
     ------
     TypeError
-        If there is no such option, it is of another type, or a part is given whole and by an option too.
+        If an option is unknown or has the wrong type, or is given both by itself and as part of a group.
     ValueError
-        If an option has a value that it cannot have.
+        If the value of an option is not allowed.
+
+    See Also
+    --------
+    calm.extract_to_cache : Extract head vectors into a cache.
+    calm.HeadExtractor : Extract head vectors as a step of a scikit-learn pipeline.
+    calm.load_lalm : Load a model without a request.
 
     Examples
     --------
@@ -57,14 +66,22 @@ class Request:
 
     panel: ClassVar[str] = "Model"
 
-    model: str = option(help="An alias (calm models lists them), a hub id, or a local folder.", flags=("--model", "-m"))
+    model: str = option(
+        help="Short name (calm models lists them), Hugging Face Hub id or local folder of the model.",
+        flags=("--model", "-m"),
+    )
     prompt: Prompt = field(default_factory=Prompt)
     media_options: MediaOptions = field(default_factory=MediaOptions)
     tokens: int = option(
-        1, help="1 records the last token of the prompt, m the mean over the last m.", minimum=1, maximum=_MOST_TOKENS
+        1,
+        help="Number of last prompt tokens over which head vectors are averaged; 1 means only the last token.",
+        minimum=1,
+        maximum=_MAX_TOKENS,
     )
     max_seconds: float | None = option(
-        None, help="Clips are cut there; default: at the end of the model's window.", minimum=0.1
+        None,
+        help="Maximum clip length in seconds; longer clips are cut. By default the length of the model's window.",
+        minimum=0.1,
     )
     revision: str | None = copy_option(LoadOptions, "revision")
     dtype: str | None = copy_option(LoadOptions, "dtype")
@@ -82,66 +99,104 @@ class Request:
     ) -> None:
         check_names(Request, options)
         values: dict[str, Any] = {"model": model}
-        for name, group, part in (
+        for name, group_type, group in (
             ("prompt", Prompt, prompt),
             ("media_options", MediaOptions, media_options),
             ("placement", Placement, placement),
         ):
-            own = {option: options[option] for option in options_of(group) if option in options}
-            if part is not None and own:
-                raise TypeError(f"give {name} whole, or {', '.join(own)}, not both")
-            values[name] = group(**own) if part is None else part
+            given = {option: options[option] for option in options_of(group_type) if option in options}
+            if group is not None and given:
+                raise TypeError(f"give either {name} or {', '.join(given)}, not both")
+            values[name] = group_type(**given) if group is None else group
         for declared in fields(self):
             if declared.name not in values:
                 values[declared.name] = options.get(declared.name, declared.default)
         for name, value in values.items():
             object.__setattr__(self, name, value)
         check_values(self)
-        self._resolve()
+        self._resolve_defaults()
 
-    def _resolve(self) -> None:
-        """Fill in what follows from the rest."""
-        if self.max_seconds is not None and not self.max_seconds <= _FOR_EVER:  # no limit but the window's
+    def _resolve_defaults(self) -> None:
+        """Set the question that suits the modality if there is none, and drop a length limit without effect."""
+        if self.max_seconds is not None and not self.max_seconds <= _UNLIMITED_SECONDS:
             object.__setattr__(self, "max_seconds", None)
         if self.prompt.question is None:
             object.__setattr__(self, "prompt", replace(self.prompt, question=QUESTIONS[self.media_options.modality]))
 
     def load(self) -> LALM:
-        """Load the model; see :func:`calm.extract.load_lalm`."""
+        """Load the model.
+
+        Returns
+        -------
+        LALM
+            The model, from :func:`calm.load_lalm`.
+        """
         from calm.extract.models.loading import load_lalm
 
-        how = {option: getattr(self, option) for option in options_of(LoadOptions)}
-        return load_lalm(self.model, **how, **option_values(self.placement))
+        load_options = {option: getattr(self, option) for option in options_of(LoadOptions)}
+        return load_lalm(self.model, **load_options, **option_values(self.placement))
 
     def changed(self, **options: Any) -> Self:
-        """Return this request with other values of some options, those of its parts among them.
+        """Return a copy of this request with new values for some options.
 
-        With another modality, the usual question becomes that of the modality, and frames are taken as usual.
+        A new modality resets ``fps`` and ``max_pixels`` to their defaults. It also resets the question if that is the
+        default of the old modality.
+
+        Parameters
+        ----------
+        **options : object
+            New values by name, including options of the prompt, the media and the placement.
+
+        Returns
+        -------
+        Request
+            The copy.
+
+        Examples
+        --------
+        >>> Request("tiny", tokens=4).changed(question="Which bird sings?").prompt.question
+        'Which bird sings?'
         """
-        known = option_values(self)
-        if options.get("modality", known["modality"]) != known["modality"]:
-            known |= {"fps": None, "max_pixels": None}
-            if known["question"] == QUESTIONS[known["modality"]]:
-                known["question"] = None
-        return type(self)(**(known | options))
+        values = option_values(self)
+        if options.get("modality", values["modality"]) != values["modality"]:
+            values |= {"fps": None, "max_pixels": None}
+            if values["question"] == QUESTIONS[values["modality"]]:
+                values["question"] = None
+        return type(self)(**(values | options))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that decide on head vectors, by name: all but those of the placement."""
+        """Options that determine head vectors, by name: all except those of the placement."""
         return {name: value for name, value in option_values(self).items() if name not in options_of(Placement)}
 
     def to_json(self) -> str:
-        """Write down the options that decide on head vectors. The placement is not written: it is the machine's."""
+        """Write :attr:`options` as JSON. The placement is left out because it belongs to a machine.
+
+        Returns
+        -------
+        str
+            A JSON object.
+        """
         return json.dumps(self.options, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Read a request that :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str or bytes
+            A JSON object.
+
+        Returns
+        -------
+        Request
+            The request, with the default placement.
 
         Raises
         ------
         ValueError
-            If it is something else.
+            If the text is not such a JSON object.
         """
         try:
             return cls.from_stored(json.loads(text))  # Python's parser reads the Infinity that earlier versions wrote
@@ -150,12 +205,24 @@ class Request:
 
     @classmethod
     def from_stored(cls, options: Any) -> Self:
-        """Make a request from options that come from a file: a file can choose no device, nor let remote code run.
+        """Build a request from options that were stored in a file.
+
+        Options of the placement are refused: a file must not choose a device or allow remote code to run.
+
+        Parameters
+        ----------
+        options : dict
+            Options by name, as :attr:`options` returns them. Options that later versions added may be missing.
+
+        Returns
+        -------
+        Request
+            The request, with the default placement.
 
         Raises
         ------
         ValueError
-            If they are not the options that :attr:`options` has, each of its type.
+            If a name is unknown, a required option is missing, or a value has the wrong type or is not allowed.
         """
         try:
             return cls(**msgspec.structs.asdict(msgspec.convert(options, type=_stored_options())))
@@ -165,7 +232,10 @@ class Request:
 
 @cache
 def _stored_options() -> type[msgspec.Struct]:
-    """Make the schema of a stored request: its options side by side, of which those that came later may be missing."""
-    declared = [one for name, one in options_of(Request).items() if name not in options_of(Placement)]
-    entries = [(one.name, one.type, msgspec.NODEFAULT if one.default is MISSING else one.default) for one in declared]
-    return msgspec.defstruct("StoredRequest", entries, forbid_unknown_fields=True)
+    """Build the schema of a stored request. Options that have a default may be missing: later versions added some."""
+    declared = [option for name, option in options_of(Request).items() if name not in options_of(Placement)]
+    schema = [
+        (option.name, option.type, msgspec.NODEFAULT if option.default is MISSING else option.default)
+        for option in declared
+    ]
+    return msgspec.defstruct("StoredRequest", schema, forbid_unknown_fields=True)

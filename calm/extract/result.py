@@ -1,4 +1,4 @@
-"""What became of a clip: the one type that comes out of a model, whatever it was asked for."""
+"""The result of one clip."""
 
 from __future__ import annotations
 
@@ -13,23 +13,44 @@ from calm.extract.media.content import UNKNOWN, Content
 
 @dataclass(frozen=True, eq=False)
 class ClipResult:
-    """What a model gave for one clip, or the reason why it gave nothing.
+    """Result of one clip: the output of the model, or the reason why there is none.
+
+    Parameters
+    ----------
+    row : int
+        Index of the clip in the list of clips.
+    value : ndarray, default=None
+        Output of the model: head vectors of shape (n_layers, n_heads, head_dim) or log-likelihoods of shape
+        (n_answers,). None if the clip failed.
+    reason : str, default=""
+        Why the clip failed. Empty if it did not fail.
+    seconds : float, default=nan
+        Length of the recording in seconds; NaN if the clip could not be read.
+    peak : float, default=nan
+        Largest absolute sample value; NaN if unknown.
+    content : Content
+        Digest, size and modification time of the clip's files.
+
+    See Also
+    --------
+    calm.extract.head_vectors : Extract head vectors, one ClipResult for each clip.
+    calm.extract.collect_results : Collect the values and failures of many clips.
 
     Examples
     --------
-    >>> ClipResult(3, reason="no samples in it").failed
-    True
+    >>> result = ClipResult(3, reason="no samples in it")
+    >>> result.failed, result.value is None
+    (True, True)
     """
 
-    row: int  #: number of the clip in the list that was given
+    row: int
     value: NDArray[Any] | None = field(default=None, repr=False)
-    """What the model gave: head vectors (layers, heads, dim) or likelihoods (answers,); None where it failed."""
-    reason: str = ""  #: why it failed; empty where it did not
-    seconds: float = math.nan  #: length of the recording; NaN for a clip that could not be read
-    peak: float = math.nan  #: largest absolute sample; NaN where that is not known
-    content: Content = UNKNOWN  #: digest, size and time of its files
+    reason: str = ""
+    seconds: float = math.nan
+    peak: float = math.nan
+    content: Content = UNKNOWN
 
     @property
     def failed(self) -> bool:
-        """Whether there is no value."""
+        """Whether the clip failed, so that there is no value."""
         return self.value is None

@@ -1,4 +1,4 @@
-"""Extracting into a cache: begin, resume, count what happened."""
+"""Extract head vectors into a cache: create or resume the cache, and report what was done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from calm.extract.cache.layout import DONE, FAILED
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import check_resumable, find_changes, has_pending_work, matches_clips
 from calm.extract.cache.writer import CacheWriter
-from calm.extract.fingerprint import TOLD_BY_THE_MODEL, check_compatible, compute_fingerprint
+from calm.extract.fingerprint import MODEL_DEPENDENT_OPTIONS, check_compatible, compute_fingerprint
 from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.clip import Clip
 from calm.extract.media.video import require_av
@@ -32,24 +32,61 @@ from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import build_group, document_options
 
-#: In seconds: lossy codecs fill up their last frame, and encoders round to theirs. No clip is cut by so little.
-_FILLED_UP = 0.1
+#: Tolerance in seconds before a clip counts as cut: lossy codecs pad the last frame, and encoders round lengths.
+_PADDING_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """What an extraction did, and what its cache now holds."""
+    """Summary of an extraction: what this run did, and what the cache holds.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the cache.
+    clips : int
+        Number of clips in the cache.
+    done : int
+        Number of clips that have head vectors.
+    new : int
+        Number of clips whose head vectors this run extracted.
+    failed : int
+        Number of clips that failed.
+    unread : int
+        Number of failed clips that could not be read. The next run tries them again.
+    failures : dict of str to str
+        Reason of each failure by name of the clip. The key includes the prompt if several failed clips have one name.
+    cut : int
+        Number of clips that were cut because they are longer than ``window_seconds``.
+    silent : int
+        Number of clips of digital silence.
+    window_seconds : float
+        Maximum clip length in seconds; infinity means no limit.
+
+    See Also
+    --------
+    calm.extract_to_cache : Extract head vectors into a cache.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm.extract import find_clips
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = extract_to_cache(find_clips([np.zeros(160000)]), f"{folder}/heads.h5", Request("tiny"))
+    >>> report.done, report.failures, report.cut, report.silent, report.window_seconds
+    (1, {}, 1, 1, 5.0)
+    """
 
     path: Path
-    clips: int  #: in the cache
-    done: int  #: of these, with head vectors
-    new: int  #: of these, made by this call
-    failed: int  #: clips that could not be read or encoded
-    unread: int  #: of these, those that could not be read: the next run tries them again
-    failures: dict[str, str]  #: why each of them failed, by name; where names are not enough, by question too
-    cut: int  #: clips that were longer than the window
-    silent: int  #: clips of digital silence
-    window_seconds: float  #: where long clips were cut; infinity for no limit
+    clips: int
+    done: int
+    new: int
+    failed: int
+    unread: int
+    failures: dict[str, str]
+    cut: int
+    silent: int
+    window_seconds: float
 
 
 @document_options(RunOptions)
@@ -62,46 +99,49 @@ def extract_to_cache(
     progress: bool = False,
     **options: Any,
 ) -> ExtractionReport:
-    """Extract head vectors into a cache, or go on with one that was begun.
+    """Extract the head vectors of clips into a cache, or resume an extraction.
 
-    In a cache that is there already, clips that are done are left alone and failed ones are tried again. Clips may have
-    been added or labelled anew since; that some have gone is an error without ``prune``. When nothing is left to do,
-    the model is not even loaded.
+    An existing cache is extended. Clips that are done are kept, and clips that could not be read are tried again. New
+    clips and new labels are added. Clips that are no longer in ``clips`` are an error, unless ``prune`` removes them.
+    The model is loaded only if it is needed.
 
     Parameters
     ----------
     clips : sequence of Clip
-        From :func:`calm.extract.find_clips`.
-    path : path
-        The cache.
+        Clips, from :func:`calm.find_clips`.
+    path : str or Path
+        Path of the cache, an HDF5 file.
     request : Request
-        Model, prompt, media options, tokens and window.
+        Model, prompt, media options and placement.
     lalm : LALM, default=None
-        The model that ``request`` names, loaded already.
+        The model that ``request`` names, if it is already loaded.
     progress : bool, default=False
-        Show a progress bar, where standard error is a terminal.
+        Whether to show a progress bar if standard error is a terminal.
     {options}
 
     Returns
     -------
     ExtractionReport
+        What this run did, and what the cache holds.
 
     Raises
     ------
     ValueError
-        If the cache was made in another way, or holds clips that are not among these: the message names what differs.
-        If ``lalm`` is not what ``request`` asks for. With ``strict``, if a clip fails. If there are no clips.
+        If the cache was extracted in another way, or contains clips that are not in ``clips``; the message names the
+        difference. If ``lalm`` is not the model that ``request`` names. If a clip fails and ``strict`` is true. If
+        there are no clips.
     BlockingIOError
         If another process is writing to the cache.
     OSError
         If the cache cannot be written, or the disk is full.
     ImportError
-        If pictures are wanted without PyAV, or the model needs packages that are not there.
+        If video is requested and PyAV is not installed, or the model needs a package that is not installed.
 
     See Also
     --------
-    calm.extract.head_vectors : The same without a cache.
-    calm.HeadExtractor : The same as a step of a scikit-learn pipeline.
+    calm.HeadCache : Read a cache.
+    calm.extract.head_vectors : Extract head vectors without a cache.
+    calm.HeadExtractor : Extract head vectors as a step of a scikit-learn pipeline.
 
     Examples
     --------
@@ -113,131 +153,158 @@ def extract_to_cache(
     >>> report.done
     1
     """
-    path, how = Path(path), build_group(RunOptions, options)
+    path, run_options = Path(path), build_group(RunOptions, options)
     if not clips:
         raise ValueError("no clips to extract")
     if request.media_options.uses_video:
-        require_av()  # told before a model is loaded
+        require_av()  # fail before the model is loaded
     texts = prompt_texts(clips, request.prompt)
     if not path.exists():
-        lalm = _begin(path, clips, texts, request, lalm, how)
+        lalm = _create(path, clips, texts, request, lalm, run_options)
     with contextlib.ExitStack() as stack:
-        cache = stack.enter_context(CacheWriter(path))  # locked first: what is found out from here on stays true
-        cache, lalm = _resume(cache, stack, clips, texts, request, lalm, how)
-        new = 0 if lalm is None else _fill(cache, lalm, request, clips, texts, how, progress)
-        report = _report(cache, new)
+        cache = stack.enter_context(CacheWriter(path))  # lock the file first, so that no check below gets outdated
+        cache, lalm = _resume(cache, stack, clips, texts, request, lalm, run_options)
+        new = 0 if lalm is None else _extract_pending(cache, lalm, request, clips, texts, run_options, progress)
+        report = _make_report(cache, new)
     if not path.exists():
-        raise FileNotFoundError(f"{path} was removed while it was being written")
-    if how.strict and report.failures:
+        raise FileNotFoundError(f"{path} was removed while it was being written: run the extraction again")
+    if run_options.strict and report.failures:
         name, reason = next(iter(report.failures.items()))
         raise ValueError(f"{name}: {reason}")
     return report
 
 
-def _begin(
-    path: Path, clips: Sequence[Clip], texts: Sequence[str], request: Request, lalm: LALM | None, how: RunOptions
+def _create(
+    path: Path,
+    clips: Sequence[Clip],
+    texts: Sequence[str],
+    request: Request,
+    lalm: LALM | None,
+    run_options: RunOptions,
 ) -> LALM:
-    """Make a cache in which all clips are pending; return the model, which had to be loaded for it."""
+    """Create a cache in which all clips are pending; return the model, because the fingerprint needs it loaded."""
     if path.is_symlink():
-        raise FileNotFoundError(f"{path} is a link to a file that is not there")
-    check_writable_folder(path)  # told before a model is loaded
+        raise FileNotFoundError(f"{path} is a link to a file that does not exist: remove the link or name another file")
+    check_writable_folder(path)  # fail before the model is loaded
     lalm = lalm or request.load()
-    fingerprint, made_with = compute_fingerprint(lalm, request), _made_with(lalm)
     create_cache(
-        path, clips, texts, lalm.heads.shape, request, fingerprint, storage=how.storage, made_with=made_with
-    )  # fmt: skip
+        path,
+        clips,
+        texts,
+        lalm.heads.shape,
+        request,
+        compute_fingerprint(lalm, request),
+        storage=run_options.storage,
+        made_with=_collect_versions(lalm),
+    )
     return lalm
 
 
 def _resume(
-    begun: CacheWriter,
+    cache: CacheWriter,
     stack: contextlib.ExitStack,
     clips: Sequence[Clip],
     texts: Sequence[str],
     request: Request,
     lalm: LALM | None,
-    how: RunOptions,
+    run_options: RunOptions,
 ) -> tuple[CacheWriter, LALM | None]:
-    """Bring a cache in line with a list of clips: those that changed, or were added, are pending then.
+    """Update a cache to a list of clips; new and changed clips become pending.
 
     Returns
     -------
     cache : CacheWriter
-        The same, or the one that has taken its place; closed by ``stack``.
+        The given cache or the one that replaced it; ``stack`` closes it.
     lalm : LALM or None
-        The model, if anything is left to do.
+        The loaded model; None if nothing is pending.
     """
-    _check_same_request(begun, request, how.storage)
-    described = matches_clips(begun, clips, texts)
-    if not described:
-        check_resumable(begun, clips, texts, how.prune)
-    changes = find_changes(begun, clips, texts)
-    to_do = has_pending_work(begun, clips, texts, changes)
-    if to_do or lalm is not None or not _is_same_checkpoint(begun, request):
+    _check_same_request(cache, request, run_options.storage)
+    same_clips = matches_clips(cache, clips, texts)
+    if not same_clips:
+        check_resumable(cache, clips, texts, run_options.prune)
+    changes = find_changes(cache, clips, texts)
+    is_pending = has_pending_work(cache, clips, texts, changes)
+    if is_pending or lalm is not None or not _is_same_checkpoint(cache, request):
         lalm = lalm or request.load()
-        check_compatible(begun.fingerprint, compute_fingerprint(lalm, request), str(begun.path), "this run")
-    begun.update_modified_times(changes.touched, changes.times)
-    cache = begun
-    if not described or len(changes.rows):
-        cache = stack.enter_context(extend_cache(begun, clips, texts, without=changes.rows))
-    return cache, lalm if to_do else None
+        check_compatible(cache.fingerprint, compute_fingerprint(lalm, request), str(cache.path), "this run")
+    cache.update_modified_times(changes.touched, changes.times)
+    if not same_clips or len(changes.rows):
+        cache = stack.enter_context(extend_cache(cache, clips, texts, without=changes.rows))
+    return cache, lalm if is_pending else None
 
 
-def _is_same_checkpoint(begun: HeadCache, request: Request) -> bool:
-    """Tell whether a request is for the very checkpoint that a cache was made with, as far as shows without loading."""
+def _is_same_checkpoint(cache: HeadCache, request: Request) -> bool:
+    """Return whether request and checkpoint are those of the cache, as far as can be told without loading the model."""
     checkpoint = checkpoint_state(request.model, request.revision)
-    return checkpoint != "" and (request, checkpoint) == (begun.request, begun.made_with.get("checkpoint"))
+    return checkpoint != "" and (request, checkpoint) == (cache.request, cache.made_with.get("checkpoint"))
 
 
-def _check_same_request(begun: HeadCache, request: Request, storage: str) -> None:
-    """Refuse another way of extracting, as far as it shows before the model is loaded; the fingerprint tells the rest.
-
-    Raises
-    ------
-    ValueError
-        Naming all that differs.
-    """
+def _check_same_request(cache: HeadCache, request: Request, storage: str) -> None:
+    """Check that the request is that of the cache, except for options that only the fingerprint can compare."""
     check_compatible(
-        begun.request,
+        cache.request,
         request,
-        str(begun.path),
+        str(cache.path),
         "this run",
-        leave_out=TOLD_BY_THE_MODEL,
-        remedy=": write to another file, or remove it to begin anew",
-        storage=(begun.storage, storage),
+        leave_out=MODEL_DEPENDENT_OPTIONS,
+        remedy=": write to another file, or delete it to start over",
+        storage=(cache.storage, storage),
     )
 
 
 def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
-    """Fill the prompt for every clip.
+    """Write the prompt of each clip.
 
-    Where the template names ``{options}`` and a clip has none of its own, the labels of all clips are the options.
+    Parameters
+    ----------
+    clips : sequence of Clip
+        Clips, perhaps with questions and answer options of their own.
+    prompt : Prompt
+        The template, and the question for clips without their own. If the template contains ``{options}``, the
+        answer options of clips without their own are the labels of all clips.
+
+    Returns
+    -------
+    list of str
+        The prompts, in the order of the clips.
 
     Raises
     ------
     ValueError
-        If options are needed and there are neither options nor labels.
+        If the template contains ``{options}`` and there are neither answer options nor labels.
+
+    See Also
+    --------
+    calm.extract.Prompt : Prompt template.
+    calm.extract.head_vectors : Extract head vectors of clips with these prompts.
+
+    Examples
+    --------
+    >>> from calm.extract import find_clips
+    >>> clips = find_clips([np.zeros(8), np.ones(8)], ["dog", "rain"])
+    >>> prompt_texts(clips, Prompt("{question} Choose from: {options}.", "What is it?"))[0]
+    'What is it? Choose from: dog, rain.'
     """
     labels = tuple(sorted({clip.label for clip in clips if clip.label is not None}))
 
-    @functools.cache  # one text in memory, however many clips are asked it
-    def filled(question: str | None, options: tuple[str, ...]) -> str:
-        # Of one that is too long, so much that it is still refused when it is asked.
+    @functools.cache  # clips with the same prompt share one string in memory
+    def write(question: str | None, options: tuple[str, ...]) -> str:
+        # A prompt that is too long keeps one character too many, so that the input builder still refuses it.
         return prompt.text(question, options)[: MAX_TEXT_LENGTH + 1]
 
-    return [filled(clip.question, clip.options or labels) for clip in clips]
+    return [write(clip.question, clip.options or labels) for clip in clips]
 
 
-def _fill(
+def _extract_pending(
     writer: CacheWriter,
     lalm: LALM,
     request: Request,
     clips: Sequence[Clip],
     texts: Sequence[str],
-    how: RunOptions,
+    run_options: RunOptions,
     progress: bool,
 ) -> int:
-    """Extract what is left to do, and store it; return how many clips could be."""
+    """Extract and store the head vectors of pending clips; return the number of clips that did not fail."""
     batches = head_vectors(
         lalm,
         clips,
@@ -246,21 +313,22 @@ def _fill(
         tokens=request.tokens,
         max_seconds=request.max_seconds,
         rows=writer.pending.tolist(),
-        batch_size=how.batch_size,
-        workers=how.workers,
+        batch_size=run_options.batch_size,
+        workers=run_options.workers,
     )
     stored, done = 0, len(clips) - len(writer.pending)
     for batch in with_progress(batches, lalm, len(clips), done=done, shown=progress):
         results = writer.write(batch)
         stored += sum(not result.failed for result in results)
-        if how.strict and any(result.failed for result in results):
+        if run_options.strict and any(result.failed for result in results):
             break
     return stored
 
 
-def _report(cache: CacheWriter, new: int) -> ExtractionReport:
+def _make_report(cache: CacheWriter, new: int) -> ExtractionReport:
+    """Count the clips of a cache by what became of them."""
     done: NDArray[np.bool_] = cache.status == DONE
-    window = cache.fingerprint.max_seconds
+    window_seconds = cache.fingerprint.max_seconds
     return ExtractionReport(
         path=cache.path,
         clips=len(cache),
@@ -269,14 +337,14 @@ def _report(cache: CacheWriter, new: int) -> ExtractionReport:
         failed=int((cache.status == FAILED).sum()),
         unread=int((cache.status[cache.pending] == FAILED).sum()),
         failures=cache.failures,
-        cut=int((cache.seconds[done] > window + _FILLED_UP).sum()),
+        cut=int((cache.seconds[done] > window_seconds + _PADDING_SECONDS).sum()),
         silent=int((cache.peak[done] == 0).sum()),
-        window_seconds=window,
+        window_seconds=window_seconds,
     )
 
 
-def _made_with(lalm: LALM) -> dict[str, str]:
-    """Note versions and the checkpoint, for the record and to tell a changed one without loading it."""
+def _collect_versions(lalm: LALM) -> dict[str, str]:
+    """Return the versions of packages and the state of the checkpoint, by which a changed checkpoint is recognized."""
     packages = {name: version(name) for name in ("calm-audio", "transformers", "torch", "soxr")}
     checkpoint = {"revision": lalm.commit or "", "checkpoint": lalm.checkpoint}
     return packages | {"python": platform.python_version()} | checkpoint

@@ -1,4 +1,4 @@
-"""How an extraction into a cache goes about its work: what changes no head vector."""
+"""Options of an extraction that do not change head vectors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,43 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from calm.extract.forward.batch_size import Batching
-from calm.options import check_values, copy_option, option
+from calm.options import check_values, copy_option, document_options, option
 
 
+@document_options()
 @dataclass(frozen=True)
 class RunOptions:
-    """How an extraction goes about its work."""
+    """Options of :func:`calm.extract_to_cache` that do not change head vectors.
+
+    Parameters
+    ----------
+    {options}
+
+    Raises
+    ------
+    TypeError
+        If an option has the wrong type.
+    ValueError
+        If an option is too small or not one of the choices.
+
+    See Also
+    --------
+    calm.extract.Request : Options that determine the head vectors.
+    calm.extract_to_cache : Extract head vectors into a cache.
+
+    Examples
+    --------
+    >>> RunOptions(strict=True).storage
+    'float16'
+    """
 
     panel: ClassVar[str] = "Run"
 
-    storage: str = option("float16", help="Precision of the cache.", choices=("float16", "float32"))
+    storage: str = option("float16", help="Precision of the head vectors in the cache.", choices=("float16", "float32"))
     batch_size: int | None = copy_option(Batching, "batch_size")
     workers: int | None = copy_option(Batching, "workers")
     strict: bool = option(False, help="Stop at the first clip that fails.")
-    prune: bool = option(False, help="Drop clips from the cache that are gone from the data.")
+    prune: bool = option(False, help="Remove clips from the cache that are no longer in the data.")
 
     def __post_init__(self) -> None:
         check_values(self)

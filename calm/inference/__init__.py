@@ -1,1 +1,1 @@
-"""A model and a classifier together: from audio to labels."""
+"""Classify audio with a model and a classifier together."""

@@ -1,4 +1,4 @@
-"""Extraction as a scikit-learn transformer, from paths or waveforms to head vectors."""
+"""A scikit-learn transformer from paths or waveforms to head vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from calm.extract import (
     find_clips,
     head_vectors,
     prompt_texts,
-    resolved_request,
+    resolve_request,
 )
 from calm.options import document_options
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @document_options(Request, Batching, leave_out=("workers",))
 class HeadExtractor(TransformerMixin, BaseEstimator):
-    """Turn clips into head vectors with a frozen large audio-language model; the first step of a pipeline.
+    """Transformer that extracts the head vectors of clips with a frozen large audio-language model.
 
-    There is nothing to fit. The model is loaded at the first transform and shared between clones, so that
-    cross-validation does not load it again.
+    Use it as the first step of a scikit-learn pipeline. There is nothing to fit. The first call of ``transform`` loads
+    the model, and clones share it, so that cross-validation loads it only once.
 
     Parameters
     ----------
@@ -44,7 +44,9 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    calm.extract_to_cache : Extracts into a file that can be gone on with.
+    calm.extract_to_cache : Extract head vectors into a cache, which can be resumed.
+    calm.CALMClassifier : Classifier for head vectors.
+    calm.predict_audio : Classify clips with a fitted classifier.
 
     Examples
     --------
@@ -98,40 +100,57 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Do nothing: the model is frozen."""
-        return self
-
-    def transform(self, X: Sequence[Any]) -> HeadArray:
-        """Extract the head vectors of some clips.
+        """Do nothing, because the model is frozen.
 
         Parameters
         ----------
         X : sequence
-            Paths, mono or ``(samples, channels)`` arrays at the model's rate, or ``(array, rate)`` pairs.
+            Ignored.
+        y : array-like, default=None
+            Ignored.
 
         Returns
         -------
-        HeadArray of float32 (n, layers, heads, dim)
-            An array that knows how it was made, so that a classifier fitted on it can be saved for ``calm predict``.
+        HeadExtractor
+            This transformer.
+        """
+        return self
+
+    def transform(self, X: Sequence[Any]) -> HeadArray:
+        """Extract the head vectors of clips.
+
+        Parameters
+        ----------
+        X : sequence of length n_clips
+            Each clip is a path, a waveform of shape (n_samples,) or (n_samples, n_channels) at the model's sampling
+            rate, or a pair of a waveform and its sampling rate in Hz.
+
+        Returns
+        -------
+        HeadArray of shape (n_clips, n_layers, n_heads, head_dim)
+            Head vectors, float32. The array keeps the record of its extraction, which a classifier fitted on it needs
+            for :func:`calm.predict_audio`.
 
         Raises
         ------
         ValueError
-            If a clip cannot be read: a transformer answers for every clip or for none. To leave bad clips out,
-            extract into a cache.
+            If a clip fails. To leave out such clips, use :func:`calm.extract_to_cache`.
         """
         if isinstance(X, str | Path):
-            raise ValueError(f"X must be a sequence of clips; for one clip, give [{X!r}]")
+            raise ValueError(f"X must be a sequence of clips; for a single clip, pass [{X!r}]")
         clips = find_clips(list(X))
         options = self.get_params(deep=False)
         batch_size = options.pop("batch_size")
         request = Request(**options)
         texts = prompt_texts(clips, request.prompt)
-        with _TURN:
+        with _LOADING:
             lalm = _load(request.model, request.revision, request.dtype, request.quantize, request.placement)
-        asked = resolved_request(request, lalm.commit, lalm.dtype)
-        made_so = Extraction(asked, compute_fingerprint(lalm, request), texts[0] if texts else None)
-        found = collect_results(
+        extraction = Extraction(
+            request=resolve_request(request, lalm.commit, lalm.dtype),
+            fingerprint=compute_fingerprint(lalm, request),
+            text=texts[0] if texts else None,
+        )
+        results = collect_results(
             head_vectors(
                 lalm,
                 clips,
@@ -142,13 +161,13 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
                 batch_size=batch_size,
             )
         )
-        if found.failures:
-            first = found.failures[0]
+        if results.failures:
+            first = results.failures[0]
             raise ValueError(
-                f"{len(found.failures)} of {len(clips)} clips failed; {clips[first.row].name}: {first.reason}"
+                f"{len(results.failures)} of {len(clips)} clips failed; {clips[first.row].name}: {first.reason}"
             )
-        none = np.empty((0, *lalm.heads.shape), dtype=np.float32)
-        return HeadArray(none if found.values is None else found.values, made_so)
+        no_vectors = np.empty((0, *lalm.heads.shape), dtype=np.float32)
+        return HeadArray(no_vectors if results.values is None else results.values, extraction)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -162,8 +181,9 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
 @lru_cache(maxsize=1)
 def _load(model: str, revision: str | None, dtype: str | None, quantize: str | None, placement: Placement) -> LALM:
+    """Load a model, and keep the last one for other extractors."""
     return Request(model, revision=revision, dtype=dtype, quantize=quantize, placement=placement).load()
 
 
-#: Threads that want a model which is not there yet wait for one loading of it.
-_TURN = Lock()
+#: Held while a model is loaded, so that threads that need the same model load it only once.
+_LOADING = Lock()

@@ -1,4 +1,4 @@
-"""Zero-shot classification: no support clips, only the names of the classes and the model's own likelihood."""
+"""Zero-shot classification by the likelihood of each label as the answer of the model; no support set is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract import Clip, MediaOptions, Prompt, Request, collect_results, find_clips, load_lalm, with_progress
-from calm.extract.failures import failures_of
+from calm.extract.failures import describe_failures
 from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.forward_passes import forward_passes
@@ -22,25 +22,47 @@ if TYPE_CHECKING:
 
     from calm.extract import LALM
 
-#: What models that follow instructions are asked.
+#: Default template, for instruction-tuned models.
 OPTIONS_TEMPLATE = "{question} Choose from: {options}."
 
-#: A forward pass, unless told otherwise: answers are continued from what is kept of all of them.
-_CLIPS = 8
+#: Default batch size. Every answer continues the KV cache of the whole batch, which takes memory.
+_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What a model answers about some clips."""
+    """Zero-shot scores of clips.
 
-    clips: tuple[Clip, ...]  #: those that could be read, n of them
-    classes: NDArray[np.str_]  #: (C,), in the order they were given
-    scores: NDArray[np.float64]  #: mean log likelihood of the tokens of each class's name, (n, C)
-    failures: dict[str, str]  #: why the other clips failed, by name
+    Attributes
+    ----------
+    clips : tuple of Clip
+        The ``n_clips`` clips that did not fail.
+    classes : ndarray of shape (n_classes,)
+        Class labels, in the given order.
+    scores : ndarray of shape (n_clips, n_classes)
+        Mean log-likelihood of the tokens of each label, in nats per token.
+    failures : dict of str to str
+        Reason of each failure by name of the clip.
+
+    See Also
+    --------
+    calm.zero_shot : Classify clips without a support set.
+
+    Examples
+    --------
+    >>> prediction = ZeroShot((Clip("a.wav", "a.wav"),), np.array(["dog", "rain"]), np.array([[-4.0, -1.5]]), {})
+    >>> prediction.labels
+    array(['rain'], dtype='<U4')
+    """
+
+    clips: tuple[Clip, ...]
+    classes: NDArray[np.str_]
+    scores: NDArray[np.float64]
+    failures: dict[str, str]
 
     @property
     def labels(self) -> NDArray[np.str_]:
-        """The most likely class of each clip, (n,)."""
+        """Most likely label of each clip, of shape (n_clips,)."""
         return self.classes[self.scores.argmax(axis=1)]
 
 
@@ -54,35 +76,43 @@ def zero_shot(
     progress: bool = False,
     **options: Any,
 ) -> ZeroShot:
-    """Classify clips by how likely the model is to answer with each label.
+    """Classify clips by the likelihood of each label as the answer of the model, without a support set.
 
-    The likelihood is the mean over the tokens of an answer. No generation is involved: there is no answer that is none
-    of the labels.
+    The score of a label is the mean log-likelihood of its tokens. Nothing is generated, so that the answer is always
+    one of the labels. By default, the template is ``"{question} Choose from: {options}."``, which suits
+    instruction-tuned models.
 
     Parameters
     ----------
     model : str or LALM
-        As :func:`calm.extract.load_lalm` takes it, or loaded already.
-    clips : path or sequence
-        A folder, a manifest, or paths, arrays or :class:`calm.extract.Clip` one by one: what :func:`calm.find_clips`
-        takes or gives. A clip's own question is asked in place of ``question``.
-    labels : sequence of str
-        Names of the classes, as the model would say them.
+        Name or folder of the model, as in :func:`calm.load_lalm`, or the loaded model.
+    clips : str, Path or sequence
+        A folder or a manifest, or a sequence of :class:`calm.extract.Clip`, of paths, or of waveforms of shape
+        (n_samples,); see :func:`calm.find_clips`. The question of a clip replaces ``question``.
+    labels : sequence of str of length n_classes
+        Labels, in words that the model would use.
     batch_size : int, default=None
-        Clips a forward pass, fewer from where memory was short; 8 unless given.
+        Number of clips per forward pass; smaller after the device has run out of memory. None means 8.
     progress : bool, default=False
-        Show a progress bar, where standard error is a terminal.
+        Whether to show a progress bar if standard error is a terminal.
     {options}
-        Here, the template is ``"{question} Choose from: {options}."`` unless given.
 
     Returns
     -------
     ZeroShot
+        Scores of the clips, and the reasons of failures.
 
     Raises
     ------
     ValueError
-        If there are fewer than two different labels, or the model is unknown.
+        If there are fewer than two labels or labels repeat, or the model is unknown.
+    TypeError
+        If an option is unknown.
+
+    See Also
+    --------
+    calm.extract.answer_log_likelihoods : Compute the scores of one batch.
+    calm.predict_audio : Classify clips with a fitted classifier.
 
     Examples
     --------
@@ -96,18 +126,18 @@ def zero_shot(
     names = [] if isinstance(labels, str) else [str(label) for label in labels]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f"zero_shot needs at least two labels, all different; got {labels!r}")
-    size = BatchSize(_CLIPS if batch_size is None else batch_size)
-    found = _clips_of(clips)
+    size = BatchSize(_BATCH_SIZE if batch_size is None else batch_size)
+    clip_list = _list_clips(clips)
     lalm = load_lalm(model) if isinstance(model, str) else model
     media_options = build_group(
         MediaOptions, {name: options.pop(name) for name in options_of(MediaOptions) if name in options}
     )
     prompt = build_group(Prompt, {"template": OPTIONS_TEMPLATE, **options})
     request = Request(lalm.name, prompt=prompt, media_options=media_options)
-    texts = [request.prompt.text(clip.question, names) for clip in found]
+    texts = [request.prompt.text(clip.question, names) for clip in clip_list]
     loader = BatchLoader(
         lalm.builder,
-        found,
+        clip_list,
         texts,
         lalm.device,
         padding_side="left",
@@ -115,25 +145,26 @@ def zero_shot(
         full_window=lalm.needs_full_window,
     )
 
-    def likelihoods_of(batch: Batch) -> torch.Tensor:
+    def score(batch: Batch) -> torch.Tensor:
         return answer_log_likelihoods(lalm, lalm.on_device(batch.inputs), names)
 
-    batches = with_progress(forward_passes(loader, size, likelihoods_of), lalm, len(found), shown=progress)
-    answers = collect_results(batches)
+    batches = with_progress(forward_passes(loader, size, score), lalm, len(clip_list), shown=progress)
+    results = collect_results(batches)
     return ZeroShot(
-        clips=tuple(found[row] for row in answers.rows),
+        clips=tuple(clip_list[row] for row in results.rows),
         classes=np.array(names),
-        scores=np.empty((0, len(names))) if answers.values is None else answers.values.astype(np.float64),
-        failures=failures_of(answers.failures, found, texts),
+        scores=np.empty((0, len(names))) if results.values is None else results.values.astype(np.float64),
+        failures=describe_failures(results.failures, clip_list, texts),
     )
 
 
-def _clips_of(clips: str | Path | Sequence[Any]) -> list[Clip]:
+def _list_clips(clips: str | Path | Sequence[Any]) -> list[Clip]:
+    """Find the clips of a folder, a manifest or a sequence; a sequence of clips is returned as a list."""
     if isinstance(clips, str | Path):
         return find_clips(clips)
     clips = list(clips)
     if all(isinstance(clip, Clip) for clip in clips):
         return clips
     if any(isinstance(clip, Clip) for clip in clips):
-        raise ValueError("clips must be all of one kind: found by find_clips, or paths and arrays")
+        raise ValueError("clips must all be of one kind: either Clip objects from find_clips, or paths and arrays")
     return find_clips(clips)

@@ -280,7 +280,7 @@ def test_extracting_with_an_unknown_model(class_folder: Maker) -> None:
 
 
 def test_extracting_to_where_nothing_can_be_written(class_folder: Maker) -> None:
-    fails(extract(class_folder(1), "--out", "nowhere/heads.h5"), "no such folder to write heads.h5 into: nowhere")
+    fails(extract(class_folder(1), "--out", "nowhere/heads.h5"), "cannot write heads.h5: folder nowhere does not exist")
     fails(extract(class_folder(1), "--out", "data"), "data is a folder, not a head cache")
 
 
@@ -301,7 +301,9 @@ def test_fitting_what_cannot_be_fitted(class_folder: Maker) -> None:
     fails(calm("fit", "--set", "reliability=luck"), "reliability must be one of separation")
     fails(calm("fit", "--out", "heads.h5"), "heads.h5 exists and is not a saved classifier, so it is not replaced")
     fails(calm("fit", "--set", "temperature=1e-300"), "temperature must be above 0")
-    fails(calm("fit", "--out", "nowhere/clf.safetensors"), "no such folder to write clf.safetensors into: nowhere")
+    fails(
+        calm("fit", "--out", "nowhere/clf.safetensors"), "cannot write clf.safetensors: folder nowhere does not exist"
+    )
     extract(class_folder(3, classes=("only",), name="one"), "--out", "one.h5")
     fails(calm("fit", "one.h5"), "fit needs at least two classes, but the support set has only one class, 'only'")
 

@@ -77,8 +77,8 @@ def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
     extract(class_folder(3))
     monkeypatch.setattr(CALMClassifier, "fit", never)
     fails(calm("fit", "-o", "heads.h5"), "heads.h5 exists and is not a saved classifier, so it is not replaced")
-    fails(calm("fit", "-o", "nowhere/a.safetensors"), "no such folder to write a.safetensors into: nowhere")
-    fails(calm("fit", "-o", "data"), "data is a folder: give the name of a file")
+    fails(calm("fit", "-o", "nowhere/a.safetensors"), "cannot write a.safetensors: folder nowhere does not exist")
+    fails(calm("fit", "-o", "data"), "data is a folder: name a file to write")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

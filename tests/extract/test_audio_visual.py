@@ -1,4 +1,4 @@
-"""Sound and pictures of one clip through the models that take both."""
+"""Clips with sound and video in models that take both."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def as_published(lalm: LALM, media_options: MediaOptions, number: int) -> torch.Tensor:
-    """Ask transformers alone: its processor on frames and sound, and a whole pass of the model."""
+    """Compute reference vectors with transformers alone: its processor, and one full forward pass of the model."""
     pictures, wave = made(number)
     item = {"type": "video" if media_options.uses_video else "audio"}
     chat = lalm.processor.apply_chat_template(
@@ -107,7 +107,7 @@ def as_published(lalm: LALM, media_options: MediaOptions, number: int) -> torch.
 def test_a_film_has_the_vectors_that_transformers_alone_gives_it(
     lalm: LALM, films: list[Clip], media_options: MediaOptions
 ) -> None:
-    found = vectors(lalm, films[:3], media_options)  # frames no larger than allowed: resized by the processor alone
+    found = vectors(lalm, films[:3], media_options)  # frames within max_pixels: only the processor resizes them
     assert distance(found, torch.stack([as_published(lalm, media_options, i) for i in range(3)])) < 1e-4
 
 
@@ -173,7 +173,7 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
 def test_the_example_tells_what_is_seen_from_what_is_heard(
     lalm: LALM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pictures tell the classes apart here, and sound cannot: it is the same in both."""
+    """Only the video separates the classes here; the sound is the same in both."""
     for kind, grey in (("dark", 20), ("bright", 220)):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for i in range(8):

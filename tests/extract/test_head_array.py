@@ -1,4 +1,4 @@
-"""Head vectors in memory know how they were made for as long as they are whole clips."""
+"""Head vectors in memory keep the record of their extraction as long as they are whole clips."""
 
 from __future__ import annotations
 

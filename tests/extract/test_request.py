@@ -1,4 +1,4 @@
-"""A request is what is asked for, whole: it is stored, read back, and held against the model that is loaded."""
+"""Requests are stored, read back and compared with the loaded model."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def test_what_is_no_request_is_refused_in_one_line(stored: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "qwen2-audio"}, "asks for model 'qwen2-audio', and the model that is loaded has 'tiny'"),
-        ({"quantize": "nf4"}, "asks for quantize 'nf4', and the model that is loaded has ''"),
-        ({"dtype": "bfloat16"}, "asks for dtype 'bfloat16', and the model that is loaded has 'float32'"),
-        ({"revision": "v2"}, "asks for revision 'v2', and the model that is loaded has None"),
+        ({"model": "qwen2-audio"}, "asks for model 'qwen2-audio', but the loaded model has 'tiny'"),
+        ({"quantize": "nf4"}, "asks for quantize 'nf4', but the loaded model has ''"),
+        ({"dtype": "bfloat16"}, "asks for dtype 'bfloat16', but the loaded model has 'float32'"),
+        ({"revision": "v2"}, "asks for revision 'v2', but the loaded model has None"),
     ],
     ids=str,
 )
@@ -124,7 +124,7 @@ def test_what_is_recorded_is_what_the_model_was_loaded_with(tiny: LALM) -> None:
         ({"dtype": "float8"}, ValueError, "dtype must be float32, bfloat16 or float16, got 'float8'"),
         ({"quantize": "int2"}, ValueError, "quantize must be int8 or nf4, got 'int2'"),
         ({"prompt": "What?"}, TypeError, "prompt must be a Prompt, got 'What\\?'"),
-        ({"prompt": Prompt(), "question": "Hm?"}, TypeError, "give prompt whole, or question, not both"),
+        ({"prompt": Prompt(), "question": "Hm?"}, TypeError, "give either prompt or question, not both"),
         ({"template": "{question:>100000000}"}, ValueError, "take no format"),
         ({"template": "{question!r}"}, ValueError, "take no format"),
         ({"template": "{question:{x}}"}, ValueError, "take no format"),

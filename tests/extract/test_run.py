@@ -1,4 +1,4 @@
-"""Extraction: continued where it stopped, refused where it would mix, and never stopped by one bad clip."""
+"""Extraction resumes where it stopped, refuses to mix different extractions, and goes on after a bad clip."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_failed_clips_are_tried_again_once_they_are_mended(class_folder: Maker, 
     data, path = class_folder(2), tmp_path / "heads.h5"
     spoil(data)
     assert len(run(find_clips(data), path, tiny).failures) == 4
-    unloaded = REQUEST.changed(device="nowhere")  # nothing readable is left: no model is needed
+    unloaded = REQUEST.changed(device="nowhere")  # all pending clips are unreadable: no model is needed
     assert extract_to_cache(find_clips(data), path, unloaded).new == 0
     soundfile.write(data / "high/text.wav", tone(500), 16000)
     report = run(find_clips(data), path, tiny)
@@ -191,7 +191,7 @@ def test_strict_stops_at_the_first_bad_clip_and_keeps_the_rest(class_folder: Mak
         run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
     with HeadCache(tmp_path / "heads.h5") as cache:
         assert cache.names[cache.done].tolist() == ["high/0.wav", "high/1.wav", "low/0.wav", "low/1.wav"]
-    with pytest.raises(ValueError, match=r"high/empty\.wav"):  # nothing new to try, and still not whole
+    with pytest.raises(ValueError, match=r"high/empty\.wav"):  # nothing is pending, but a clip has failed
         run(find_clips(data), tmp_path / "heads.h5", tiny, strict=True)
 
 
@@ -303,13 +303,13 @@ def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
 
 def test_a_link_to_nowhere_is_told(begun: tuple[Path, Path], tiny: LALM, tmp_path: Path) -> None:
     (tmp_path / "link.h5").symlink_to("nowhere.h5")
-    with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that is not there"):
+    with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that does not exist"):
         run(find_clips(begun[0]), tmp_path / "link.h5", tiny)
 
 
 def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path], tiny: LALM) -> None:
     data, path = begun
-    soundfile.write(data / "high/00.wav", tone(2500), 16000)  # among the others, not after them
+    soundfile.write(data / "high/00.wav", tone(2500), 16000)  # sorted between other clips, not after them
     clips = find_clips(data)
     report = run(clips, path, tiny)
     assert (report.done, report.new) == (5, 1)
@@ -350,7 +350,7 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
     assert extract_to_cache(clips, path, request.changed(device="nowhere")).new == 0
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
-    model.save_pretrained(folder)  # trained further
+    model.save_pretrained(folder)  # a changed checkpoint
     with pytest.raises(ValueError, match="differ in weights"):
         extract_to_cache(clips, path, request)
 
@@ -390,7 +390,7 @@ def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
     size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
     sizes = []
     for _ in grown:
-        size.record_success(3, gpu)  # the last of a block says nothing
+        size.record_success(3, gpu)  # a batch smaller than the limit does not count
         size.record_success(size.clips, gpu)
         asked.record_success(8, gpu)
         sizes.append(size.clips)
@@ -431,7 +431,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_
 def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:
     with pytest.raises(ValueError, match="no clips to extract"):
         run([], tmp_path / "heads.h5", tiny)
-    with pytest.raises(FileNotFoundError, match=r"no such folder to write heads\.h5 into"):
+    with pytest.raises(FileNotFoundError, match=r"cannot write heads\.h5: folder .*nowhere does not exist"):
         run(find_clips([tone(300)]), tmp_path / "nowhere/heads.h5", tiny)
 
 
@@ -453,7 +453,7 @@ def test_a_file_that_holds_something_else_by_now_is_extracted_again(
     run(find_clips(data), path, tiny)
     before = heads(path)
     soundfile.write(data / "low/1.wav", tone(2500, seed=9), 16000)
-    (data / "low/2.wav").touch()  # the same, with another time
+    (data / "low/2.wav").touch()  # the same content with a new modification time
     report = run(find_clips(data), path, tiny)
     assert (report.done, report.new) == (6, 1)
     changed = np.abs(heads(path).astype(float) - before).max(axis=(1, 2, 3)) > 0

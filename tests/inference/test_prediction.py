@@ -1,4 +1,4 @@
-"""From audio to labels: pipelines, and fitted classifiers that load the model they were made with."""
+"""From audio to labels, with pipelines and with fitted classifiers that load their model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_pipeline_clones_and_pickles_without_the_model(class_folder: Any) -> N
 
 def test_the_extractor_answers_for_every_clip_or_for_none() -> None:
     assert HeadExtractor("tiny", device="cpu").transform([]).shape == (0, 6, 8, 32)
-    with pytest.raises(ValueError, match=r"must be a sequence of clips; for one clip, give \['a\.wav'\]"):
+    with pytest.raises(ValueError, match=r"must be a sequence of clips; for a single clip, pass \['a\.wav'\]"):
         HeadExtractor("tiny", device="cpu").transform("a.wav")
     with pytest.raises(ValueError, match=r"2 of 3 clips failed; nowhere\.wav: no such file"):
         HeadExtractor("tiny", device="cpu").transform([tone(300), "nowhere.wav", np.zeros(0)])
@@ -83,7 +83,7 @@ def test_audio_is_not_predicted_with_another_model(class_folder: Any, tmp_path: 
     ):
         predict_audio(clf, clips, lalm=other)
     bare = CALMClassifier().fit(*task())
-    with pytest.raises(ValueError, match="fitted on arrays"):
+    with pytest.raises(ValueError, match="fitted on plain arrays"):
         predict_audio(bare, clips, lalm=tiny)
 
 
@@ -102,7 +102,7 @@ def test_clips_are_asked_what_the_support_was_asked(tmp_path: Path, tiny: LALM) 
             if name == "one":
                 expected = fitted[name].predict_proba(cache)
     np.testing.assert_allclose(predict_audio(fitted["one"], plain, lalm=tiny).probabilities, expected, atol=1e-4)
-    with pytest.raises(ValueError, match="were asked different questions, and clip 0 .* has none"):
+    with pytest.raises(ValueError, match="have different questions, and clip 0 .* has none"):
         predict_audio(fitted["asked"], plain, lalm=tiny)
     assert len(predict_audio(fitted["asked"], asked, lalm=tiny).labels) == 4
 
@@ -114,7 +114,7 @@ def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
     extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny, storage="float32")
     with HeadCache(tmp_path / "heads.h5") as cache:
         X = cache[:].read()
-        X[:, 12:] = np.random.default_rng(0).normal(size=X[:, 12:].shape)  # only the first two layers hear
+        X[:, 12:] = np.random.default_rng(0).normal(size=X[:, 12:].shape)  # only two layers are useful
         clf = CALMClassifier(top_heads=3).fit(X.reshape(10, 6, 8, 32), cache.labels)
         clf.extraction_ = cache[:].extraction
         expected = clf.predict_proba(X)

@@ -1,4 +1,4 @@
-"""Zero-shot: each label is scored by the likelihood that the model gives it, token by token."""
+"""Zero-shot classification scores each label by the likelihood of its tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWERS = ["rain", "a dog that barks", "x", "Options: Choose", "rain and wind"]
 
 
 def alone(lalm: LALM, wave: np.ndarray, chat: str, answer: str) -> float:
-    """Run the whole prompt with its answer through the model, and add up what every token of the answer gets."""
+    """Run prompt and answer through the model in one pass; return the mean log-likelihood of the answer's tokens."""
     inputs = lalm.inputs([wave], [chat + answer])
     tokens = lalm.processor.tokenizer(answer)["input_ids"]
     assert inputs["input_ids"][0, -len(tokens) :].tolist() == tokens
@@ -89,7 +89,7 @@ def test_a_folder_is_taken_and_clips_ask_their_own_questions(tiny: LALM, class_f
     clips = [replace(clip, question="Hm?") for clip in asked.clips]
     own = zero_shot(tiny, clips, ["high", "low"])
     np.testing.assert_allclose(own.scores, zero_shot(tiny, folder, ["high", "low"], question="Hm?").scores, atol=1e-5)
-    with pytest.raises(ValueError, match="all of one kind"):
+    with pytest.raises(ValueError, match="all be of one kind"):
         zero_shot(tiny, [clips[0], str(folder / "high" / "0.wav")], ["high", "low"])
 
 

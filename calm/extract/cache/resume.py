@@ -58,7 +58,7 @@ def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str
         prompt text. The message names the first such clip.
     """
     cached_names, cached_texts = cache.names, cache.texts
-    remedy = f"write to another file, or remove {cache.path} to start again"
+    remedy = f"write to another file, or delete {cache.path} to start over"
     texts_by_name: dict[str, set[str]] = {}
     for clip, text in zip(clips, texts, strict=True):
         texts_by_name.setdefault(clip.name, set()).add(text)

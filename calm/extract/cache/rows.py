@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.selection import Rows, select_rows
-from calm.extract.fingerprint import Extraction, resolved_request
+from calm.extract.fingerprint import Extraction, resolve_request
 
 if TYPE_CHECKING:
     from calm.extract.cache.reader import HeadCache
@@ -113,7 +113,7 @@ class HeadRows:
         prompts = cache.categorical("prompt")
         codes = np.unique(prompts.codes[self.rows])
         return Extraction(
-            request=resolved_request(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
+            request=resolve_request(cache.request, cache.made_with.get("revision"), cache.fingerprint.dtype),
             fingerprint=cache.fingerprint,
             text=str(prompts.texts[codes[0]]) if len(codes) == 1 else None,
         )

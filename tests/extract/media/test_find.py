@@ -233,7 +233,7 @@ def test_labels_are_the_options_of_clips_without_their_own() -> None:
 
 
 def test_options_without_any_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs options, and this clip has none"):
+    with pytest.raises(ValueError, match="needs answer options, but the clip has none"):
         prompt_texts([Clip("a", "a")], Prompt("{question} {options}"))
 
 

@@ -134,7 +134,7 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         ({"modality": "smell"}, "modality must be audio, visual or audio-visual, got 'smell'"),
         ({"modality": "visual", "fps": 0.0}, "fps must be above 0"),
         ({"modality": "visual", "max_pixels": 100}, "max_pixels must be at least 784"),
-        ({"fps": 2.0}, "they go with modality visual or audio-visual"),
+        ({"fps": 2.0}, "apply to video only: use modality visual or audio-visual"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(media_options: dict, reason: str) -> None:

@@ -81,5 +81,5 @@ def test_a_cache_of_a_digest_that_saw_a_part_is_read_and_not_gone_on_with(tiny: 
         file.attrs["weights"] = "63de38ed171aaac2"
     with HeadCache(path) as cache:
         assert cache.read(cache.done).shape == (2, 48, 32)
-    with pytest.raises(ValueError, match=r"of an earlier calm, which saw a part of the weights only: extract again$"):
+    with pytest.raises(ValueError, match=r"of an earlier calm, covers only part of the weights: extract again$"):
         extract_to_cache(clips, path, Request("tiny"), lalm=tiny)
