@@ -137,10 +137,11 @@ def run_demo(
     return _plotted(demo, fitted)
 
 
-def write_sounds(folder: Path, waves: NDArray[np.float32], labels: NDArray[np.str_]) -> Path:
+def write_sounds(folder: str | Path, waves: NDArray[np.float32], labels: NDArray[np.str_]) -> Path:
     """Write waves as wav files into one sub-folder a label, as ``calm extract`` takes them; returns the folder."""
     import soundfile
 
+    folder = Path(folder)
     for number, (wave, label) in enumerate(zip(waves, labels, strict=True)):
         own = folder / str(label)
         own.mkdir(parents=True, exist_ok=True)

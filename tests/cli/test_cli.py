@@ -233,7 +233,7 @@ def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker)
     assert "no clips are left to measure accuracy on" in calm("fit").stdout
     result = calm("evaluate")
     assert result.exit_code == 1
-    assert "no clip in heads.h5 is left to evaluate on" in result.stderr
+    assert "no clips of heads.h5 are left to evaluate on" in result.stderr
     assert "calm.safetensors on 6 clips of heads.h5\n" in calm("evaluate", "--all").stdout
 
 
