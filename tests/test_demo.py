@@ -1,4 +1,4 @@
-"""The comparison is paired and says how sure it is; the demo goes from nothing to a plot without a network."""
+"""Tests of the comparison of methods, of the plots, and of the demo, which needs no network."""
 
 from __future__ import annotations
 
@@ -110,12 +110,13 @@ def test_the_demo_tells_machines_too_and_overwrites_nothing(tmp_path: Path) -> N
     assert set(found["accuracy"]) == set(found["half_width"]) and found["chance"] == 0.5
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 1
-    assert again.stderr == f"error: {tmp_path / 'out'} is there already: remove it, or name another folder\n"
+    out = tmp_path / "out"
+    assert again.stderr == f"error: {out} exists and is not an empty folder: remove it, or choose another folder\n"
 
 
 def test_a_demo_without_clips_to_score_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no clip is left to score on"):
+    with pytest.raises(ValueError, match="no query clips are left"):
         run_demo(tmp_path / "demo", n_per_class=5, shots=5)
-    with pytest.raises(ValueError, match="two classes and one support set"):
+    with pytest.raises(ValueError, match="n_classes must be at least 2"):
         run_demo(tmp_path / "demo", n_classes=1)
     assert not (tmp_path / "demo").exists()

@@ -47,12 +47,10 @@ def plot_curves(axis: Any, comparison: Comparison) -> None:
     """Plot the accuracy of each method against the number of shots, with 95 % confidence intervals."""
     shots = np.array(comparison.shots)
     for number, name in enumerate(comparison.accuracy):
-        shifted_shots = shots * 1.02 ** (number - len(comparison.accuracy) / 2)  # so that error bars do not overlap
+        positions = shots * 1.02 ** (number - len(comparison.accuracy) / 2)  # so that error bars do not overlap
         style = {"color": "black", "linewidth": 2.5, "zorder": 3} if name == "calm" else {"linewidth": 1.2}
         means, widths = 100 * comparison.mean(name), 100 * comparison.half_width(name)
-        axis.errorbar(
-            shifted_shots, means, yerr=widths, marker="o", markersize=4, capsize=2, label=TITLES[name], **style
-        )
+        axis.errorbar(positions, means, yerr=widths, marker="o", markersize=4, capsize=2, label=TITLES[name], **style)
     axis.set(xscale="log", xlabel="shots (clips per class)", ylabel="accuracy, %")
     axis.set_xticks(shots, [str(n) for n in shots], minor=False)
     axis.minorticks_off()
