@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from calm.cli._shared import one_line_errors, percent, print_json, print_table, say
+from calm.cli._shared import format_percent, one_line_errors, print_json, print_line, print_table
 
 
 @one_line_errors
@@ -32,7 +32,7 @@ def demo(
     from calm.demo import run_demo
 
     if not json:
-        say(f"{kinds} kinds of synthesized sound, {clips} clips of each, through {model}")
+        print_line(f"{kinds} kinds of synthesized sound, {clips} clips of each, through {model}")
     found = run_demo(
         out, model=model, n_classes=kinds, n_per_class=clips, shots=shots, seed=seed, device=device, progress=not json
     )
@@ -47,18 +47,20 @@ def demo(
             }
         )
         return
-    rows = [(name, percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in found.accuracy.items()]
+    rows = [
+        (name, format_percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in found.accuracy.items()
+    ]
     support_sets = next(iter(found.comparison.accuracy.values())).shape[1]
-    say(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
-    print_table(("method", "accuracy", "95 %"), [*rows, ("chance", percent(found.chance), "")], numbers=(1, 2))
+    print_line(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
+    print_table(("method", "accuracy", "95 %"), [*rows, ("chance", format_percent(found.chance), "")], numbers=(1, 2))
     if found.plot is None:
-        say("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
+        print_line("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
     else:
-        say(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
+        print_line(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
     for line in (
         "the same on your own clips, in one folder a class:",
         f"  calm extract --model {model} YOUR_CLIPS",
         f"  calm fit --shots {shots}",
         "  calm predict CLIP",
     ):
-        say(line)
+        print_line(line)

@@ -10,7 +10,15 @@ import numpy as np
 import typer
 
 from calm.cli._files import CACHE, CLASSIFIER, load_classifier, open_cache
-from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
+from calm.cli._shared import (
+    format_count,
+    format_interval,
+    format_percent,
+    one_line_errors,
+    print_json,
+    print_line,
+    print_table,
+)
 
 _REASONS = {
     "support": "of the support set",
@@ -57,19 +65,19 @@ def evaluate(
         print_json(told | asdict(result))
         return
     reasons = ", ".join(f"{number} {_REASONS[name]}" for name, number in left_out.items() if number)
-    beside = f"; {plural(total, 'clip')} left out: {reasons}" if total else ""
-    say(f"{classifier} on {plural(result.clips, 'clip')} of {cache}{beside}")
-    say(
-        f"accuracy {percent(result.accuracy)} ({result.correct} of {result.clips}), "
-        f"95 % interval {interval(result.interval)}"
+    beside = f"; {format_count(total, 'clip')} left out: {reasons}" if total else ""
+    print_line(f"{classifier} on {format_count(result.clips, 'clip')} of {cache}{beside}")
+    print_line(
+        f"accuracy {format_percent(result.accuracy)} ({result.correct} of {result.clips}), "
+        f"95 % interval {format_interval(result.interval)}"
     )
     rows_out = [
         (
             row.label,
             str(row.clips),
-            percent(row.precision),
-            percent(row.recall) if row.clips else "–",
-            percent(row.f1) if row.clips else "–",
+            format_percent(row.precision),
+            format_percent(row.recall) if row.clips else "–",
+            format_percent(row.f1) if row.clips else "–",
             row.taken_for or "",
         )
         for row in result.classes
@@ -93,4 +101,4 @@ def _check_labels(labels: list[str], classes: list[Any], classifier: Path, cache
             f"{', '.join(sorted(there))}: there is nothing to compare"
         )
     if unknown:
-        say(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)
+        print_line(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)

@@ -11,7 +11,15 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from calm.cli._files import CACHE, CLASSIFIER, open_cache
-from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
+from calm.cli._shared import (
+    format_count,
+    format_interval,
+    format_percent,
+    one_line_errors,
+    print_json,
+    print_line,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -121,23 +129,24 @@ class _Fitted:
 
     def tell(self, drawn: str) -> None:
         """Tell people, and how the support set was drawn."""
-        classes = plural(len(self.classifier.classes_), "class")
-        say(f"support: {plural(self.support, 'clip')} of {classes} ({drawn})")
+        classes = format_count(len(self.classifier.classes_), "class")
+        print_line(f"support: {format_count(self.support, 'clip')} of {classes} ({drawn})")
         if self.results:
-            say(f"accuracy on {plural(self.query, 'other clip')}:")
+            print_line(f"accuracy on {format_count(self.query, 'other clip')}:")
             rows = [
-                (name, percent(result.accuracy), interval(result.interval)) for name, result in self.results.items()
+                (name, format_percent(result.accuracy), format_interval(result.interval))
+                for name, result in self.results.items()
             ]
             print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
             if self.parameters:
-                say("* with " + ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()))
+                print_line("* with " + ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()))
         else:
-            say("no clips are left to measure accuracy on")
+            print_line("no clips are left to measure accuracy on")
         used, heads = len(self.classifier.used_heads_), self.classifier.n_heads_in_
         if used < heads and self.layers is not None:
             until = f"layers 0 to {max(self.layers)} of {self.classifier.layers_}"
-            say(f"uses {used} of {plural(heads, 'head')}; predictions need {until}")
-        say(f"wrote {self.out}; next: calm predict CLIP" + ("" if self.out == CLASSIFIER else f" -c {self.out}"))
+            print_line(f"uses {used} of {format_count(heads, 'head')}; predictions need {until}")
+        print_line(f"wrote {self.out}; next: calm predict CLIP" + ("" if self.out == CLASSIFIER else f" -c {self.out}"))
 
 
 def _parameters(settings: list[str]) -> dict[str, Any]:
@@ -185,4 +194,6 @@ def _warn_of_gaps(cache: HeadCache) -> None:
         never = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
         without = f", and no clip of {', '.join(sorted(never))} is there" if never else ""
         why = "failed or not extracted yet"
-        say(f"warning: {missing} of {plural(len(cache), 'clip')} have no head vectors ({why}){without}", err=True)
+        print_line(
+            f"warning: {missing} of {format_count(len(cache), 'clip')} have no head vectors ({why}){without}", err=True
+        )

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from calm.cli._files import CACHE, is_hdf5, load_classifier, may_be_safetensors, open_cache
-from calm.cli._shared import one_line_errors, plural, print_failures, print_json, say
+from calm.cli._shared import format_count, one_line_errors, print_failures, print_json, print_line
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -80,25 +80,25 @@ def _tell_cache(cache: HeadCache) -> None:
     state += [f"{pending} pending"] if pending else []
     state += [f"{len(facts['failed'])} failed"] if facts["failed"] else []
     size = cache.path.stat().st_size / 1e6
-    say(f"{cache.path}: a head cache of {plural(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
+    print_line(f"{cache.path}: a head cache of {format_count(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
     numbers = f" (those with attention: {cache.fingerprint.layers})" if cache.fingerprint.layers else ""
-    say(f"heads     {layers} layers{numbers} × {heads} heads × {dim} dimensions, {cache.storage}")
+    print_line(f"heads     {layers} layers{numbers} × {heads} heads × {dim} dimensions, {cache.storage}")
     labels = {label: n for label, n in facts["labels"].items() if label}
     if labels:
         smallest, largest = min(labels.values()), max(labels.values())
         each = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
-        say(f"labels    {plural(len(labels), 'class')} of {each} clips: {', '.join(sorted(labels))}")
+        print_line(f"labels    {format_count(len(labels), 'class')} of {each} clips: {', '.join(sorted(labels))}")
     else:
-        say("labels    none")
+        print_line("labels    none")
     splits = {split: n for split, n in facts["splits"].items() if split}
     if splits:
-        say(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
+        print_line(f"splits    {', '.join(f'{split} ({n})' for split, n in splits.items())}")
     if facts["groups"]:
-        say(f"groups    {facts['groups']}")
+        print_line(f"groups    {facts['groups']}")
     _tell_extraction(cache.request, cache.fingerprint, cache.prompts.tolist(), cache.made_with.get("revision"))
     versions = {name: v for name, v in cache.made_with.items() if name not in ("revision", "checkpoint")}
     made = ", ".join(f"{name} {number}" for name, number in versions.items())
-    say(f"made with {made}")
+    print_line(f"made with {made}")
     print_failures(facts["failed"])
 
 
@@ -121,23 +121,25 @@ def _classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
 def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
     facts = _classifier_facts(classifier)
     size = file.stat().st_size / 1e6
-    say(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
-    say(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
-    say(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
+    print_line(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
+    print_line(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
+    print_line(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
     used = len(facts["used_heads"])
     some = f", {used} of them used" if used < facts["heads"] else ""
     layers = facts["used_layers"]
     until = f", in layers up to {max(layers)} of {classifier.layers_}" if some and layers is not None else ""
-    say(f"heads     {facts['heads']} × {facts['dim']} dimensions{some}{until}")
+    print_line(f"heads     {facts['heads']} × {facts['dim']} dimensions{some}{until}")
     if hasattr(classifier, "head_weights_"):
         weights = classifier.head_weights_.mean(axis=1)
         best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
-        say(f"weights   {', '.join(best)}")
+        print_line(f"weights   {', '.join(best)}")
     if not math.isnan(getattr(classifier, "held_out_accuracy_", math.nan)):
-        say(f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, predicted without them")
+        print_line(
+            f"held out  {100 * classifier.held_out_accuracy_:.1f} % of support clips right, predicted without them"
+        )
     extraction = classifier.extraction_
     if extraction is None:
-        say("model     unknown: it was fitted on arrays")
+        print_line("model     unknown: it was fitted on arrays")
     else:
         asked = [] if extraction.text is None else [extraction.text]
         _tell_extraction(extraction.request, extraction.fingerprint, asked, extraction.request.revision)
@@ -146,18 +148,18 @@ def _tell_classifier(file: Path, classifier: HeadClassifier) -> None:
 def _tell_extraction(request: Request, fingerprint: Fingerprint, asked: list[str], commit: str | None) -> None:
     at = f" at {commit}" if commit else ""
     bits = f", {fingerprint.quantize}" if fingerprint.quantize else ""
-    say(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}{bits}")
-    say(f"prompt    {fingerprint.prompt!r}")
+    print_line(f"model     {request.model}{at}, weights {fingerprint.weights}, {fingerprint.dtype}{bits}")
+    print_line(f"prompt    {fingerprint.prompt!r}")
     if len(asked) == 1:
-        say(f"asked     {asked[0]!r}")
+        print_line(f"asked     {asked[0]!r}")
     else:
         many = f"{len(asked)} different texts, {asked[0]!r} first" if asked else "different texts"
-        say(f"asked     {many}: clips have questions or options of their own")
+        print_line(f"asked     {many}: clips have questions or options of their own")
     position = "the last prompt token" if fingerprint.tokens == 1 else f"mean of the last {fingerprint.tokens} tokens"
-    say(f"position  {position}")
+    print_line(f"position  {position}")
     cut = f"the first {fingerprint.max_seconds:g} s" if math.isfinite(fingerprint.max_seconds) else "whole clips"
     if fingerprint.modality != "visual":
-        say(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
+        print_line(f"audio     {fingerprint.sampling_rate} Hz, {cut}")
     if fingerprint.modality != "audio":
         side = round(fingerprint.max_pixels**0.5)
-        say(f"pictures  {fingerprint.fps:g} a second of up to {side} × {side} pixels, {cut}")
+        print_line(f"pictures  {fingerprint.fps:g} a second of up to {side} × {side} pixels, {cut}")

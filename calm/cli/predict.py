@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from calm.cli._files import CLASSIFIER, load_classifier
-from calm.cli._options import takes_groups
+from calm.cli._options import expand_option_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
 from calm.extract.models.placement import Placement
 from calm.options import option_values
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@takes_groups
+@expand_option_groups
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Audio or video files, folders or manifests.")],
     placement: Placement,

@@ -95,7 +95,7 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
 def test_extracting_again_goes_on_and_says_so(class_folder: Maker) -> None:
     data = class_folder(2)
     extract(data)
-    assert "head vectors of 4 of 4 clips, 4 of them already there" in extract(data).stdout
+    assert "head vectors of 4 of 4 clips, 4 of them from an earlier run" in extract(data).stdout
 
 
 def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> None:
@@ -104,7 +104,7 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     result = extract(data)
     assert result.exit_code == 3
     assert "failed: low/bad.wav: not readable as audio" in result.stderr
-    assert "1 clip could not be read: mend it and run this again\n" in result.stderr
+    assert "1 clip could not be read: repair it and run the same command again\n" in result.stderr
     assert "failed later" not in result.stderr
     assert "head vectors of 4 of 5 clips" in result.stdout
     assert "(4 done, 1 failed)" in calm("info").stdout
@@ -135,8 +135,8 @@ def test_long_and_silent_clips_are_warned_of(class_folder: Maker) -> None:
     soundfile.write(data / "low/silent.wav", np.zeros(16000), 16000)
     result = extract(data)
     assert result.exit_code == 0
-    assert "warning: 1 clip cut at 5 s" in result.stderr
-    assert "warning: 1 clip of digital silence" in result.stderr
+    assert "warning: 1 clip cut to the first 5 s" in result.stderr
+    assert "warning: 1 clip of digital silence (all samples are zero)" in result.stderr
 
 
 @pytest.mark.parametrize(("sign", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "a cluster's")])
@@ -149,7 +149,7 @@ def test_a_stopped_extraction_says_how_to_go_on(class_folder: Maker, sign: signa
     process.send_signal(sign)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    kept = re.search(r"stopped: (\d+) of 800 clips are in heads\.h5; the same command goes on from there", errors)
+    kept = re.search(r"interrupted: (\d+) of 800 clips are in heads\.h5; run the same command again to resume", errors)
     assert kept is not None, errors
     assert "Traceback" not in errors
     with HeadCache("heads.h5") as cache:

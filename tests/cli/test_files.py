@@ -50,9 +50,12 @@ def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
         Path(file).touch()
         fails(calm("info", file), f"{file} is neither a head cache nor a fitted classifier\n")
     for wrong in (("predict", "a.ogg"), ("evaluate",)):
-        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache; -c takes a fitted classifier, from calm fit")
+        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache: -c needs a fitted classifier")
     for command in ("fit", "evaluate"):
-        fails(calm(command, "calm.safetensors"), "calm.safetensors is a fitted classifier, where a head cache from")
+        fails(
+            calm(command, "calm.safetensors"),
+            "calm.safetensors is a fitted classifier: this command needs",
+        )
 
 
 def test_info_tells_a_request_option_by_option(class_folder: Maker) -> None:
@@ -129,9 +132,7 @@ def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None
     (data / "list.json").write_text(json.dumps(rows))
     first = extract(data / "list.json")
     assert first.exit_code == 3
-    assert "1 clip could not be read: mend it and run this again\n" in first.stderr
-    assert (
-        "1 clip was read and failed later: it is not tried again unless its file or question changes\n" in first.stderr
-    )
+    assert "1 clip could not be read: repair it and run the same command again\n" in first.stderr
+    assert "1 clip was read but failed later: it is tried again only if its file or question changes\n" in first.stderr
     told = json.loads(extract(data / "list.json", "--json").stdout)
     assert (told["failed"], told["unread"], told["new"]) == (2, 1, 0)
