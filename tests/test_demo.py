@@ -92,7 +92,7 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
     command = [sys.executable, "-c", no_network, "demo", "--kinds", "3", "--clips", "6", "--shots", "2"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     told = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True, check=True).stdout
-    assert "3 kinds of synthesized sound, 6 clips of each, through tiny" in told
+    assert "3 classes of synthesized sounds, 6 clips per class, model tiny" in told
     for row in ("CALM ", "SAV ", "linear probe", "zero-shot prompting", "chance"):
         assert row in told
     assert "calm extract --model tiny YOUR_CLIPS\n  calm fit --shots 2\n  calm predict CLIP\n" in told

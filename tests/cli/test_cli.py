@@ -69,7 +69,7 @@ def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
 
     result = calm("evaluate")
     assert "calm.safetensors on 6 clips of heads.h5; 6 clips left out" in result.stdout
-    assert "accuracy 100.0 % (6 of 6), 95 % interval 61.0 – 100.0 %" in result.stdout
+    assert "accuracy 100.0 % (6 of 6), 95 % confidence interval 61.0 – 100.0 %" in result.stdout
     assert re.search(r"^low +3 +100\.0 %", result.stdout, re.MULTILINE)
 
     assert "a head cache of 12 clips (12 done)" in calm("info").stdout
@@ -242,7 +242,7 @@ def test_labels_that_a_classifier_does_not_know_are_told(class_folder: Maker) ->
     calm("fit")
     extract(class_folder(2, classes=("high", "hum"), name="more"), "--out", "more.h5")
     result = calm("evaluate", "more.h5", "--all")
-    assert "warning: calm.safetensors does not know hum\n" in result.stderr
+    assert "warning: labels without a class in calm.safetensors: hum (their clips count as errors)\n" in result.stderr
     assert re.search(r"^low +0 +0\.0 % +– +–", result.stdout, re.MULTILINE)
 
 
