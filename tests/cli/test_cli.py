@@ -58,8 +58,8 @@ def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
 
     result = calm("fit", "--shots", 3)
     assert result.exit_code == 0
-    assert "support: 6 clips of 2 classes (3 of each class, seed 0)" in result.stdout
-    assert "accuracy on 6 other clips" in result.stdout
+    assert "support set: 6 clips of 2 classes (3 per class, seed 0)" in result.stdout
+    assert "accuracy on 6 query clips" in result.stdout
     assert re.search(r"^CALM +100\.0 % +61\.0 – 100\.0 %$", result.stdout, re.MULTILINE)
     assert re.search(r"^SAV +", result.stdout, re.MULTILINE)
 
@@ -204,7 +204,7 @@ def test_any_method_can_be_fitted(class_folder: Maker) -> None:
     for method, kind in (("linear-probe", "LinearProbeClassifier"), ("sav", "SAVClassifier"), ("grw", "GlobalWeight")):
         assert calm("fit", "--method", method, "--shots", 2, "--no-compare").exit_code == 0
         assert f"a fitted {kind}" in calm("info", "calm.safetensors").stdout
-    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors does not support --reject: only CALM")
     fails(calm("fit", "--method", "magic"), "method must be one of calm, calm-published, sav")
     fails(calm("fit", "--set", "top_heads"), "--set takes NAME=VALUE, got 'top_heads'")
     fails(calm("fit", "--set", "depth=3"), "Invalid parameter 'depth'")
@@ -230,7 +230,7 @@ def test_clips_of_no_class_are_told(class_folder: Maker) -> None:
 
 def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker) -> None:
     extract(class_folder(3))
-    assert "no clips are left to measure accuracy on" in calm("fit").stdout
+    assert "no query clips are left to measure accuracy on" in calm("fit").stdout
     result = calm("evaluate")
     assert result.exit_code == 1
     assert "no clips of heads.h5 are left to evaluate on" in result.stderr

@@ -110,7 +110,7 @@ def test_a_classifier_that_cannot_reject_is_told_before_the_model_runs(
     from calm.extract import Request
 
     monkeypatch.setattr(Request, "load", never)
-    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors does not support --reject: only CALM")
 
 
 def test_clips_that_have_gone_are_said_to_need_prune(class_folder: Maker) -> None:
