@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -19,6 +19,9 @@ from calm.cli._shared import (
     print_line,
     print_table,
 )
+
+if TYPE_CHECKING:
+    from calm.evaluation.scores import Evaluation
 
 #: Why clips are left out, by the attributes of HeldOutRows.
 _REASONS = {
@@ -63,19 +66,25 @@ def evaluate(
         _check_labels(labels.tolist(), fitted.classes_.tolist(), classifier, cache)
         predictions = np.array([str(label) for label in fitted.predict(rows).tolist()], dtype=object)
         result = score_predictions(labels, predictions)
-    total = sum(left_out.values())
     if json:
+        total = sum(left_out.values())
         header = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
         print_json(header | asdict(result))
-        return
-    reasons = ", ".join(f"{number} {_REASONS[name]}" for name, number in left_out.items() if number)
+    else:
+        _print_evaluation(result, left_out, classifier, cache)
+
+
+def _print_evaluation(result: Evaluation, left_out: dict[str, int], classifier: Path, cache: Path) -> None:
+    """Print the accuracy, the numbers of clips that are left out, and a table of the classes."""
+    total = sum(left_out.values())
+    reasons = ", ".join(f"{n} {_REASONS[name]}" for name, n in left_out.items() if n)
     left_out_text = f"; {format_count(total, 'clip')} left out: {reasons}" if total else ""
     print_line(f"{classifier} on {format_count(result.clips, 'clip')} of {cache}{left_out_text}")
     print_line(
         f"accuracy {format_percent(result.accuracy)} ({result.correct} of {result.clips}), "
         f"95 % confidence interval {format_interval(result.interval)}"
     )
-    table = [
+    rows = [
         (
             row.label,
             str(row.clips),
@@ -86,7 +95,7 @@ def evaluate(
         )
         for row in result.classes
     ]
-    print_table(("class", "clips", "precision", "recall", "F1", "most confused with"), table, numbers=(1, 2, 3, 4))
+    print_table(("class", "clips", "precision", "recall", "F1", "most confused with"), rows, numbers=(1, 2, 3, 4))
 
 
 def _check_labels(labels: list[str], classes: list[Any], classifier: Path, cache: Path) -> None:

@@ -131,6 +131,7 @@ def _make_predictions(prediction: AudioPrediction, top: int, reject: float | Non
 
 
 def _print_as_json(predictions: list[_ClipPrediction], failures: dict[str, str]) -> None:
+    """Print one JSON object per clip, failed clips last."""
     for prediction in predictions:
         label, probability = prediction.ranking[0]
         result: dict[str, Any] = {"clip": prediction.clip, "label": None if prediction.is_rejected else label}
@@ -141,6 +142,7 @@ def _print_as_json(predictions: list[_ClipPrediction], failures: dict[str, str])
 
 
 def _print_as_table(predictions: list[_ClipPrediction]) -> None:
+    """Print a table with one row per clip."""
     rows = []
     for prediction in predictions:
         (label, probability), *others = prediction.ranking
