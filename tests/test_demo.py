@@ -62,9 +62,9 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
     plot_bars(axes[1], {"CALM": (0.8, 0.1), "SAV": (0.7, float("nan"))}, chance=0.25)
     plot_head_weights(axes[2], fitted)
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["CALM", "SAV"]
-    assert [bar.get_width() for bar in axes[1].patches] == [70, 80]  # the first on top
+    assert [bar.get_width() for bar in axes[1].patches] == [70, 80]  # the first method is on top
     shown = axes[2].images[0].get_array()
-    np.testing.assert_allclose(shown.mean(axis=1), 1)  # equal shares on average
+    np.testing.assert_allclose(shown.mean(axis=1), 1)  # relative to a uniform vote
     np.testing.assert_allclose(shown, fitted.head_weights_.T * fitted.n_heads_in_)
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000

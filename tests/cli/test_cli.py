@@ -1,4 +1,4 @@
-"""The commands as a user types them: what they print, what they write, and one clear line for each mistake."""
+"""End-to-end tests of the commands: their output, the files they write, and their one-line errors."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def calm(*args: object) -> Result:
 def calm_in_a_process(*args: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "calm", *map(str, args)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # What a shell runs in the background ignores Ctrl-C, and so would all that the tests start from there.
-    return subprocess.Popen(command, preexec_fn=_hear_ctrl_c, **pipes, **options)
+    # A process in the background of a shell ignores SIGINT, and its child processes inherit that.
+    return subprocess.Popen(command, preexec_fn=_restore_ctrl_c, **pipes, **options)
 
 
-def _hear_ctrl_c() -> None:
+def _restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -108,7 +108,7 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     assert "failed later" not in result.stderr
     assert "head vectors of 4 of 5 clips" in result.stdout
     assert "(4 done, 1 failed)" in calm("info").stdout
-    fitted = calm("fit")  # the good ones serve
+    fitted = calm("fit")  # fits on the other clips
     assert fitted.exit_code == 0
     assert "warning: 1 of 5 clips have no head vectors (failed or not extracted yet)\n" in fitted.stderr
 
@@ -257,7 +257,7 @@ def test_a_narrow_terminal_cuts_no_answer() -> None:
     assert "Qwen/Qwen2-Audio-7B-Instruct" in told and "…" not in told
 
 
-# --- mistakes: each gets one line on standard error, a non-zero exit, and no traceback ---
+# --- errors: one line on standard error, a non-zero exit code, and no traceback ---
 
 
 def fails(result: Result, message: str) -> None:
@@ -347,7 +347,7 @@ def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         calm("fit")
 
 
-# --- lightness ---
+# --- lazy imports ---
 
 
 def modules_after(code: str) -> set[str]:

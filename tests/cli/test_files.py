@@ -1,4 +1,4 @@
-"""What the commands say of files that are missing, or of another kind, and of where they are to write."""
+"""Errors of the commands about missing files, files of the wrong kind, and output paths that cannot be written."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None
     rows = [{"audio": f"low/{name}.wav", "label": "low"} for name in ("0", "1", "bad")]
     rows += [{"audio": f"high/{i}.wav", "label": "high"} for i in range(2)]
     rows[1]["question"] = (
-        "<|AUDIO|> and <|AUDIO|>?"  # the model's own token for a clip: read, and then it cannot be asked
+        "<|AUDIO|> and <|AUDIO|>?"  # the audio token of the model: the clip is read, but the prompt is invalid
     )
     (data / "list.json").write_text(json.dumps(rows))
     first = extract(data / "list.json")

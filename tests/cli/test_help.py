@@ -1,4 +1,4 @@
-"""What the commands say of themselves, and which values they take."""
+"""Help pages of the commands, and the values that their options accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: one line is one line, whatever names and labels are in it."""
+"""Output of the commands: any name, label or message is printed on one line, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_warning_is_one_line_and_is_told_once(capsys: pytest.CaptureFixture[st
             warnings.warn(f"class {NASTY} has {number} clips", RuntimeWarning, stacklevel=2)
 
     shown = warnings.showwarning
-    for _ in range(2):  # of each run, also in one process
+    for _ in range(2):  # once per run, also if one process runs the command twice
         command()
         assert capsys.readouterr().err == "".join(
             f"warning: class {escape_unprintable(NASTY)} has {number} clips\n" for number in (1, 2)

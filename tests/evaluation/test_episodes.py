@@ -1,4 +1,4 @@
-"""Support and queries drawn from a cache never share a clip, a group or a split."""
+"""The support set and the queries of an episode never share a clip, a group or a split."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
             == episode.query.rows.tolist()
         )
         assert set(cache.splits[episode.query.rows]) == {"test"}
-        # In a cache of its own, a group of the support set is known by its name.
+        # If the support clips are in another cache, their groups are compared by name.
         assert not set(held_out_rows(cache, [], ["g4"]).rows.groups) & {"g4"}
         with pytest.raises(ValueError, match="every test clip is in the support set or shares a group with it"):
             held_out_rows(cache, [], [f"g{i}" for i in range(12)])

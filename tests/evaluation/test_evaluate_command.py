@@ -1,4 +1,4 @@
-"""``calm evaluate`` compares labels as text, and says what it leaves out and why."""
+"""``calm evaluate`` compares labels as text, and counts the clips that it leaves out by reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def fit_on(labels: Any, support: int = 12) -> None:
-    """Fit on the first clips of a cache of 24, of three numbered classes, by labels of one's own."""
+    """Fit on the first clips of a cache of 24 clips; the classifier gets other labels than the cache."""
     _, names = task(24)
     numbers = np.unique(names, return_inverse=True)[1]
     with cache_of_contents(Path("heads.h5"), numbers.astype(str), range(24)) as cache:
