@@ -1,4 +1,4 @@
-"""From nothing to a result: synthesized sounds through a model, few-shot methods beside zero-shot prompting."""
+"""Demonstrate calm on synthesized clips: extraction, few-shot methods, and zero-shot prompting."""
 
 from __future__ import annotations
 
@@ -24,26 +24,47 @@ from calm.unique_warnings import show_each_warning_once
 if TYPE_CHECKING:
     from calm.extract import LALM
 
-#: What is shown beside CALM.
+#: Short names of the few-shot methods that are compared.
 METHODS = ("calm", "sav", "uniform", "nearest-mean", "linear-probe")
+#: Title of the zero-shot baseline in tables and plots.
 ZERO_SHOT = "zero-shot prompting"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demonstration found, and where it lies."""
+    """Results of a demonstration, and the files that it wrote.
 
-    sounds: Path  #: a folder with one sub-folder a kind
+    :func:`run_demo` returns it.
+
+    Attributes
+    ----------
+    sounds : Path
+        Folder of the synthesized clips, with one sub-folder per class.
+    cache : Path
+        Head cache of all clips.
+    classifier : Path
+        CALM classifier that is fitted on the first support set.
+    plot : Path or None
+        Plot of the accuracies and of the head weights. None if matplotlib is not installed.
+    shots : int
+        Number of support clips per class.
+    comparison : Comparison
+        Accuracies of the few-shot methods.
+    zero_shot : Evaluation
+        Scores of zero-shot prompting on all clips.
+    """
+
+    sounds: Path
     cache: Path
-    classifier: Path  #: the first support set's
-    plot: Path | None  #: None without matplotlib
+    classifier: Path
+    plot: Path | None
     shots: int
     comparison: Comparison
-    zero_shot: Evaluation  #: of all clips
+    zero_shot: Evaluation
 
     @property
     def accuracy(self) -> Mapping[str, tuple[float, float]]:
-        """Accuracy of everything, by title, with half its 95 % interval."""
+        """Accuracy of each method by its title, and half the width of its 95 % confidence interval."""
         few_shot = {
             TITLES[name]: (float(self.comparison.mean(name)[0]), float(self.comparison.half_width(name)[0]))
             for name in self.comparison.accuracy
@@ -53,7 +74,7 @@ class Demo:
 
     @property
     def chance(self) -> float:
-        """Accuracy of a guess."""
+        """Accuracy of a random guess."""
         return 1 / len(self.zero_shot.classes)
 
 
@@ -69,53 +90,72 @@ def run_demo(
     device: str | None = None,
     progress: bool = False,
 ) -> Demo:
-    """Make sounds, extract their head vectors, and compare few-shot methods and zero-shot prompting on them.
+    """Compare few-shot methods with zero-shot prompting on synthesized clips.
 
-    Nothing is downloaded for ``tiny``.
+    The function synthesizes clips, extracts their head vectors, fits the few-shot methods on several support sets, and
+    writes the clips, the head cache, a fitted CALM classifier and a plot into one folder. It downloads nothing if the
+    model is ``tiny``.
 
     Parameters
     ----------
-    out : path
-        A folder that is not there yet, or empty.
-    model : str
-        As :func:`calm.load_lalm` takes it.
-    n_classes, n_per_class, seed
-        Of :func:`calm.sounds.make_sounds`.
-    shots : int
-        Support clips a class.
-    support_sets : int
-        Over how many the accuracies are averaged.
-    device : str, optional
-        See :func:`calm.load_lalm`.
-    progress : bool
-        Show progress bars, where standard error is a terminal.
+    out : str or Path, default="calm-demo"
+        Folder to write to. It must be empty, or not exist yet.
+    model : str, default="tiny"
+        Alias, hub id or local folder of the model, as :func:`calm.load_lalm` accepts it.
+    n_classes : int, default=8
+        Number of classes, which are kinds of sound.
+    n_per_class : int, default=25
+        Number of clips per class.
+    shots : int, default=5
+        Number of support clips per class.
+    support_sets : int, default=10
+        Number of support sets over which the accuracies are averaged.
+    seed : int, default=0
+        Random seed of the synthesized clips.
+    device : str, default=None
+        Device of the model, for example ``"cpu"`` or ``"cuda:1"``. None means the first accelerator, or the CPU.
+    progress : bool, default=False
+        Whether to show progress bars if standard error is a terminal.
 
     Returns
     -------
     Demo
+        Accuracies, and the paths of the files.
 
     Raises
     ------
     FileExistsError
-        If there is something in the folder already.
+        If the folder is not empty.
     ValueError
-        If there are no more clips a class than shots.
+        If there are fewer than two classes, no support set, or not more clips per class than shots.
+
+    See Also
+    --------
+    calm.sounds.make_sounds : Synthesize labelled clips.
+    calm.compare : Compare few-shot methods on a head cache of your own clips.
+    calm.zero_shot : Classify clips by prompting the model.
 
     Examples
     --------
     >>> import tempfile
+    >>> from calm.demo import run_demo
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     demo = run_demo(folder, n_classes=2, n_per_class=4, shots=2, support_sets=2)
     >>> sorted(demo.accuracy)
     ['CALM', 'SAV', 'linear probe', 'nearest class mean', 'uniform vote, soft', 'zero-shot prompting']
     """
     if n_classes < 2 or support_sets < 1:
-        raise ValueError(f"there must be two classes and one support set at least, got {n_classes} and {support_sets}")
+        raise ValueError(
+            f"n_classes must be at least 2 and support_sets at least 1, got n_classes={n_classes} and "
+            f"support_sets={support_sets}"
+        )
     if n_per_class <= shots:
-        raise ValueError(f"with {n_per_class} clips a class and {shots} shots no clip is left to score on")
+        raise ValueError(
+            f"no query clips are left with {n_per_class} clips per class and {shots} shots: use fewer shots"
+        )
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is there already: remove it, or name another folder")
+        raise FileExistsError(f"{out} exists and is not an empty folder: remove it, or choose another folder")
     request = Request(model, device=device)
     lalm = request.load()
     sounds = write_sounds(out / "sounds", *make_sounds(n_classes, n_per_class, seed=seed))
@@ -132,36 +172,65 @@ def run_demo(
         plot=out / "demo.png",
         shots=shots,
         comparison=comparison,
-        zero_shot=_ask(lalm, sounds, progress),
+        zero_shot=_evaluate_zero_shot(lalm, sounds, progress),
     )
-    return _plotted(demo, fitted)
+    return _plot_demo(demo, fitted)
 
 
-def write_sounds(folder: Path, waves: NDArray[np.float32], labels: NDArray[np.str_]) -> Path:
-    """Write waves as wav files into one sub-folder a label, as ``calm extract`` takes them; returns the folder."""
+def write_sounds(folder: str | Path, waves: NDArray[np.float32], labels: NDArray[np.str_]) -> Path:
+    """Write waveforms as WAV files, with one sub-folder per label.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder to write to. It is created if needed.
+    waves : ndarray of shape (n_clips, n_samples)
+        Waveforms at 16 kHz, between -1 and 1.
+    labels : ndarray of shape (n_clips,)
+        Label of each waveform.
+
+    Returns
+    -------
+    Path
+        The folder, which :func:`calm.find_clips` and ``calm extract`` accept.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm import find_clips
+    >>> from calm.demo import write_sounds
+    >>> from calm.sounds import make_sounds
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sounds = write_sounds(folder, *make_sounds(n_classes=2, n_per_class=3))
+    ...     len(find_clips(sounds))
+    6
+    """
     import soundfile
 
+    folder = Path(folder)
     for number, (wave, label) in enumerate(zip(waves, labels, strict=True)):
-        own = folder / str(label)
-        own.mkdir(parents=True, exist_ok=True)
-        soundfile.write(own / f"{number:03}.wav", wave, RATE)
+        label_folder = folder / str(label)
+        label_folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(label_folder / f"{number:03}.wav", wave, RATE)
     return folder
 
 
-def _ask(lalm: LALM, sounds: Path, progress: bool) -> Evaluation:
+def _evaluate_zero_shot(lalm: LALM, sounds: Path, progress: bool) -> Evaluation:
+    """Score zero-shot prompting on all clips of a folder."""
     clips = find_clips(sounds)
     labels = sorted({str(clip.label) for clip in clips})
-    answers = zero_shot(lalm, clips, labels, progress=progress)
-    return evaluate([str(clip.label) for clip in answers.clips], answers.labels)
+    result = zero_shot(lalm, clips, labels, progress=progress)
+    return evaluate([str(clip.label) for clip in result.clips], result.labels)
 
 
-def _plotted(demo: Demo, fitted: CALMClassifier) -> Demo:
+def _plot_demo(demo: Demo, fitted: CALMClassifier) -> Demo:
+    """Write the plot of a demonstration; without matplotlib, return the demonstration with ``plot=None``."""
     try:
         figure, (left, right) = new_figure(2, 13, 4.2)
     except ImportError:
         return replace(demo, plot=None)
     plot_bars(left, demo.accuracy, demo.chance)
-    left.set_title(f"{demo.shots} labelled clips a class, none for prompting", fontsize=10)
+    left.set_title(f"{demo.shots} support clips per class; none for zero-shot prompting", fontsize=10)
     plot_head_weights(right, fitted)
     figure.savefig(demo.plot, dpi=120)
     return demo

@@ -1,4 +1,4 @@
-"""The comparison of methods is paired and has confidence intervals; the demo runs without a network."""
+"""Tests of the comparison of methods, of the plots, and of the demo, which needs no network."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
     plot_bars(axes[1], {"CALM": (0.8, 0.1), "SAV": (0.7, float("nan"))}, chance=0.25)
     plot_head_weights(axes[2], fitted)
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["CALM", "SAV"]
-    assert [bar.get_width() for bar in axes[1].patches] == [70, 80]  # the first on top
+    assert [bar.get_width() for bar in axes[1].patches] == [70, 80]  # the first method is on top
     shown = axes[2].images[0].get_array()
-    np.testing.assert_allclose(shown.mean(axis=1), 1)  # equal shares on average
+    np.testing.assert_allclose(shown.mean(axis=1), 1)  # relative to a uniform vote
     np.testing.assert_allclose(shown, fitted.head_weights_.T * fitted.n_heads_in_)
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
@@ -92,7 +92,7 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
     command = [sys.executable, "-c", no_network, "demo", "--kinds", "3", "--clips", "6", "--shots", "2"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     told = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True, check=True).stdout
-    assert "3 kinds of synthesized sound, 6 clips of each, through tiny" in told
+    assert "3 classes of synthesized sounds, 6 clips per class, model tiny" in told
     for row in ("CALM ", "SAV ", "linear probe", "zero-shot prompting", "chance"):
         assert row in told
     assert "calm extract --model tiny YOUR_CLIPS\n  calm fit --shots 2\n  calm predict CLIP\n" in told
@@ -110,12 +110,13 @@ def test_the_demo_tells_machines_too_and_overwrites_nothing(tmp_path: Path) -> N
     assert set(found["accuracy"]) == set(found["half_width"]) and found["chance"] == 0.5
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 1
-    assert again.stderr == f"error: {tmp_path / 'out'} is there already: remove it, or name another folder\n"
+    out = tmp_path / "out"
+    assert again.stderr == f"error: {out} exists and is not an empty folder: remove it, or choose another folder\n"
 
 
 def test_a_demo_without_clips_to_score_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no clip is left to score on"):
+    with pytest.raises(ValueError, match="no query clips are left"):
         run_demo(tmp_path / "demo", n_per_class=5, shots=5)
-    with pytest.raises(ValueError, match="two classes and one support set"):
+    with pytest.raises(ValueError, match="n_classes must be at least 2"):
         run_demo(tmp_path / "demo", n_classes=1)
     assert not (tmp_path / "demo").exists()

@@ -1,4 +1,4 @@
-"""The command line: thin commands over the public API, one a file."""
+"""Command line of calm: thin commands over the public API, one command per file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from calm.cli.predict import predict
 app = typer.Typer(
     name="calm",
     help="Turn a frozen large audio-language model into a few-shot audio classifier.\n\n"
-    "The usual way: [bold]calm extract --model tiny DATA[/], [bold]calm fit --shots 5[/], "
-    "[bold]calm predict CLIP[/]. Exit codes: 0 all went well, 1 an error, 2 a wrong command line, "
-    "3 finished but some clips could not be read, 130 stopped.",
+    "Typical use: [bold]calm extract --model tiny DATA[/], [bold]calm fit --shots 5[/], "
+    "[bold]calm predict CLIP[/]. Exit codes: 0 success, 1 error, 2 invalid command line, "
+    "3 finished but some clips failed, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (extract, fit, predict, evaluate, info, models, demo):
-    told = inspect.getdoc(command) or ""
-    paragraphs = (" ".join(paragraph.split()) for paragraph in told.split("\n\n"))  # rich would keep the ends of lines
+    docstring = inspect.getdoc(command) or ""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))  # rich keeps line breaks
     app.command(cls=FitCommand if command is fit else None, help="\n\n".join(paragraphs))(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         from calm import __version__
 
         typer.echo(f"calm {__version__}")
@@ -42,7 +42,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None: ...
 
 

@@ -1,4 +1,4 @@
-"""The files that commands read: opened with advice where the wrong one, or none, is there."""
+"""Open the files that commands read; errors name the command that writes a missing file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
     from calm.extract import HeadCache
 
-#: What one command writes and the next one reads, unless told otherwise.
+#: Default names of the files that one command writes and the next one reads.
 CACHE = Path("heads.h5")
 CLASSIFIER = Path("calm.safetensors")
 
@@ -20,16 +20,16 @@ def open_cache(path: Path) -> HeadCache:
     Raises
     ------
     FileNotFoundError
-        If it is not there; ``calm extract`` makes it.
+        If there is no such file.
     ValueError
-        If it is a classifier, or what :class:`calm.HeadCache` refuses.
+        If the file is a classifier, or :class:`calm.HeadCache` does not accept it.
     """
     from calm import HeadCache
     from calm.classifiers.file import is_classifier_file
 
-    _check_there(path, CACHE, "calm extract")
+    _check_exists(path, CACHE, "calm extract")
     if is_classifier_file(path):
-        raise ValueError(f"{path} is a fitted classifier, where a head cache from calm extract is wanted")
+        raise ValueError(f"{path} is a fitted classifier: this command needs a head cache, from calm extract")
     return HeadCache(path)
 
 
@@ -39,31 +39,32 @@ def load_classifier(path: Path) -> HeadClassifier:
     Raises
     ------
     FileNotFoundError
-        If it is not there; ``calm fit`` makes it.
+        If there is no such file.
     ValueError
-        If it is a head cache, or what :func:`calm.load` refuses.
+        If the file is a head cache, or :func:`calm.load` does not accept it.
     """
     from calm import load
 
-    _check_there(path, CLASSIFIER, "calm fit")
+    _check_exists(path, CLASSIFIER, "calm fit")
     if is_hdf5(path):
-        raise ValueError(f"{path} is a head cache; -c takes a fitted classifier, from calm fit")
+        raise ValueError(f"{path} is a head cache: -c needs a fitted classifier, from calm fit")
     return load(path)
 
 
 def is_hdf5(path: Path) -> bool:
-    """Tell whether a file is HDF5, as head caches are, whole or not."""
+    """Return whether a file is HDF5, which is the format of head caches; it may be truncated."""
     import h5py
 
     return path.is_file() and bool(h5py.is_hdf5(path))
 
 
 def may_be_safetensors(path: Path) -> bool:
-    """Tell whether a file begins as safetensors does, as fitted classifiers are, whole or not."""
+    """Return whether a file starts like safetensors, which is the format of classifiers; it may be truncated."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
 
-def _check_there(path: Path, usual: Path, command: str) -> None:
+def _check_exists(path: Path, default: Path, command: str) -> None:
+    """Raise an error if a file does not exist; for the default name, say which command to run first."""
     if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}" + (f" (run {command} first)" if path == usual else ""))
+        raise FileNotFoundError(f"no such file: {path}" + (f" (run {command} first)" if path == default else ""))

@@ -1,4 +1,4 @@
-"""Options of the command line, made from the groups of options that the Python API takes."""
+"""Turn option groups of the Python API into command-line options."""
 
 from __future__ import annotations
 
@@ -15,70 +15,78 @@ from calm.options import Option, build_group, is_group, options_of
 R = TypeVar("R")
 
 
-def takes_groups(command: Callable[..., R]) -> Callable[..., R]:
-    """Let a command take groups of options: each parameter that is annotated with one becomes the options in it.
+def expand_option_groups(command: Callable[..., R]) -> Callable[..., R]:
+    """Decorate a command: each parameter annotated with an option group becomes one parameter per option.
 
-    What they are called, their types, defaults and descriptions come from :func:`calm.options.option`, and the panel
-    that they are listed in from their group. An option that must be given is listed with the command's own.
+    Names, types, defaults and descriptions come from :func:`calm.options.option`. The group names the help panel of its
+    options; required options are listed in the main panel of the command.
 
     Parameters
     ----------
     command : callable
-        As typer takes it.
+        Function that typer accepts as a command, apart from its option groups.
+
+    Returns
+    -------
+    callable
+        Function that typer accepts as a command.
 
     Examples
     --------
     >>> from calm.extract import Placement
     >>> def show(place: Placement, json: bool = False) -> None: ...
-    >>> list(inspect.signature(takes_groups(show)).parameters)
+    >>> list(inspect.signature(expand_option_groups(show)).parameters)
     ['place_device', 'place_device_map', 'place_attention', 'place_trust_remote_code', 'json']
     """
     hints = get_type_hints(command, include_extras=True)
-    own = inspect.signature(command).parameters
-    groups = {name: hints[name] for name in own if is_group(hints[name])}
+    command_parameters = inspect.signature(command).parameters
+    groups = {name: hints[name] for name in command_parameters if is_group(hints[name])}
 
     @functools.wraps(command)
     def run(**values: Any) -> R:
-        made = {name: build_group(group, _taken(values, name, group)) for name, group in groups.items()}
-        return command(**made, **values)
+        arguments = {name: build_group(group, _pop_group_values(values, name, group)) for name, group in groups.items()}
+        return command(**arguments, **values)
 
     parameters = []
-    for name, parameter in own.items():
+    for name, parameter in command_parameters.items():
         if name in groups:
-            parameters += [_parameter(name, option) for option in options_of(groups[name]).values()]
+            parameters += [_make_parameter(name, option) for option in options_of(groups[name]).values()]
         else:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del run.__wrapped__  # its signature is another
+    del run.__wrapped__  # typer must not see the signature of the original command
     return run
 
 
-def _taken(values: dict[str, Any], group_name: str, group: type) -> Mapping[str, Any]:
+def _pop_group_values(values: dict[str, Any], group_name: str, group: type) -> Mapping[str, Any]:
+    """Remove the values of one option group from the values of a command, and return them by option name."""
     return {name: values.pop(f"{group_name}_{name}") for name in options_of(group)}
 
 
-def _parameter(group_name: str, option: Option) -> inspect.Parameter:
+def _make_parameter(group_name: str, option: Option) -> inspect.Parameter:
+    """Make the parameter that typer turns into one command-line option."""
     flags = option.flags or (f"--{option.name.replace('_', '-')}",)
-    needed = option.default is MISSING
-    shown = typer.Option(
+    is_required = option.default is MISSING
+    typer_option = typer.Option(
         *flags,
         help=option.help,
         min=option.minimum,
         max=option.maximum,
         show_default=option.default is not None,
-        rich_help_panel=None if needed else option.panel,
+        rich_help_panel=None if is_required else option.panel,
     )
     return inspect.Parameter(
-        f"{group_name}_{option.name}",  # options of two groups may have one name
+        f"{group_name}_{option.name}",  # options of two groups may have the same name
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if needed else option.default,
-        annotation=Annotated[_type_of(option), shown],
+        default=inspect.Parameter.empty if is_required else option.default,
+        annotation=Annotated[_get_type(option), typer_option],
     )
 
 
-def _type_of(option: Option) -> Any:
+def _get_type(option: Option) -> Any:
+    """Return the type of an option; options with choices become a Literal."""
     if option.choices is None:
         return option.type
-    one_of: Any = Literal[option.choices]
-    return one_of | None if option.default is None else one_of
+    choices: Any = Literal[option.choices]
+    return choices | None if option.default is None else choices

@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors, numbers and tables for people, JSON for machines."""
+"""Output that all commands share: one-line errors and warnings, tables, formatted numbers, and JSON."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ import typer
 from calm.terminal import escape_unprintable
 from calm.unique_warnings import show_each_warning_once
 
+#: Exit codes.
 SOME_CLIPS_FAILED = 3
-STOPPED = 130
+INTERRUPTED = 130
+
 _SHOWN_FAILURES = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def say(line: str, *, err: bool = False) -> None:
-    """Print one line, whatever is in it: to standard output, or to standard error."""
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print one line to standard output or standard error; control characters in the text are escaped."""
     _write(escape_unprintable(line), err=err)
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a user's mistake as one line and exit with 1; set CALM_TRACEBACK=1 to see where it was raised.
+    """Decorate a command so that it prints errors and warnings as one line each, and exits with 1 after an error.
 
-    Warnings are one line each too.
+    With the environment variable ``CALM_TRACEBACK=1``, errors are raised with their traceback.
     """
 
     @functools.wraps(command)
@@ -38,34 +40,34 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with show_each_warning_once(_warn):
                 return command(*args, **kwargs)
-        except BrokenPipeError:  # the reader has left, as `head` does
+        except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
             raise
         except (ValueError, OSError, ImportError, MemoryError) as error:
             if os.environ.get("CALM_TRACEBACK"):
                 raise
-            say(f"error: {error}" if str(error) else f"error: {type(error).__name__}", err=True)
+            print_line(f"error: {error}" if str(error) else f"error: {type(error).__name__}", err=True)
             raise typer.Exit(1) from error
 
     return run
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Show a warning without the place in the code that gave it."""
-    say(f"warning: {message}", err=True)
+    """Print a warning without the file and line that raised it."""
+    print_line(f"warning: {message}", err=True)
 
 
 def _write(line: str, *, err: bool = False) -> None:
-    # Told no file, typer writes UTF-8 where the locale is ASCII.
+    # Without an explicit file, typer writes UTF-8 even if the locale is ASCII.
     typer.echo(line, file=sys.stderr if err else sys.stdout)
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on one line; all that is not ASCII is escaped in it, and comes back as it was."""
+    """Print one JSON object on one line, with all characters other than ASCII as JSON escapes."""
     _write(json.dumps(content))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
-    """Print aligned columns; those in ``numbers`` to the right."""
+    """Print a table with aligned columns; the columns whose indices are in ``numbers`` are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -74,37 +76,37 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
     for i, name in enumerate(header):
         table.add_column(Text(escape_unprintable(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(escape_unprintable(cell)) for cell in row))  # a label may look like markup
-    console = Console(highlight=False, width=1000)  # a narrow terminal wraps lines; cutting cells would lose answers
+        table.add_row(*(Text(escape_unprintable(cell)) for cell in row))  # Text: a label is not markup
+    console = Console(highlight=False, width=1000)  # wide, because rich truncates cells on a narrow terminal
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        _write(line.rstrip())  # visible already, but for the header's own bold type
+        _write(line.rstrip())  # the cells are escaped already, and the escape codes of the bold header must stay
 
 
 def print_failures(failures: Mapping[str, str]) -> None:
-    """List the clips that failed, on standard error."""
+    """Print the names of failed clips with their reasons to standard error."""
     for name, reason in list(failures.items())[:_SHOWN_FAILURES]:
-        say(f"failed: {name}: {reason}", err=True)
+        print_line(f"failed: {name}: {reason}", err=True)
     if len(failures) > _SHOWN_FAILURES:
-        say(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
+        print_line(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
 
 
-def percent(share: float) -> str:
-    """Write a share as a percentage."""
+def format_percent(share: float) -> str:
+    """Format a share between 0 and 1 as a percentage."""
     return f"{100 * share:.1f} %"
 
 
-def interval(ends: tuple[float, float]) -> str:
-    """Write an interval of shares as percentages."""
+def format_interval(ends: tuple[float, float]) -> str:
+    """Format an interval of shares between 0 and 1 as percentages."""
     return f"{100 * ends[0]:.1f} – {100 * ends[1]:.1f} %"
 
 
-def plural(n: int, noun: str) -> str:
-    """Write a count with its noun.
+def format_count(n: int, noun: str) -> str:
+    """Format a count with its noun in the singular or plural.
 
-    >>> plural(1, "clip"), plural(2, "class")
+    >>> format_count(1, "clip"), format_count(2, "class")
     ('1 clip', '2 classes')
     """
-    many = noun + ("es" if noun.endswith("s") else "s")
-    return f"{n} {noun if n == 1 else many}"
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{n} {noun if n == 1 else plural}"

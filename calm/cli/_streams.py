@@ -1,4 +1,4 @@
-"""Standard streams that are there, and take any text, whatever shell or locale the commands are run from."""
+"""Prepare the standard streams, so that they are open and accept any character in any locale."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import os
 import sys
 from io import TextIOWrapper
 
-#: How to spell what the commands print on a terminal that lacks the character.
-_SPELLED = str.maketrans({"–": "-", "×": "x", "…": "...", "±": "+-", "·": "-"})
+#: ASCII replacements for characters that the commands print, for encodings without these characters.
+_REPLACEMENTS = str.maketrans({"–": "-", "×": "x", "…": "...", "±": "+-", "·": "-"})
 
 
 def prepare_streams() -> None:
-    """Open streams that are closed on nothing, and let those for text spell what their encoding lacks.
+    """Open closed standard streams on the null device, and replace characters that their encodings lack.
 
-    Were a standard stream left closed, the next file would take its number, and whatever libraries print would be
-    written into that file: a head cache, perhaps.
+    A closed standard stream must not stay closed. The next file that is opened would get its file descriptor, and
+    output of libraries would be written into that file, for example into a head cache.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # the lowest free number is taken, and that is this stream's
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for good
-    codecs.register_error("spell", _spell)
+        if getattr(sys, name) is None:  # open() takes the lowest free file descriptor, which is the one of this stream
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - never closed
+    codecs.register_error("ascii-replacement", _replace_characters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="spell")
+            stream.reconfigure(errors="ascii-replacement")
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Spell characters that an encoding lacks, with a number where there is nothing like them."""
+def _replace_characters(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks by similar ASCII characters, or else by an escape sequence."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    spelled = error.object[error.start : error.end].translate(_SPELLED)
-    return spelled.encode("ascii", "backslashreplace").decode("ascii"), error.end
+    replaced = error.object[error.start : error.end].translate(_REPLACEMENTS)
+    return replaced.encode("ascii", "backslashreplace").decode("ascii"), error.end

@@ -1,4 +1,4 @@
-"""``calm demo``: from nothing to a result."""
+"""``calm demo``: a complete demonstration on synthesized clips."""
 
 from __future__ import annotations
 
@@ -7,58 +7,64 @@ from typing import Annotated
 
 import typer
 
-from calm.cli._shared import one_line_errors, percent, print_json, print_table, say
+from calm.cli._shared import format_percent, one_line_errors, print_json, print_line, print_table
 
 
 @one_line_errors
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The folder to make; it must not be there yet, or be empty.")
+        Path, typer.Option("--out", "-o", help="Folder to write to; it must be empty, or not exist yet.")
     ] = Path("calm-demo"),
-    model: Annotated[str, typer.Option("--model", "-m", help="An alias, a hub id or a local folder.")] = "tiny",
-    shots: Annotated[int, typer.Option(min=1, help="Labelled clips of each kind.")] = 5,
-    kinds: Annotated[int, typer.Option(min=2, help="Kinds of sound.")] = 8,
-    clips: Annotated[int, typer.Option(min=2, help="Clips of each kind.")] = 25,
-    seed: Annotated[int, typer.Option(help="Another number draws other kinds.")] = 0,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="An alias (calm models lists them), a hub id, or a local folder.")
+    ] = "tiny",
+    shots: Annotated[int, typer.Option(min=1, help="Support clips per class.")] = 5,
+    kinds: Annotated[int, typer.Option(min=2, help="Number of classes (kinds of sound).")] = 8,
+    clips: Annotated[int, typer.Option(min=2, help="Clips per class.")] = 25,
+    seed: Annotated[int, typer.Option(help="Random seed of the synthesized clips.")] = 0,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Make sounds, extract their head vectors, and show CALM beside other methods and zero-shot prompting.
+    """Compare CALM with other few-shot methods and zero-shot prompting on synthesized clips.
 
-    Needs no network and no clips of your own. Everything is left in one folder.
+    The demo needs no network with the model tiny, and no clips of your own. It writes all files into one folder.
     """
     from calm.demo import run_demo
 
     if not json:
-        say(f"{kinds} kinds of synthesized sound, {clips} clips of each, through {model}")
-    found = run_demo(
+        print_line(f"{kinds} classes of synthesized sounds, {clips} clips per class, model {model}")
+    result = run_demo(
         out, model=model, n_classes=kinds, n_per_class=clips, shots=shots, seed=seed, device=device, progress=not json
     )
     if json:
         print_json(
             {
                 "folder": str(out),
-                "accuracy": {name: accuracy for name, (accuracy, _) in found.accuracy.items()},
-                "half_width": {name: width for name, (_, width) in found.accuracy.items()},
-                "chance": found.chance,
-                "plot": None if found.plot is None else str(found.plot),
+                "accuracy": {name: accuracy for name, (accuracy, _) in result.accuracy.items()},
+                "half_width": {name: width for name, (_, width) in result.accuracy.items()},
+                "chance": result.chance,
+                "plot": None if result.plot is None else str(result.plot),
             }
         )
         return
-    rows = [(name, percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in found.accuracy.items()]
-    support_sets = next(iter(found.comparison.accuracy.values())).shape[1]
-    say(f"accuracy with {shots} labelled clips of each kind, mean of {support_sets} support sets:")
-    print_table(("method", "accuracy", "95 %"), [*rows, ("chance", percent(found.chance), "")], numbers=(1, 2))
-    if found.plot is None:
-        say("no plot: it needs matplotlib, pip install 'calm-audio[plot]'")
+    rows = [
+        (name, format_percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in result.accuracy.items()
+    ]
+    support_sets = next(iter(result.comparison.accuracy.values())).shape[1]
+    print_line(f"accuracy with {shots} support clips per class, mean over {support_sets} support sets:")
+    print_table(
+        ("method", "accuracy", "95 % interval"), [*rows, ("chance", format_percent(result.chance), "")], numbers=(1, 2)
+    )
+    if result.plot is None:
+        print_line("no plot was written: it needs matplotlib, pip install 'calm-audio[plot]'")
     else:
-        say(f"wrote {found.plot}: these accuracies, and which heads CALM listens to for which kind")
+        print_line(f"wrote {result.plot}: plot of these accuracies and of the weight of each head for each class")
     for line in (
-        "the same on your own clips, in one folder a class:",
+        "to classify your own clips, in one sub-folder per class:",
         f"  calm extract --model {model} YOUR_CLIPS",
         f"  calm fit --shots {shots}",
         "  calm predict CLIP",
     ):
-        say(line)
+        print_line(line)

@@ -1,41 +1,55 @@
-"""``calm evaluate``: a fitted classifier on a head cache."""
+"""``calm evaluate``: score a fitted classifier on a head cache."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from calm.cli._files import CACHE, CLASSIFIER, load_classifier, open_cache
-from calm.cli._shared import interval, one_line_errors, percent, plural, print_json, print_table, say
+from calm.cli._shared import (
+    format_count,
+    format_interval,
+    format_percent,
+    one_line_errors,
+    print_json,
+    print_line,
+    print_table,
+)
 
+if TYPE_CHECKING:
+    from calm.evaluation.scores import Evaluation
+
+#: Why clips are left out, by the attributes of HeldOutRows.
 _REASONS = {
-    "support": "of the support set",
-    "groups": "of its groups",
-    "splits": "of other splits",
-    "unlabelled": "unlabelled",
+    "support": "in the support set",
+    "groups": "in its groups",
+    "splits": "in other splits",
+    "unlabelled": "without a label",
 }
 
 
 @one_line_errors
 def evaluate(
-    cache: Annotated[Path, typer.Argument(help="A head cache, from calm extract.")] = CACHE,
-    classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = CLASSIFIER,
+    cache: Annotated[Path, typer.Argument(help="Head cache, from calm extract.")] = CACHE,
+    classifier: Annotated[
+        Path, typer.Option("--classifier", "-c", help="Fitted classifier, from calm fit.")
+    ] = CLASSIFIER,
     everything: Annotated[
-        bool, typer.Option("--all", help="Evaluate on every labelled clip, the support set and its groups too.")
+        bool, typer.Option("--all", help="Evaluate on all labelled clips, including the support set and its groups.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Evaluate a fitted classifier: accuracy with its interval, and a table of classes.
+    """Evaluate a fitted classifier: accuracy with a confidence interval, and scores of each class.
 
-    Support clips, and clips that share a group with one, are left out. Where clips have a test split, only its clips
-    are taken.
+    Support clips, and clips that share a group with a support clip, are left out. If the clips have a test split, only
+    its clips are used.
     """
     from calm.evaluation.episodes import held_out_rows, labelled_rows
-    from calm.evaluation.scores import evaluate as compare
+    from calm.evaluation.scores import evaluate as score_predictions
 
     fitted = load_classifier(classifier)
     with open_cache(cache) as opened:
@@ -43,54 +57,64 @@ def evaluate(
             rows = labelled_rows(opened)
             left_out = {"unlabelled": len(opened.done) - len(rows)}
         else:
-            apart = held_out_rows(
+            held_out = held_out_rows(
                 opened, fitted.support_names_, fitted.support_groups_, digests=fitted.support_digests_
             )
-            rows = apart.rows
-            left_out = {name: getattr(apart, name) for name in ("support", "groups", "splits", "unlabelled")}
+            rows = held_out.rows
+            left_out = {name: getattr(held_out, name) for name in _REASONS}
         labels = rows.labels
         _check_labels(labels.tolist(), fitted.classes_.tolist(), classifier, cache)
-        result = compare(labels, np.array([str(label) for label in fitted.predict(rows).tolist()], dtype=object))
-    total = sum(left_out.values())
+        predictions = np.array([str(label) for label in fitted.predict(rows).tolist()], dtype=object)
+        result = score_predictions(labels, predictions)
     if json:
-        told = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
-        print_json(told | asdict(result))
-        return
-    reasons = ", ".join(f"{number} {_REASONS[name]}" for name, number in left_out.items() if number)
-    beside = f"; {plural(total, 'clip')} left out: {reasons}" if total else ""
-    say(f"{classifier} on {plural(result.clips, 'clip')} of {cache}{beside}")
-    say(
-        f"accuracy {percent(result.accuracy)} ({result.correct} of {result.clips}), "
-        f"95 % interval {interval(result.interval)}"
+        total = sum(left_out.values())
+        header = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
+        print_json(header | asdict(result))
+    else:
+        _print_evaluation(result, left_out, classifier, cache)
+
+
+def _print_evaluation(result: Evaluation, left_out: dict[str, int], classifier: Path, cache: Path) -> None:
+    """Print the accuracy, the numbers of clips that are left out, and a table of the classes."""
+    total = sum(left_out.values())
+    reasons = ", ".join(f"{n} {_REASONS[name]}" for name, n in left_out.items() if n)
+    left_out_text = f"; {format_count(total, 'clip')} left out: {reasons}" if total else ""
+    print_line(f"{classifier} on {format_count(result.clips, 'clip')} of {cache}{left_out_text}")
+    print_line(
+        f"accuracy {format_percent(result.accuracy)} ({result.correct} of {result.clips}), "
+        f"95 % confidence interval {format_interval(result.interval)}"
     )
-    rows_out = [
+    rows = [
         (
             row.label,
             str(row.clips),
-            percent(row.precision),
-            percent(row.recall) if row.clips else "–",
-            percent(row.f1) if row.clips else "–",
+            format_percent(row.precision),
+            format_percent(row.recall) if row.clips else "–",
+            format_percent(row.f1) if row.clips else "–",
             row.taken_for or "",
         )
         for row in result.classes
     ]
-    print_table(("class", "clips", "precision", "recall", "F1", "most taken for"), rows_out, numbers=(1, 2, 3, 4))
+    print_table(("class", "clips", "precision", "recall", "F1", "most confused with"), rows, numbers=(1, 2, 3, 4))
 
 
 def _check_labels(labels: list[str], classes: list[Any], classifier: Path, cache: Path) -> None:
-    """Warn of labels that a classifier does not know; classes may be numbers, and a cache's labels are text.
+    """Warn about labels that are not classes of the classifier. Labels in a cache are text; classes may be numbers.
 
     Raises
     ------
     ValueError
-        If it knows none of them.
+        If no label is a class of the classifier.
     """
-    there, known = set(labels), {str(label) for label in classes}
-    unknown = there - known
-    if unknown == there:
+    cache_labels, class_labels = set(labels), {str(label) for label in classes}
+    unknown = cache_labels - class_labels
+    if unknown == cache_labels:
         raise ValueError(
-            f"{classifier} knows {', '.join(sorted(known))}, and clips of {cache} are labelled "
-            f"{', '.join(sorted(there))}: there is nothing to compare"
+            f"no label in {cache} is a class of {classifier}: the labels are {', '.join(sorted(cache_labels))}, the "
+            f"classes are {', '.join(sorted(class_labels))}"
         )
     if unknown:
-        say(f"warning: {classifier} does not know {', '.join(sorted(unknown))}", err=True)
+        unknown_labels = ", ".join(sorted(unknown))
+        print_line(
+            f"warning: labels without a class in {classifier}: {unknown_labels} (their clips count as errors)", err=True
+        )

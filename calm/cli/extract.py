@@ -1,4 +1,4 @@
-"""``calm extract``: a folder of clips in, a head cache out."""
+"""``calm extract``: extract head vectors of clips into a head cache."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from calm.cli._files import CACHE
-from calm.cli._options import takes_groups
-from calm.cli._shared import SOME_CLIPS_FAILED, STOPPED, one_line_errors, plural, print_failures, print_json, say
+from calm.cli._options import expand_option_groups
+from calm.cli._shared import (
+    INTERRUPTED,
+    SOME_CLIPS_FAILED,
+    format_count,
+    one_line_errors,
+    print_failures,
+    print_json,
+    print_line,
+)
 from calm.extract.media.clip import Columns
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
@@ -23,112 +31,125 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@takes_groups
+@expand_option_groups
 def extract(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A folder with one sub-folder a class, an AudioFolder with metadata.csv or .jsonl, a CSV, TSV, JSON "
+            help="A folder with one sub-folder per class, an AudioFolder with metadata.csv or .jsonl, a CSV, TSV, JSON "
             "or JSONL manifest, or one audio or video file."
         ),
     ],
     request: Request,
-    how: RunOptions,
+    run_options: RunOptions,
     columns: Columns,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The head cache to write, or to go on with if it is there.")
+        Path, typer.Option("--out", "-o", help="Head cache to write. If it exists, the extraction resumes.")
     ] = CACHE,
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Where a manifest's paths start; default: the manifest's own folder.", rich_help_panel=Columns.panel
+            help="Folder that relative paths in a manifest start from; default: the manifest's own folder.",
+            rich_help_panel=Columns.panel,
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Extract the head vectors of every clip into a cache.
+    """Extract the head vectors of every clip into a head cache.
 
-    Stop it, kill it, run it again: it goes on where it was. A clip that cannot be read is marked as failed with its
-    reason, and tried again by the next run.
+    Run the same command again to resume an interrupted extraction. A clip that cannot be read is marked as failed,
+    with the reason, and is tried again by the next run.
     """
     from calm.extract import extract_to_cache, find_clips
 
     clips = find_clips(data, columns=columns, root=root)
     if not json:
-        say(_describe(data, clips))
-    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends first
+        print_line(_describe_clips(data, clips))
+    signal.signal(signal.SIGTERM, _raise_keyboard_interrupt)  # clusters send SIGTERM before they kill a job
     try:
-        report = extract_to_cache(clips, out, request, progress=not json, **option_values(how))
+        report = extract_to_cache(clips, out, request, progress=not json, **option_values(run_options))
     except KeyboardInterrupt:
-        say(f"stopped: {_kept(out)}; the same command goes on from there", err=True)
-        raise typer.Exit(STOPPED) from None
+        print_line(f"interrupted: {_describe_progress(out)}; run the same command again to resume", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if json:
         facts = asdict(report) | {"cache": str(out)}
-        print_json({name: facts[name] for name in _TOLD})
+        print_json({key: facts[key] for key in _JSON_KEYS})
     else:
-        _tell(report, out, clips)
+        _print_report(report, out, clips)
     if report.failures:
         raise typer.Exit(SOME_CLIPS_FAILED)
 
 
-#: What machines are told of a report.
-_TOLD = ("cache", "clips", "done", "new", "failed", "unread", "failures", "cut", "silent")
+#: Keys of the JSON output.
+_JSON_KEYS = ("cache", "clips", "done", "new", "failed", "unread", "failures", "cut", "silent")
 
 
-def _describe(data: Path, clips: list[Clip]) -> str:
-    classes, groups = ({getattr(clip, c) for clip in clips} - {None} for c in ("label", "group"))
-    parts = [plural(len(clips), "clip"), plural(len(classes), "class") if classes else "no labels"]
+def _describe_clips(data: Path, clips: list[Clip]) -> str:
+    """Describe the clips that were found: their number, classes, groups and splits."""
+    classes, groups = ({getattr(clip, name) for clip in clips} - {None} for name in ("label", "group"))
+    parts = [format_count(len(clips), "clip"), format_count(len(classes), "class") if classes else "no labels"]
     if groups:
-        parts.append(plural(len(groups), "group"))
+        parts.append(format_count(len(groups), "group"))
     splits = Counter(clip.split for clip in clips if clip.split is not None)
     parts += [f"{split} {n}" for split, n in splits.items()]
     return f"{data}: {', '.join(parts)}"
 
 
-def _tell(report: ExtractionReport, out: Path, clips: list[Clip]) -> None:
+def _print_report(report: ExtractionReport, out: Path, clips: list[Clip]) -> None:
+    """Print what the extraction did, warnings about clips, and the command to run next."""
     print_failures(report.failures)
-    already = "" if report.new == report.done else f", {report.done - report.new} of them already there"
-    say(f"{out}: head vectors of {report.done} of {plural(report.clips, 'clip')}{already}")
+    earlier = report.done - report.new
+    from_earlier_run = f", {earlier} of them from an earlier run" if earlier else ""
+    print_line(f"{out}: head vectors of {report.done} of {format_count(report.clips, 'clip')}{from_earlier_run}")
     if report.cut:
-        say(f"warning: {plural(report.cut, 'clip')} cut at {report.window_seconds:g} s", err=True)
+        print_line(
+            f"warning: {format_count(report.cut, 'clip')} cut to the first {report.window_seconds:g} s", err=True
+        )
     if report.silent:
-        say(f"warning: {plural(report.silent, 'clip')} of digital silence", err=True)
+        print_line(
+            f"warning: {format_count(report.silent, 'clip')} of digital silence (all samples are zero)", err=True
+        )
     if report.failures:
-        _advise(report.unread, report.failed - report.unread)
-    elif (shots := _shots([clip.label for clip in clips])) is not None:
-        say(f"next: calm fit{shots}" + ("" if out == CACHE else f" {out}"))
+        _print_retry_advice(report.unread, report.failed - report.unread)
+    elif (shots_option := _suggest_shots([clip.label for clip in clips])) is not None:
+        print_line(f"next: calm fit{shots_option}" + ("" if out == CACHE else f" {out}"))
 
 
-def _advise(unread: int, later: int) -> None:
-    """Say what is to be done about clips that could not be read, and about those that failed later."""
-    if unread:
-        them = "it" if unread == 1 else "them"
-        say(f"{plural(unread, 'clip')} could not be read: mend {them} and run this again", err=True)
-    if later:
-        was, they_are, their = ("was", "it is", "its") if later == 1 else ("were", "they are", "their")
-        say(
-            f"{plural(later, 'clip')} {was} read and failed later: {they_are} not tried again unless {their} file or "
-            "question changes",
+def _print_retry_advice(n_unread: int, n_failed_later: int) -> None:
+    """Print which failed clips the next run tries again: unreadable ones, but not those that failed after reading."""
+    if n_unread:
+        them = "it" if n_unread == 1 else "them"
+        print_line(
+            f"{format_count(n_unread, 'clip')} could not be read: repair {them} and run the same command again",
+            err=True,
+        )
+    if n_failed_later:
+        was, they_are, their = ("was", "it is", "its") if n_failed_later == 1 else ("were", "they are", "their")
+        print_line(
+            f"{format_count(n_failed_later, 'clip')} {was} read but failed later: {they_are} tried again only if "
+            f"{their} file or question changes",
             err=True,
         )
 
 
-def _shots(labels: list[str | None]) -> str | None:
-    """Advise on shots: five where every class has more, none where there is nothing to fit."""
+def _suggest_shots(labels: list[str | None]) -> str | None:
+    """Suggest options of ``calm fit``: five shots if every class has more clips; None if there are no two classes."""
     counts = Counter(label for label in labels if label is not None)
     if len(counts) < 2:
         return None
     return " --shots 5" if min(counts.values()) > 5 else ""
 
 
-def _kept(out: Path) -> str:
+def _describe_progress(out: Path) -> str:
+    """Describe how many clips of an interrupted extraction are in the cache."""
     from calm.extract import HeadCache
 
     if not out.exists():
         return "nothing was written yet"
     with HeadCache(out) as cache:
-        return f"{len(cache.done)} of {plural(len(cache), 'clip')} are in {out}"
+        return f"{len(cache.done)} of {format_count(len(cache), 'clip')} are in {out}"
 
 
-def _stop(signum: int, frame: object) -> NoReturn:
+def _raise_keyboard_interrupt(signum: int, frame: object) -> NoReturn:
+    """Handle a signal like Ctrl-C."""
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``calm models``: the aliases."""
+"""``calm models``: list the aliases of models."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import typer
 
 from calm.cli._shared import one_line_errors, print_json, print_table
 
-_WHAT = {
-    "tiny": "built in, nothing to download; trained on synthesized sounds, for trying things out",
-    "tiny-random": "the same with random weights, to compare with",
+_DESCRIPTIONS = {
+    "tiny": "built in, no download; trained on synthesized sounds, for a quick trial",
+    "tiny-random": "tiny with random weights, as a baseline",
     "qwen2-audio": "8.4 B parameters, 32 layers × 32 heads",
-    "qwen2.5-omni": "the part that listens and reads, 8.9 B parameters, 28 layers × 28 heads",
-    "qwen2.5-omni-3b": "likewise, 4.7 B parameters",
-    "qwen3-omni": "likewise, 31.7 B parameters of which 3 B are active",
+    "qwen2.5-omni": "Thinker only, 8.9 B parameters, 28 layers × 28 heads",
+    "qwen2.5-omni-3b": "Thinker only, 4.7 B parameters",
+    "qwen3-omni": "Thinker only, 31.7 B parameters, 3 B of them active",
     "qwen3-asr": "2.0 B parameters, for transcription",
     "voxtral-mini": "4.7 B parameters, clips of any length",
     "voxtral-small": "24.3 B parameters, clips of any length",
@@ -31,12 +31,14 @@ _WHAT = {
 
 @one_line_errors
 def models(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """List the models that have a short name. Any hub id or local folder will do too."""
+    """List the aliases of models. Commands also accept any hub id or local folder as a model."""
     from calm.extract import ALIASES
 
     if json:
         print_json(dict(ALIASES))
         return
-    print_table(("alias", "stands for", "what it is"), [(a, target, _WHAT[a]) for a, target in ALIASES.items()])
+    print_table(
+        ("alias", "stands for", "description"), [(a, target, _DESCRIPTIONS[a]) for a, target in ALIASES.items()]
+    )

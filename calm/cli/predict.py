@@ -1,4 +1,4 @@
-"""``calm predict``: clips in, labels out."""
+"""``calm predict``: predict the labels of clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from calm.cli._files import CLASSIFIER, load_classifier
-from calm.cli._options import takes_groups
+from calm.cli._options import expand_option_groups
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
 from calm.extract.models.placement import Placement
 from calm.options import option_values
@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 
 
 @one_line_errors
-@takes_groups
+@expand_option_groups
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Audio or video files, folders or manifests.")],
     placement: Placement,
-    classifier: Annotated[Path, typer.Option("--classifier", "-c", help="From calm fit.")] = CLASSIFIER,
-    top: Annotated[int, typer.Option(min=1, help="How many labels to name, the most probable first.")] = 3,
+    classifier: Annotated[
+        Path, typer.Option("--classifier", "-c", help="Fitted classifier, from calm fit.")
+    ] = CLASSIFIER,
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to show per clip, the most probable first.")] = 3,
     reject: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Say none of these of clips that seem to belong to no class. About this share of the clips that do "
-            "belong is lost; default: every clip gets a label.",
+            help="Reject clips that seem to belong to no class: their label is shown as none of these. About this "
+            "share of the clips that belong to a class is rejected too; default: no clip is rejected.",
         ),
     ] = None,
     model: Annotated[
@@ -43,63 +45,66 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help="Where the model is found now; default: where the classifier's support clips went through it.",
+            help="Alias, hub id or local folder of the model, if it has moved; default: as in the classifier file.",
             rich_help_panel=Placement.panel,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Clips a forward pass; default: as many as fit.", rich_help_panel=Placement.panel),
+        typer.Option(
+            min=1, help="Clips per forward pass; default: as many as fit into memory.", rich_help_panel=Placement.panel
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a clip instead of words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip instead of text.")] = False,
 ) -> None:
     """Predict the label of each clip, with its probability and the runners-up.
 
-    The classifier knows the model, prompt and precision that it was fitted with, and refuses others.
+    The classifier file names the model, prompt and precision of the support set; clips are processed in the same way.
     """
     from calm import predict_audio
 
     fitted = load_classifier(classifier)
     if reject is not None:
         _check_can_reject(fitted, classifier)
-    found = _find(clips)
+    found_clips = _find_clips(clips)
     prediction = predict_audio(
         fitted,
-        found,
+        found_clips,
         model=model,
         batch_size=batch_size,
-        progress=not json and len(found) > 8,
+        progress=not json and len(found_clips) > 8,
         **option_values(placement),
     )
-    verdicts = list(_verdicts(prediction, top, reject))
+    predictions = list(_make_predictions(prediction, top, reject))
     if json:
-        _print_as_json(verdicts, prediction.failures)
-    elif verdicts:
-        _print_as_table(verdicts)
+        _print_as_json(predictions, prediction.failures)
+    elif predictions:
+        _print_as_table(predictions)
     print_failures(prediction.failures)
     if prediction.failures:
         raise typer.Exit(SOME_CLIPS_FAILED if prediction.clips else 1)
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """What is said of one clip."""
+class _ClipPrediction:
+    """Prediction for one clip."""
 
-    clip: str
+    clip: str  #: its name
     ranking: list[tuple[str, float]]  #: labels with their probabilities, the most probable first
-    unknown: bool  #: whether it seems to belong to no class
-    typicality: float | None
+    is_rejected: bool  #: whether it seems to belong to no class
+    typicality: float | None  #: None if the classifier does not compute it
 
 
 def _check_can_reject(fitted: HeadClassifier, file: Path) -> None:
+    """Raise an error if a classifier cannot compute how typical clips are."""
     from calm.inference.prediction import supports_rejection
 
     if not supports_rejection(fitted):
-        raise ValueError(f"{file} cannot reject: only CALM with two clips a class or more can tell")
+        raise ValueError(f"{file} does not support --reject: only CALM fitted on at least two clips per class does")
 
 
-def _find(paths: list[Path]) -> list[Clip]:
-    """Find the clips of all paths; one that is not there fails as a clip, unless there are no others."""
+def _find_clips(paths: list[Path]) -> list[Clip]:
+    """Find the clips of all paths. A missing path becomes a clip that fails, unless all paths are missing."""
     from calm import find_clips
     from calm.extract import Clip
 
@@ -112,32 +117,36 @@ def _find(paths: list[Path]) -> list[Clip]:
     ]
 
 
-def _verdicts(prediction: AudioPrediction, top: int, reject: float | None) -> Iterator[_Verdict]:
+def _make_predictions(prediction: AudioPrediction, top: int, reject: float | None) -> Iterator[_ClipPrediction]:
+    """Yield the prediction for each clip that could be read, with its ``top`` most probable labels."""
     for i, (clip, probabilities) in enumerate(zip(prediction.clips, prediction.probabilities, strict=True)):
         best = np.argsort(-probabilities)[:top]
         typicality = None if prediction.typicality is None else float(prediction.typicality[i])
-        yield _Verdict(
+        yield _ClipPrediction(
             clip=clip.name,
             ranking=[(str(prediction.classes[c]), float(probabilities[c])) for c in best],
-            unknown=reject is not None and typicality is not None and typicality <= reject,
+            is_rejected=reject is not None and typicality is not None and typicality <= reject,
             typicality=typicality,
         )
 
 
-def _print_as_json(verdicts: list[_Verdict], failures: dict[str, str]) -> None:
-    for verdict in verdicts:
-        label, probability = verdict.ranking[0]
-        told: dict[str, Any] = {"clip": verdict.clip, "label": None if verdict.unknown else label}
-        typical = {} if verdict.typicality is None else {"typicality": verdict.typicality}
-        print_json(told | {"probability": probability} | typical | {"ranking": dict(verdict.ranking)})
+def _print_as_json(predictions: list[_ClipPrediction], failures: dict[str, str]) -> None:
+    """Print one JSON object per clip, failed clips last."""
+    for prediction in predictions:
+        label, probability = prediction.ranking[0]
+        result: dict[str, Any] = {"clip": prediction.clip, "label": None if prediction.is_rejected else label}
+        typicality = {} if prediction.typicality is None else {"typicality": prediction.typicality}
+        print_json(result | {"probability": probability} | typicality | {"ranking": dict(prediction.ranking)})
     for name, reason in failures.items():
         print_json({"clip": name, "error": reason})
 
 
-def _print_as_table(verdicts: list[_Verdict]) -> None:
+def _print_as_table(predictions: list[_ClipPrediction]) -> None:
+    """Print a table with one row per clip."""
     rows = []
-    for verdict in verdicts:
-        (label, probability), *others = verdict.ranking
-        shown = f"none of these ({label}?)" if verdict.unknown else label
-        rows.append((verdict.clip, shown, f"{probability:.3f}", ", ".join(f"{name} {p:.3f}" for name, p in others)))
+    for prediction in predictions:
+        (label, probability), *others = prediction.ranking
+        shown_label = f"none of these ({label}?)" if prediction.is_rejected else label
+        runners_up = ", ".join(f"{name} {p:.3f}" for name, p in others)
+        rows.append((prediction.clip, shown_label, f"{probability:.3f}", runners_up))
     print_table(("clip", "label", "probability", "runners-up"), rows, numbers=(2,))

@@ -1,1 +1,1 @@
-"""How good a classifier is, and how it compares with others."""
+"""Few-shot episodes, scores of a classifier, and the comparison of several classifiers."""

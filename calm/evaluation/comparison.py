@@ -1,4 +1,4 @@
-"""The family side by side on one cache, over seeded support sets, paired."""
+"""Compare few-shot methods on the same support sets of one head cache."""
 
 from __future__ import annotations
 
@@ -16,23 +16,97 @@ from calm.unique_warnings import show_each_warning_once
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracies of some methods on the same support sets and queries."""
+    """Accuracies of several few-shot methods on the same support sets and queries.
+
+    :func:`calm.compare` returns it. Because all methods are scored on the same episodes, differences between two
+    methods are paired.
+
+    Attributes
+    ----------
+    shots : tuple of int
+        Numbers of support clips per class that were compared, of length ``n_shots``.
+    accuracy : dict of str to ndarray of shape (n_shots, n_support_sets)
+        Accuracy of each method on each support set, between 0 and 1. The keys are the short names that
+        :func:`calm.make_method` accepts.
+
+    See Also
+    --------
+    compare : Run the comparison on a head cache.
+    draw_episode : Draw one support set and its queries.
+    Evaluation : Scores of one set of predictions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from calm import Comparison
+    >>> comparison = Comparison(
+    ...     shots=(1, 5),
+    ...     accuracy={
+    ...         "calm": np.array([[0.6, 0.7, 0.8], [0.8, 0.9, 1.0]]),
+    ...         "sav": np.array([[0.5, 0.6, 0.7], [0.8, 0.9, 0.7]]),
+    ...     },
+    ... )
+    >>> comparison.mean("calm")
+    array([0.7, 0.9])
+    >>> comparison.half_width("calm").round(3)
+    array([0.248, 0.248])
+    >>> difference, half_width = comparison.difference("calm", over="sav")
+    >>> difference.round(3)
+    array([0.1, 0.1])
+    """
 
     shots: tuple[int, ...]
-    accuracy: Mapping[str, NDArray[np.float64]]  #: by short name of the method, (shots, support sets), between 0 and 1
+    accuracy: Mapping[str, NDArray[np.float64]]
 
     def mean(self, method: str) -> NDArray[np.float64]:
-        """Return the mean accuracy at each number of shots."""
+        """Return the mean accuracy of a method for each number of shots.
+
+        Parameters
+        ----------
+        method : str
+            Short name of the method, a key of ``accuracy``.
+
+        Returns
+        -------
+        ndarray of shape (n_shots,)
+            Mean over the support sets.
+        """
         return self.accuracy[method].mean(axis=1)
 
     def half_width(self, method: str) -> NDArray[np.float64]:
-        """Return half the 95 % interval of each mean, by Student's distribution over support sets; NaN of one."""
-        return _half_width(self.accuracy[method])
+        """Return half the width of the 95 % confidence interval of each mean accuracy.
+
+        Parameters
+        ----------
+        method : str
+            Short name of the method, a key of ``accuracy``.
+
+        Returns
+        -------
+        ndarray of shape (n_shots,)
+            From Student's t distribution over the support sets. NaN if there is only one support set.
+        """
+        return _compute_half_width(self.accuracy[method])
 
     def difference(self, method: str, over: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return how far a method is ahead of another on the same support sets, and half the 95 % interval of it."""
-        ahead = self.accuracy[method] - self.accuracy[over]
-        return ahead.mean(axis=1), _half_width(ahead)
+        """Return the paired difference in accuracy between two methods, and its uncertainty.
+
+        Parameters
+        ----------
+        method : str
+            Short name of the method, a key of ``accuracy``.
+        over : str
+            Short name of the method whose accuracy is subtracted.
+
+        Returns
+        -------
+        difference : ndarray of shape (n_shots,)
+            Mean over the support sets. Positive where ``method`` is better.
+        half_width : ndarray of shape (n_shots,)
+            Half the width of the 95 % confidence interval of the mean difference. NaN if there is only one support set.
+        """
+        differences = self.accuracy[method] - self.accuracy[over]
+        return differences.mean(axis=1), _compute_half_width(differences)
 
 
 def compare(
@@ -42,60 +116,85 @@ def compare(
     support_sets: int = 10,
     methods: Sequence[str] = tuple(TITLES),
 ) -> Comparison:
-    """Fit every method on the same support sets, and score it on the clips of other groups.
+    """Compare few-shot methods on the same support sets of a head cache.
+
+    Each support set and its queries are drawn by :func:`calm.draw_episode`, so that no group and no duplicate of a
+    support clip is among the queries.
 
     Parameters
     ----------
     cache : HeadCache
-        With labels.
+        Head vectors of labelled clips.
     shots : sequence of int, default=(5,)
-        Support clips a class.
+        Numbers of support clips per class to compare.
     support_sets : int, default=10
-        How many are drawn at each number of shots, by the seeds 0, 1, 2 …; see :func:`calm.draw_episode`.
-    methods : sequence of str, default=all
-        Short names, as :func:`calm.make_method` takes them.
+        Number of support sets for each number of shots. They are drawn with the seeds 0, 1, 2, ...
+    methods : sequence of str, default=all methods
+        Short names of the methods, as :func:`calm.make_method` accepts them.
 
     Returns
     -------
     Comparison
+        Accuracy of each method on each support set.
 
     Raises
     ------
     ValueError
-        If a method is unknown, or no clip is left to score on.
+        If a method is unknown, a class has fewer clips than shots, or no query clips are left.
 
     Warns
     -----
     UserWarning
-        If a support set has too few groups to hold any out; once, however many have.
+        If a support set has too few groups for cross-validation. Each warning is shown once, not once for each
+        support set.
+
+    See Also
+    --------
+    make_method : Create a classifier by its short name.
+    draw_episode : Draw one support set and its queries.
+    evaluate : Score one set of predictions, with results for each class.
 
     Examples
     --------
-    >>> from calm import HeadCache
-    >>> with HeadCache("heads.h5") as cache:  # doctest: +SKIP
-    ...     found = compare(cache, shots=(1, 5), methods=("calm", "sav"))
-    ...     found.mean("calm"), found.lead("calm", over="sav")
+    >>> import tempfile
+    >>> from calm import HeadCache, Request, compare, extract_to_cache, find_clips
+    >>> from calm.demo import write_sounds
+    >>> from calm.sounds import make_sounds
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     waves, labels = make_sounds(n_classes=2, n_per_class=6, seconds=0.5)
+    ...     clips = find_clips(write_sounds(f"{folder}/sounds", waves, labels))
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny", device="cpu"))
+    ...     with HeadCache(f"{folder}/heads.h5") as cache:
+    ...         comparison = compare(cache, shots=(1, 3), support_sets=2, methods=("calm", "sav"))
+    >>> comparison.accuracy["calm"].shape  # (numbers of shots, support sets)
+    (2, 2)
+    >>> comparison.mean("sav").shape
+    (2,)
     """
     if support_sets < 1 or not shots:
-        raise ValueError(f"support_sets must be at least 1, and shots at least one number; got {support_sets}, {shots}")
-    made = {name: make_method(name) for name in methods}
+        raise ValueError(
+            f"support_sets must be at least 1 and shots must not be empty, got support_sets={support_sets} and "
+            f"shots={shots}"
+        )
+    classifiers = {name: make_method(name) for name in methods}
     accuracy = {name: np.zeros((len(shots), support_sets)) for name in methods}
     with show_each_warning_once():
-        for row, number in enumerate(shots):
+        for row, n_shots in enumerate(shots):
             for seed in range(support_sets):
-                episode = draw_episode(cache, number, seed)
+                episode = draw_episode(cache, n_shots, seed)
                 if len(episode.query) == 0:
-                    raise ValueError(f"no clip is left to score on beside {number} shots")
-                for name, method in made.items():
-                    fitted = method.fit(episode.support, episode.support.labels)
-                    accuracy[name][row, seed] = fitted.score(episode.query, episode.query.labels)
+                    raise ValueError(f"no query clips are left with {n_shots} shots per class: use fewer shots")
+                for name, classifier in classifiers.items():
+                    classifier.fit(episode.support, episode.support.labels)
+                    accuracy[name][row, seed] = classifier.score(episode.query, episode.query.labels)
     return Comparison(tuple(shots), accuracy)
 
 
-def _half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute half the width of the 95 % confidence interval of the mean of each row, by Student's t distribution."""
     from scipy import stats
 
-    sets = values.shape[1]
-    if sets < 2:
+    support_sets = values.shape[1]
+    if support_sets < 2:
         return np.full(len(values), np.nan)
-    return np.asarray(stats.sem(values, axis=1) * stats.t.ppf(0.975, sets - 1))
+    return np.asarray(stats.sem(values, axis=1) * stats.t.ppf(0.975, support_sets - 1))

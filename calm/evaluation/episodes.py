@@ -1,4 +1,4 @@
-"""One few-shot episode: which clips of a cache are support, and which may be queried."""
+"""Few-shot episodes: which clips of a head cache form the support set, and which are queries."""
 
 from __future__ import annotations
 
@@ -11,17 +11,51 @@ from numpy.typing import NDArray
 from calm.extract import HeadCache, HeadRows
 from calm.fit import draw_support
 
-#: Names of splits that clips may be learnt from, and that they may be tested on.
+#: Names of splits whose clips may be in the support set, and of splits whose clips are queries; in lower case.
 SUPPORT_SPLITS = frozenset({"train", "training", "support"})
 QUERY_SPLITS = frozenset({"test", "testing", "eval", "evaluation", "query"})
 
-#: Clips that are looked at at a time.
+#: Number of clips whose names and digests are read at a time.
 _BLOCK = 2**16
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A support set, and the clips left to query."""
+    """Support set and queries of one few-shot task.
+
+    :func:`calm.draw_episode` returns it. Classifiers accept ``support`` and ``query`` as ``X``; the head vectors are
+    read from the file when they are needed.
+
+    Attributes
+    ----------
+    support : HeadRows
+        Rows of the head cache to fit on.
+    query : HeadRows
+        Rows of the head cache to predict. It may be empty.
+
+    See Also
+    --------
+    draw_episode : Draw an episode from a head cache.
+    compare : Compare several methods over many episodes.
+    HeadCache : The file that the rows belong to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm import CALMClassifier, HeadCache, Request, draw_episode, extract_to_cache, find_clips
+    >>> from calm.demo import write_sounds
+    >>> from calm.sounds import make_sounds
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     waves, labels = make_sounds(n_classes=2, n_per_class=6, seconds=0.5)
+    ...     clips = find_clips(write_sounds(f"{folder}/sounds", waves, labels))
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny", device="cpu"))
+    ...     with HeadCache(f"{folder}/heads.h5") as cache:
+    ...         episode = draw_episode(cache, shots=3)
+    ...         clf = CALMClassifier().fit(episode.support, episode.support.labels)
+    ...         predictions = clf.predict(episode.query)
+    >>> len(episode.support), predictions.shape
+    (6, (6,))
+    """
 
     support: HeadRows
     query: HeadRows
@@ -29,52 +63,94 @@ class Episode:
 
 @dataclass(frozen=True)
 class HeldOutRows:
-    """The clips to test a classifier on, and how many of the others that have head vectors are left out, and why."""
+    """Test clips of a classifier, and counts of the other clips by the first reason why each is left out.
+
+    Only clips that have head vectors are counted.
+
+    Attributes
+    ----------
+    rows : HeadRows
+        Clips to test on.
+    support : int
+        Number of clips that are in the support set.
+    groups : int
+        Number of clips that share a group with a support clip.
+    splits : int
+        Number of clips that are not in the test split.
+    unlabelled : int
+        Number of clips without a label.
+    """
 
     rows: HeadRows
-    support: int  #: they are the support set's
-    groups: int  #: they share a group with one of its clips
-    splits: int  #: they are not of the split to test on
+    support: int
+    groups: int
+    splits: int
     unlabelled: int
 
 
 def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> Episode:
-    """Draw a support set from the labelled clips of a cache.
+    """Draw a support set and its queries from the labelled clips of a head cache.
 
-    - Where the clips have splits, support comes from ``train`` and queries from ``test``; where there is no
-      ``test``, from all that is not ``train``.
-    - Where they have groups, no group stands on both sides.
-    - No clip stands on both sides under two names.
-    - Clips without label or head vectors are left out.
+    The rules prevent leakage from the support set to the queries:
+
+    - If the clips have splits, the support set comes from ``train`` and the queries from ``test``. Without a ``test``
+      split, the queries come from all splits other than ``train``.
+    - If the clips have groups, no group is in both the support set and the queries.
+    - Clips with the same content are never in both, even under different names.
+    - Clips without a label or without head vectors are ignored.
 
     Parameters
     ----------
     cache : HeadCache
+        Head vectors of labelled clips.
     shots : int, default=None
-        Clips per class; all that there are unless given.
+        Number of support clips per class. None means all clips that may be support.
     seed : int, default=0
-        The same seed draws the same clips.
+        Random seed. The same seed draws the same clips.
 
     Returns
     -------
     Episode
-        ``query`` may be empty.
+        Support set and queries. The queries are empty if no clips are left.
 
     Raises
     ------
     ValueError
-        If no clip is labelled, a class has fewer clips than shots (the classes are named), or splits have names that
-        do not tell what is for support.
+        If no clip has both a label and head vectors, a class has fewer clips than ``shots``, all clips are in a test
+        split, or no split has a name that means training or testing.
+
+    See Also
+    --------
+    compare : Compare several methods over many episodes.
+    evaluate : Score the predictions for the queries.
+    calm.fit.draw_support : Draw a support set from an array of labels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from calm import HeadCache, Request, draw_episode, extract_to_cache, find_clips
+    >>> from calm.demo import write_sounds
+    >>> from calm.sounds import make_sounds
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     waves, labels = make_sounds(n_classes=2, n_per_class=6, seconds=0.5)
+    ...     clips = find_clips(write_sounds(f"{folder}/sounds", waves, labels))
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny", device="cpu"))
+    ...     with HeadCache(f"{folder}/heads.h5") as cache:
+    ...         episode = draw_episode(cache, shots=2, seed=1)
+    ...         sorted(episode.support.labels) == sorted([*set(labels)] * 2)
+    True
+    >>> len(episode.support), len(episode.query)
+    (4, 8)
     """
-    support, rest = _sides(cache)
+    support, query = _split_rows(cache)
     if len(support) == 0:
-        raise ValueError(f"every clip in {cache.path} is in a test split: none may be support")
-    groups, alike = _groups(cache), cache.first_duplicate
+        raise ValueError(f"every labelled clip of {cache.path} is in a test split: no clip can be in the support set")
+    groups, duplicate_of = _compute_group_numbers(cache), cache.first_duplicate
     if shots is not None:
         drawn, _ = draw_support(cache[support].labels, shots, groups=groups[support], seed=seed)
         support = support[drawn]
-    shared = np.isin(groups[rest], groups[support]) | np.isin(alike[rest], alike[support])
-    return Episode(cache[support], cache[rest[~shared]])
+    is_shared = np.isin(groups[query], groups[support]) | np.isin(duplicate_of[query], duplicate_of[support])
+    return Episode(cache[support], cache[query[~is_shared]])
 
 
 def held_out_rows(
@@ -83,105 +159,117 @@ def held_out_rows(
     groups: Collection[str] | None,
     digests: Sequence[str | None] | None = None,
 ) -> HeldOutRows:
-    """Choose the clips of a cache to test a classifier on, by the rules of an episode.
+    """Select the clips of a cache to test a classifier on, by the rules of :func:`calm.draw_episode`.
 
     Parameters
     ----------
     cache : HeadCache
-    names, digests : sequences, optional
-        Of the support clips. A clip is one of them by its digest; by its name, where a digest is not known.
-    groups : collection of str, optional
-        Of the support clips. Whatever shares a group with them is left out.
+        Head vectors of labelled clips.
+    names : sequence of str, or None
+        Names of the support clips.
+    groups : collection of str, or None
+        Groups of the support clips. Clips of these groups are left out.
+    digests : sequence of str or None, default=None
+        Content digests of the support clips, one for each name. A clip without a digest is compared by its name.
 
     Returns
     -------
     HeldOutRows
+        Clips to test on, and how many others are left out for which reason.
 
     Raises
     ------
     ValueError
-        If nothing is left.
+        If no clips are left.
     """
-    _, rest = _sides(cache)
-    own = _groups(cache)
-    support = _support_rows(cache, names or (), digests or [None] * len(names or ()))
-    shares = np.isin(own, own[support]) | _among(cache, "group", {*(groups or ())} - {""})
-    labelled, tested = np.zeros(len(cache), dtype=bool), np.zeros(len(cache), dtype=bool)
-    labelled[labelled_rows(cache).rows] = tested[rest] = True
+    _, query = _split_rows(cache)
+    group_numbers = _compute_group_numbers(cache)
+    support = _find_support_rows(cache, names or (), digests or [None] * len(names or ()))
+    shares_group = np.isin(group_numbers, group_numbers[support])
+    shares_group |= _has_text(cache, "group", {*(groups or ())} - {""})
+    is_labelled, is_query = np.zeros(len(cache), dtype=bool), np.zeros(len(cache), dtype=bool)
+    is_labelled[labelled_rows(cache).rows] = is_query[query] = True
     is_support = np.zeros(len(cache), dtype=bool)
     is_support[support] = True
-    reasons = [is_support, shares, labelled & ~tested, ~labelled]
-    first = np.select(reasons, [*range(len(reasons))], default=len(reasons))[cache.done]
-    counts = np.bincount(first, minlength=len(reasons) + 1).tolist()
+    reasons = [is_support, shares_group, is_labelled & ~is_query, ~is_labelled]  # in the order of HeldOutRows
+    first_reason = np.select(reasons, [*range(len(reasons))], default=len(reasons))[cache.done]
+    counts = np.bincount(first_reason, minlength=len(reasons) + 1).tolist()
     if counts[-1] == 0:
         raise ValueError(
-            f"no clip in {cache.path} is left to evaluate on: each one, or its group, is in the support set"
+            f"no clips of {cache.path} are left to evaluate on: every test clip is in the support set or shares a "
+            "group with it (use --all to include these clips)"
         )
-    return HeldOutRows(cache[cache.done[first == len(reasons)]], *counts[:-1])
+    return HeldOutRows(cache[cache.done[first_reason == len(reasons)]], *counts[:-1])
 
 
 def labelled_rows(cache: HeadCache) -> HeadRows:
-    """Choose all clips that have both a label and head vectors.
+    """Select all clips that have both a label and head vectors.
 
     Raises
     ------
     ValueError
         If there are none.
     """
-    usable = cache.done[~_among(cache, "label", {""})[cache.done]]
+    usable = cache.done[~_has_text(cache, "label", {""})[cache.done]]
     if len(usable) == 0:
-        raise ValueError(f"no clip in {cache.path} has both a label and head vectors")
+        raise ValueError(
+            f"no clip in {cache.path} has both a label and head vectors: extract clips from one sub-folder per class, "
+            "or from a manifest with labels"
+        )
     return cache[usable]
 
 
-def _sides(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the clips that may be support, and those that may be queried, by their splits; all, if there are none."""
+def _split_rows(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that may be support and those that may be queries; without splits, both are all rows."""
     rows = labelled_rows(cache).rows
     splits = cache.categorical("split")
-    by_lower = {text: text.lower() for text in splits.texts[np.unique(splits.codes[rows])]}
-    train, test = (
-        _among(cache, "split", {text for text, lower in by_lower.items() if lower in known})[rows]
-        for known in (SUPPORT_SPLITS, QUERY_SPLITS)
+    lower_case = {text: text.lower() for text in splits.texts[np.unique(splits.codes[rows])]}
+    is_train, is_test = (
+        _has_text(cache, "split", {text for text, lower in lower_case.items() if lower in split_names})[rows]
+        for split_names in (SUPPORT_SPLITS, QUERY_SPLITS)
     )
-    named = {*by_lower.values()} - {""}
-    if named and not (train.any() or test.any()):
+    named_splits = {*lower_case.values()} - {""}
+    if named_splits and not (is_train.any() or is_test.any()):
         raise ValueError(
-            f"{cache.path} has the splits {', '.join(sorted(named))}: call them train and test, or extract without a "
-            f"split column"
+            f"{cache.path} has the splits {', '.join(sorted(named_splits))}: rename them to train and test, or "
+            f"extract without a split column"
         )
-    support = train if train.any() else ~test
-    query = test if test.any() or train.all() else ~train
+    support = is_train if is_train.any() else ~is_test
+    query = is_test if is_test.any() or is_train.all() else ~is_train
     return rows[support], rows[query if query.any() else support]
 
 
-def _among(cache: HeadCache, column: str, texts: Collection[str]) -> NDArray[np.bool_]:
-    """Tell of each clip whether its text in a column is one of these, (clips,)."""
+def _has_text(cache: HeadCache, column: str, texts: Collection[str]) -> NDArray[np.bool_]:
+    """Return for each clip whether its text in a column is one of the given texts, (clips,)."""
     categorical = cache.categorical(column)
     return np.array([text in texts for text in categorical.texts], dtype=bool)[categorical.codes]
 
 
-def _support_rows(cache: HeadCache, names: Sequence[str], digests: Sequence[str | None]) -> NDArray[np.int64]:
-    """Find a classifier's support clips in a cache, among all its clips."""
-    known = {digest for digest in digests if digest}
-    nameless = {name for name, digest in zip(names, digests, strict=True) if not digest}
-    every_name = set(names)
-    found: list[int] = []
+def _find_support_rows(cache: HeadCache, names: Sequence[str], digests: Sequence[str | None]) -> NDArray[np.int64]:
+    """Find the support clips of a classifier in a cache, by digest, or by name where one of the digests is unknown."""
+    known_digests = {digest for digest in digests if digest}
+    names_without_digest = {name for name, digest in zip(names, digests, strict=True) if not digest}
+    all_names = set(names)
+    support: list[int] = []
     for start in range(0, len(cache), _BLOCK):
-        here = cache[start : start + _BLOCK]
-        for row, (name, digest) in enumerate(zip(here.names, here.digests, strict=True), start):
-            if digest in known or name in (nameless if digest else every_name):
-                found.append(row)
-    return np.array(found, dtype=np.int64)
+        block = cache[start : start + _BLOCK]
+        for row, (name, digest) in enumerate(zip(block.names, block.digests, strict=True), start):
+            if digest in known_digests or name in (names_without_digest if digest else all_names):
+                support.append(row)
+    return np.array(support, dtype=np.int64)
 
 
-def _groups(cache: HeadCache) -> NDArray[np.int64]:
-    """Give each clip the number of its group; one without is a group of its own, with those of the same content.
+def _compute_group_numbers(cache: HeadCache) -> NDArray[np.int64]:
+    """Return the group of each clip as a number, (clips,); clips without a group are grouped by their content.
 
-    Numbers are in the order of the texts that they stand for, so that a seed always draws the same clips.
+    The order of the numbers decides which clips a seed draws. It must not depend on the order of the table of groups
+    in the file, so named groups are numbered in the order of their texts. Clips without a group are numbered in the
+    order of their row numbers as texts ("0", "1", "10", "11", ..., "2"), before the named groups.
     """
     categorical, rows = cache.categorical("group"), np.arange(len(cache))
-    digits = np.searchsorted(10 ** np.arange(1, 19), rows, side="right")
-    place = np.empty_like(rows)
-    place[np.lexsort((digits, rows * 10 ** (digits.max() - digits)))] = rows
-    of_group = len(rows) + np.argsort(np.argsort(categorical.texts))
-    return np.where(_among(cache, "group", {""}), place[cache.first_duplicate], of_group[categorical.codes])
+    n_digits = np.searchsorted(10 ** np.arange(1, 19), rows, side="right")
+    rank = np.empty_like(rows)
+    rank[np.lexsort((n_digits, rows * 10 ** (n_digits.max() - n_digits)))] = rows
+    group_rank = len(rows) + np.argsort(np.argsort(categorical.texts))
+    has_no_group = _has_text(cache, "group", {""})
+    return np.where(has_no_group, rank[cache.first_duplicate], group_rank[categorical.codes])

@@ -1,4 +1,4 @@
-"""Plots of a comparison and of what a classifier has learnt; matplotlib is an extra."""
+"""Plots of accuracies and of head weights. They need matplotlib (extra ``plot``)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,26 @@ from calm.evaluation.comparison import Comparison
 
 
 def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure with axes side by side.
+    """Create a figure with axes side by side.
+
+    Parameters
+    ----------
+    columns : int
+        Number of axes.
+    width, height : float
+        Size of the figure in inches.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    axes : matplotlib.axes.Axes, or ndarray of shape (columns,)
+        Its axes; a single one is not in an array.
 
     Raises
     ------
     ImportError
-        If matplotlib is not there.
+        If matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -30,14 +44,14 @@ def new_figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
 
 
 def plot_curves(axis: Any, comparison: Comparison) -> None:
-    """Draw accuracy against shots, with 95 % intervals."""
+    """Plot the accuracy of each method against the number of shots, with 95 % confidence intervals."""
     shots = np.array(comparison.shots)
     for number, name in enumerate(comparison.accuracy):
-        beside = shots * 1.02 ** (number - len(comparison.accuracy) / 2)  # bars that do not hide each other
+        positions = shots * 1.02 ** (number - len(comparison.accuracy) / 2)  # so that error bars do not overlap
         style = {"color": "black", "linewidth": 2.5, "zorder": 3} if name == "calm" else {"linewidth": 1.2}
         means, widths = 100 * comparison.mean(name), 100 * comparison.half_width(name)
-        axis.errorbar(beside, means, yerr=widths, marker="o", markersize=4, capsize=2, label=TITLES[name], **style)
-    axis.set(xscale="log", xlabel="shots (clips a class)", ylabel="accuracy, %")
+        axis.errorbar(positions, means, yerr=widths, marker="o", markersize=4, capsize=2, label=TITLES[name], **style)
+    axis.set(xscale="log", xlabel="shots (clips per class)", ylabel="accuracy, %")
     axis.set_xticks(shots, [str(n) for n in shots], minor=False)
     axis.minorticks_off()
     axis.grid(alpha=0.3)
@@ -45,7 +59,18 @@ def plot_curves(axis: Any, comparison: Comparison) -> None:
 
 
 def plot_bars(axis: Any, accuracy: Mapping[str, tuple[float, float]], chance: float) -> None:
-    """Draw accuracies, each with half its 95 % interval, and the level of chance."""
+    """Plot accuracies as bars, and the accuracy of a random guess.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Axes to draw on.
+    accuracy : dict of str to tuple of float
+        Accuracy of each method by its title, and half the width of its 95 % confidence interval; NaN draws no
+        interval. The first method is drawn on top.
+    chance : float
+        Accuracy of a random guess.
+    """
     names = list(accuracy)[::-1]
     values = np.array([100 * accuracy[name][0] for name in names])
     widths = np.array([100 * accuracy[name][1] for name in names])
@@ -57,12 +82,21 @@ def plot_bars(axis: Any, accuracy: Mapping[str, tuple[float, float]], chance: fl
 
 
 def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
-    """Draw how much each head counts for each class, as a multiple of an equal share.
+    """Plot the weight of each head for each class, as a multiple of the uniform weight.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Axes to draw on.
+    classifier : HeadClassifier
+        Fitted classifier with the attribute ``head_weights_``.
 
     Raises
     ------
+    sklearn.exceptions.NotFittedError
+        If the classifier is not fitted.
     ValueError
-        If the method has no head weights.
+        If the classifier has no head weights.
     """
     check_is_fitted(classifier)
     if not hasattr(classifier, "head_weights_"):
@@ -78,5 +112,5 @@ def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
         )
         for start in starts[1:]:
             axis.axvline(start - 0.5, color="white", linewidth=0.7)
-    axis.set_title("weight of each head, in equal shares", fontsize=10)
+    axis.set_title("head weight, relative to a uniform vote", fontsize=10)
     axis.figure.colorbar(image, ax=axis, fraction=0.03)

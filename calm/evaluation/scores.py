@@ -1,4 +1,4 @@
-"""How good a set of predictions is, with its uncertainty."""
+"""Scores of a set of predictions, with a confidence interval of the accuracy."""
 
 from __future__ import annotations
 
@@ -10,70 +10,137 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One row of the per-class table."""
+    """Scores of one class.
+
+    Attributes
+    ----------
+    label : str
+        Label of the class.
+    clips : int
+        Number of clips whose true label is this class.
+    precision : float
+        Share of the clips predicted as this class that belong to it.
+    recall : float
+        Share of the clips of this class that are predicted as it.
+    f1 : float
+        Harmonic mean of precision and recall.
+    taken_for : str or None
+        Wrong label that is most often predicted for clips of this class. None if all are predicted correctly.
+    """
 
     label: str
-    clips: int  #: queried
-    precision: float  #: share of the clips called this that are
-    recall: float  #: share of the clips that are this and were called so
+    clips: int
+    precision: float
+    recall: float
     f1: float
-    taken_for: str | None  #: the label most often given wrongly; None if none was
+    taken_for: str | None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy with its interval, and a result for each class."""
+    """Accuracy with its confidence interval, and scores for each class.
+
+    :func:`calm.evaluate` returns it.
+
+    Attributes
+    ----------
+    clips : int
+        Number of clips.
+    correct : int
+        Number of clips whose label is predicted correctly.
+    accuracy : float
+        ``correct / clips``.
+    interval : tuple of float
+        Lower and upper end of the 95 % Wilson confidence interval of the accuracy.
+    classes : tuple of ClassResult
+        Scores of each class, in the sorted order of the labels. Each has the attributes ``label``, ``clips``,
+        ``precision``, ``recall``, ``f1`` and ``taken_for``.
+
+    See Also
+    --------
+    evaluate : Compute an evaluation from true and predicted labels.
+    Comparison : Accuracies of several methods over many support sets.
+
+    Examples
+    --------
+    >>> from calm import evaluate
+    >>> evaluation = evaluate(["dog", "dog", "rain", "rain"], ["dog", "rain", "rain", "rain"])
+    >>> evaluation.correct, evaluation.clips
+    (3, 4)
+    >>> for result in evaluation.classes:
+    ...     print(result.label, result.clips, round(result.precision, 2), result.recall, result.taken_for)
+    dog 2 1.0 0.5 rain
+    rain 2 0.67 1.0 None
+    """
 
     clips: int
     correct: int
     accuracy: float
-    interval: tuple[float, float]  #: 95 % Wilson interval
+    interval: tuple[float, float]
     classes: tuple[ClassResult, ...]
 
 
 def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
-    """Compare predictions with the truth.
-
-    The interval is Wilson's, at 95 %. It takes clips as independent: where several come from one recording or
-    speaker, the true interval is wider.
+    """Score predicted labels against true labels.
 
     Parameters
     ----------
-    y_true, y_pred : array-like (n,)
+    y_true : array-like of shape (n_clips,)
+        True label of each clip.
+    y_pred : array-like of shape (n_clips,)
+        Predicted label of each clip.
 
     Returns
     -------
     Evaluation
+        Accuracy with its 95 % confidence interval, and precision, recall and F1 of each class.
 
     Raises
     ------
     ValueError
-        If there is nothing to compare.
+        If there are no clips.
+
+    See Also
+    --------
+    compare : Compare several methods over many support sets.
+    draw_episode : Draw a support set and the queries to predict.
+    zero_shot : Predict labels by prompting, without a support set.
+
+    Notes
+    -----
+    The confidence interval of the accuracy is Wilson's [1]_. It assumes that the clips are independent. If several
+    clips come from one recording or speaker, the true interval is wider.
+
+    References
+    ----------
+    .. [1] E. B. Wilson (1927). Probable Inference, the Law of Succession, and Statistical Inference. Journal of the
+       American Statistical Association 22(158), 209-212.
 
     Examples
     --------
-    >>> result = evaluate(["dog", "dog", "rain", "rain"], ["dog", "rain", "rain", "rain"])
-    >>> result.accuracy, [round(end, 2) for end in result.interval]
+    >>> from calm import evaluate
+    >>> evaluation = evaluate(["dog", "dog", "rain", "rain"], ["dog", "rain", "rain", "rain"])
+    >>> evaluation.accuracy, [round(end, 2) for end in evaluation.interval]
     (0.75, [0.3, 0.95])
-    >>> result.classes[0].recall, result.classes[0].taken_for
+    >>> evaluation.classes[0].recall, evaluation.classes[0].taken_for
     (0.5, 'rain')
     """
     from scipy.stats import binomtest
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if len(truth) == 0:
-        raise ValueError("no clips to evaluate on")
-    correct = int((truth == predicted).sum())
-    interval = binomtest(correct, len(truth)).proportion_ci(0.95, method="wilson")
-    labels = np.unique(np.concatenate([truth, predicted]))
-    precision, recall, f1, clips = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0.0)
-    wrong = confusion_matrix(truth, predicted, labels=labels)
-    np.fill_diagonal(wrong, 0)
+    true, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if len(true) == 0:
+        raise ValueError("there are no clips to evaluate on: y_true is empty")
+    correct = int((true == predicted).sum())
+    interval = binomtest(correct, len(true)).proportion_ci(0.95, method="wilson")
+    labels = np.unique(np.concatenate([true, predicted]))
+    precision, recall, f1, clips = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0.0)
+    confusions = confusion_matrix(true, predicted, labels=labels)
+    np.fill_diagonal(confusions, 0)
     return Evaluation(
-        clips=len(truth),
+        clips=len(true),
         correct=correct,
-        accuracy=correct / len(truth),
+        accuracy=correct / len(true),
         interval=(float(interval.low), float(interval.high)),
         classes=tuple(
             ClassResult(
@@ -82,7 +149,7 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
                 precision=float(precision[i]),
                 recall=float(recall[i]),
                 f1=float(f1[i]),
-                taken_for=str(labels[wrong[i].argmax()]) if wrong[i].any() else None,
+                taken_for=str(labels[confusions[i].argmax()]) if confusions[i].any() else None,
             )
             for i, label in enumerate(labels)
         ),

@@ -1,4 +1,4 @@
-"""The commands as a user types them: what they print, what they write, and one clear line for each mistake."""
+"""End-to-end tests of the commands: their output, the files they write, and their one-line errors."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def calm(*args: object) -> Result:
 def calm_in_a_process(*args: object, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "calm", *map(str, args)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # What a shell runs in the background ignores Ctrl-C, and so would all that the tests start from there.
-    return subprocess.Popen(command, preexec_fn=_hear_ctrl_c, **pipes, **options)
+    # A process in the background of a shell ignores SIGINT, and its child processes inherit that.
+    return subprocess.Popen(command, preexec_fn=_restore_ctrl_c, **pipes, **options)
 
 
-def _hear_ctrl_c() -> None:
+def _restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -58,8 +58,8 @@ def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
 
     result = calm("fit", "--shots", 3)
     assert result.exit_code == 0
-    assert "support: 6 clips of 2 classes (3 of each class, seed 0)" in result.stdout
-    assert "accuracy on 6 other clips" in result.stdout
+    assert "support set: 6 clips of 2 classes (3 per class, seed 0)" in result.stdout
+    assert "accuracy on 6 query clips" in result.stdout
     assert re.search(r"^CALM +100\.0 % +61\.0 – 100\.0 %$", result.stdout, re.MULTILINE)
     assert re.search(r"^SAV +", result.stdout, re.MULTILINE)
 
@@ -69,7 +69,7 @@ def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
 
     result = calm("evaluate")
     assert "calm.safetensors on 6 clips of heads.h5; 6 clips left out" in result.stdout
-    assert "accuracy 100.0 % (6 of 6), 95 % interval 61.0 – 100.0 %" in result.stdout
+    assert "accuracy 100.0 % (6 of 6), 95 % confidence interval 61.0 – 100.0 %" in result.stdout
     assert re.search(r"^low +3 +100\.0 %", result.stdout, re.MULTILINE)
 
     assert "a head cache of 12 clips (12 done)" in calm("info").stdout
@@ -95,7 +95,7 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
 def test_extracting_again_goes_on_and_says_so(class_folder: Maker) -> None:
     data = class_folder(2)
     extract(data)
-    assert "head vectors of 4 of 4 clips, 4 of them already there" in extract(data).stdout
+    assert "head vectors of 4 of 4 clips, 4 of them from an earlier run" in extract(data).stdout
 
 
 def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> None:
@@ -104,11 +104,11 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     result = extract(data)
     assert result.exit_code == 3
     assert "failed: low/bad.wav: not readable as audio" in result.stderr
-    assert "1 clip could not be read: mend it and run this again\n" in result.stderr
+    assert "1 clip could not be read: repair it and run the same command again\n" in result.stderr
     assert "failed later" not in result.stderr
     assert "head vectors of 4 of 5 clips" in result.stdout
     assert "(4 done, 1 failed)" in calm("info").stdout
-    fitted = calm("fit")  # the good ones serve
+    fitted = calm("fit")  # fits on the other clips
     assert fitted.exit_code == 0
     assert "warning: 1 of 5 clips have no head vectors (failed or not extracted yet)\n" in fitted.stderr
 
@@ -135,8 +135,8 @@ def test_long_and_silent_clips_are_warned_of(class_folder: Maker) -> None:
     soundfile.write(data / "low/silent.wav", np.zeros(16000), 16000)
     result = extract(data)
     assert result.exit_code == 0
-    assert "warning: 1 clip cut at 5 s" in result.stderr
-    assert "warning: 1 clip of digital silence" in result.stderr
+    assert "warning: 1 clip cut to the first 5 s" in result.stderr
+    assert "warning: 1 clip of digital silence (all samples are zero)" in result.stderr
 
 
 @pytest.mark.parametrize(("sign", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "a cluster's")])
@@ -149,7 +149,7 @@ def test_a_stopped_extraction_says_how_to_go_on(class_folder: Maker, sign: signa
     process.send_signal(sign)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    kept = re.search(r"stopped: (\d+) of 800 clips are in heads\.h5; the same command goes on from there", errors)
+    kept = re.search(r"interrupted: (\d+) of 800 clips are in heads\.h5; run the same command again to resume", errors)
     assert kept is not None, errors
     assert "Traceback" not in errors
     with HeadCache("heads.h5") as cache:
@@ -204,7 +204,7 @@ def test_any_method_can_be_fitted(class_folder: Maker) -> None:
     for method, kind in (("linear-probe", "LinearProbeClassifier"), ("sav", "SAVClassifier"), ("grw", "GlobalWeight")):
         assert calm("fit", "--method", method, "--shots", 2, "--no-compare").exit_code == 0
         assert f"a fitted {kind}" in calm("info", "calm.safetensors").stdout
-    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors does not support --reject: only CALM")
     fails(calm("fit", "--method", "magic"), "method must be one of calm, calm-published, sav")
     fails(calm("fit", "--set", "top_heads"), "--set takes NAME=VALUE, got 'top_heads'")
     fails(calm("fit", "--set", "depth=3"), "Invalid parameter 'depth'")
@@ -230,10 +230,10 @@ def test_clips_of_no_class_are_told(class_folder: Maker) -> None:
 
 def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker) -> None:
     extract(class_folder(3))
-    assert "no clips are left to measure accuracy on" in calm("fit").stdout
+    assert "no query clips are left to measure accuracy on" in calm("fit").stdout
     result = calm("evaluate")
     assert result.exit_code == 1
-    assert "no clip in heads.h5 is left to evaluate on" in result.stderr
+    assert "no clips of heads.h5 are left to evaluate on" in result.stderr
     assert "calm.safetensors on 6 clips of heads.h5\n" in calm("evaluate", "--all").stdout
 
 
@@ -242,7 +242,7 @@ def test_labels_that_a_classifier_does_not_know_are_told(class_folder: Maker) ->
     calm("fit")
     extract(class_folder(2, classes=("high", "hum"), name="more"), "--out", "more.h5")
     result = calm("evaluate", "more.h5", "--all")
-    assert "warning: calm.safetensors does not know hum\n" in result.stderr
+    assert "warning: labels without a class in calm.safetensors: hum (their clips count as errors)\n" in result.stderr
     assert re.search(r"^low +0 +0\.0 % +– +–", result.stdout, re.MULTILINE)
 
 
@@ -257,7 +257,7 @@ def test_a_narrow_terminal_cuts_no_answer() -> None:
     assert "Qwen/Qwen2-Audio-7B-Instruct" in told and "…" not in told
 
 
-# --- mistakes: each gets one line on standard error, a non-zero exit, and no traceback ---
+# --- errors: one line on standard error, a non-zero exit code, and no traceback ---
 
 
 def fails(result: Result, message: str) -> None:
@@ -349,7 +349,7 @@ def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         calm("fit")
 
 
-# --- lightness ---
+# --- lazy imports ---
 
 
 def modules_after(code: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the commands say of files that are missing, or of another kind, and of where they are to write."""
+"""Errors of the commands about missing files, files of the wrong kind, and output paths that cannot be written."""
 
 from __future__ import annotations
 
@@ -50,9 +50,12 @@ def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
         Path(file).touch()
         fails(calm("info", file), f"{file} is neither a head cache nor a fitted classifier\n")
     for wrong in (("predict", "a.ogg"), ("evaluate",)):
-        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache; -c takes a fitted classifier, from calm fit")
+        fails(calm(*wrong, "-c", "heads.h5"), "heads.h5 is a head cache: -c needs a fitted classifier")
     for command in ("fit", "evaluate"):
-        fails(calm(command, "calm.safetensors"), "calm.safetensors is a fitted classifier, where a head cache from")
+        fails(
+            calm(command, "calm.safetensors"),
+            "calm.safetensors is a fitted classifier: this command needs",
+        )
 
 
 def test_info_tells_a_request_option_by_option(class_folder: Maker) -> None:
@@ -107,7 +110,7 @@ def test_a_classifier_that_cannot_reject_is_told_before_the_model_runs(
     from calm.extract import Request
 
     monkeypatch.setattr(Request, "load", never)
-    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors cannot reject: only CALM")
+    fails(calm("predict", "data/low/0.wav", "--reject", 0.1), "calm.safetensors does not support --reject: only CALM")
 
 
 def test_clips_that_have_gone_are_said_to_need_prune(class_folder: Maker) -> None:
@@ -124,14 +127,12 @@ def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None
     rows = [{"audio": f"low/{name}.wav", "label": "low"} for name in ("0", "1", "bad")]
     rows += [{"audio": f"high/{i}.wav", "label": "high"} for i in range(2)]
     rows[1]["question"] = (
-        "<|AUDIO|> and <|AUDIO|>?"  # the model's own token for a clip: read, and then it cannot be asked
+        "<|AUDIO|> and <|AUDIO|>?"  # the audio token of the model: the clip is read, but the prompt is invalid
     )
     (data / "list.json").write_text(json.dumps(rows))
     first = extract(data / "list.json")
     assert first.exit_code == 3
-    assert "1 clip could not be read: mend it and run this again\n" in first.stderr
-    assert (
-        "1 clip was read and failed later: it is not tried again unless its file or question changes\n" in first.stderr
-    )
+    assert "1 clip could not be read: repair it and run the same command again\n" in first.stderr
+    assert "1 clip was read but failed later: it is tried again only if its file or question changes\n" in first.stderr
     told = json.loads(extract(data / "list.json", "--json").stdout)
     assert (told["failed"], told["unread"], told["new"]) == (2, 1, 0)

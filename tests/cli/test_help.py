@@ -1,4 +1,4 @@
-"""What the commands say of themselves, and which values they take."""
+"""Help pages of the commands, and the values that their options accept."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_paragraphs_of_a_help_page_are_not_broken_off_in_the_middle(command: str
 @pytest.mark.parametrize(
     ("command", "default"),
     [
-        ("fit", "default: all that there are"),
+        ("fit", "default: all available clips"),
         ("extract", "default: the manifest's own folder"),
         ("demo", "default: the first accelerator"),
         ("predict", "default: as many as fit"),

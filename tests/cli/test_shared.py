@@ -1,4 +1,4 @@
-"""What the commands print: one line is one line, whatever names and labels are in it."""
+"""Output of the commands: any name, label or message is printed on one line, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calm.cli._shared import one_line_errors, print_failures, print_json, print_table, say
+from calm.cli._shared import one_line_errors, print_failures, print_json, print_line, print_table
 from calm.terminal import escape_unprintable
 
 NASTY = "\x1b[2J\r\n\x00\x07\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\u200e\ufeff\ud800\t\v\f\x1c"
@@ -76,8 +76,8 @@ def test_printable_text_is_left_as_it_is(text: str) -> None:
 
 
 def test_a_line_is_one_line_on_either_stream(capsys: pytest.CaptureFixture[str]) -> None:
-    say(f"label {NASTY}")
-    say(f"name {NASTY}", err=True)
+    print_line(f"label {NASTY}")
+    print_line(f"name {NASTY}", err=True)
     out, err = capsys.readouterr()
     assert out == f"label {escape_unprintable(NASTY)}\n" and err == f"name {escape_unprintable(NASTY)}\n"
 
@@ -116,7 +116,7 @@ def test_a_warning_is_one_line_and_is_told_once(capsys: pytest.CaptureFixture[st
             warnings.warn(f"class {NASTY} has {number} clips", RuntimeWarning, stacklevel=2)
 
     shown = warnings.showwarning
-    for _ in range(2):  # of each run, also in one process
+    for _ in range(2):  # once per run, also if one process runs the command twice
         command()
         assert capsys.readouterr().err == "".join(
             f"warning: class {escape_unprintable(NASTY)} has {number} clips\n" for number in (1, 2)

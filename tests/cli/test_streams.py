@@ -1,4 +1,4 @@
-"""Pipes that are closed, streams that are not there, and terminals that know few characters."""
+"""Commands with closed pipes, closed standard streams, and terminals without Unicode."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.conftest import tone
 
 Maker = Callable[..., Path]
 
-#: A locale of 128 characters, that Python may not take for UTF-8.
+#: An ASCII locale that Python must not replace by UTF-8.
 ASCII = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "40"}
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a line in a shell, where ``calm`` is this one."""
+    """Run a line in a shell in which ``calm`` is the command under test."""
     line = f'calm() {{ "{sys.executable}" -m calm "$@"; }}; {command}'
     return subprocess.run(["bash", "-c", line], capture_output=True, env={**os.environ, **environment}, check=False)
 
@@ -68,7 +68,7 @@ def test_a_reader_that_leaves_gets_no_traceback(command: str, class_folder: Make
 
 
 def test_nothing_that_libraries_print_gets_into_a_cache(class_folder: Maker) -> None:
-    """A file that is opened while standard output or error is closed takes its number."""
+    """A file that is opened while standard output or error is closed gets its file descriptor."""
     data = class_folder(2)
     (data / "low/bad.mp3").write_bytes(b"ID3\x04\0\0\0\0\0\0" + b"\xff\xfb\x90\0" + bytes(range(256)) * 40)
     for number, closed in enumerate((">&-", "2>&-", "<&- >&- 2>&-")):

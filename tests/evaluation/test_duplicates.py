@@ -1,4 +1,4 @@
-"""A clip is known by what it holds, not by its name, when support and queries are kept apart."""
+"""Support set and queries are kept apart by the content of clips, not by their names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache_of_contents(
     groups: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
 ) -> HeadCache:
-    """Make a cache of clips that hold these numbers."""
+    """Write a head cache whose clips have the given contents; equal numbers are duplicate clips."""
     X, _ = task(len(y))
     clips = [
         Clip("", f"{i}.wav", label, splits[i] if splits else None, groups[i] if groups else None)
@@ -82,10 +82,10 @@ def test_clips_of_another_data_set_with_the_same_names_are_all_evaluated_on(tmp_
         fitted.save(tmp_path / "c.safetensors")
         fitted = load(tmp_path / "c.safetensors")
         apart = held_out_rows(theirs, fitted.support_names_, fitted.support_groups_, fitted.support_digests_)
-        assert apart.rows.rows.tolist() == list(range(10))  # the last two are support under other names
+        assert apart.rows.rows.tolist() == list(range(10))  # the last two are support clips under other names
         assert (apart.support, apart.groups, apart.splits, apart.unlabelled) == (2, 0, 0, 0)
         by_name = held_out_rows(theirs, fitted.support_names_, fitted.support_groups_)
-        assert by_name.rows.rows.tolist() == [8, 9, 10, 11]  # all that names can tell
+        assert by_name.rows.rows.tolist() == [8, 9, 10, 11]  # without digests, clips are compared by name
 
 
 def test_a_classifier_that_grows_knows_its_further_clips_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Support and queries drawn from a cache never share a clip, a group or a split."""
+"""The support set and the queries of an episode never share a clip, a group or a split."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def test_evaluation_keeps_to_the_test_split_and_apart_from_the_support(tmp_path:
             == episode.query.rows.tolist()
         )
         assert set(cache.splits[episode.query.rows]) == {"test"}
-        # In a cache of its own, a group of the support set is known by its name.
+        # If the support clips are in another cache, their groups are compared by name.
         assert not set(held_out_rows(cache, [], ["g4"]).rows.groups) & {"g4"}
-        with pytest.raises(ValueError, match="is left to evaluate on: each one, or its group, is in the support set"):
+        with pytest.raises(ValueError, match="every test clip is in the support set or shares a group with it"):
             held_out_rows(cache, [], [f"g{i}" for i in range(12)])
 
 
@@ -89,7 +89,10 @@ def test_splits_of_unknown_names_are_refused(tmp_path: Path) -> None:
     clips = [Clip("", f"{i}", label, split=("tr", "te")[i % 2]) for i, label in enumerate(y)]
     create_cache(path, clips, ["Hm?"] * 24, (3, 2, 8), Request("tiny"), Fingerprint("a", "b", "c", "d", 1, 1, 1.0))
     write_all(path, X.reshape(24, 3, 2, 8))
-    with HeadCache(path) as cache, pytest.raises(ValueError, match="has the splits te, tr: call them train and test"):
+    with (
+        HeadCache(path) as cache,
+        pytest.raises(ValueError, match="has the splits te, tr: rename them"),
+    ):
         draw_episode(cache, 1)
 
 
@@ -99,6 +102,6 @@ def test_a_cache_of_test_clips_only_gives_no_support(tmp_path: Path) -> None:
     create_cache(path, [Clip("", "1", "dog", "test")], ["Hm?"], (1, 1, 1), Request("t"), fingerprint)
     write_all(path, np.ones((1, 1, 1, 1), np.float32))
     with HeadCache(path) as cache:
-        with pytest.raises(ValueError, match="is in a test split: none may be support"):
+        with pytest.raises(ValueError, match="is in a test split: no clip can be in the support set"):
             draw_episode(cache, 1)
         assert len(held_out_rows(cache, [], []).rows) == 1

@@ -1,4 +1,4 @@
-"""``calm evaluate`` compares labels as text, and says what it leaves out and why."""
+"""``calm evaluate`` compares labels as text, and counts the clips that it leaves out by reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def fit_on(labels: Any, support: int = 12) -> None:
-    """Fit on the first clips of a cache of 24, of three numbered classes, by labels of one's own."""
+    """Fit on the first clips of a cache of 24 clips; the classifier gets other labels than the cache."""
     _, names = task(24)
     numbers = np.unique(names, return_inverse=True)[1]
     with cache_of_contents(Path("heads.h5"), numbers.astype(str), range(24)) as cache:
@@ -43,7 +43,7 @@ def test_numbers_are_compared_with_a_caches_labels_as_text() -> None:
 def test_only_what_is_not_known_is_warned_of() -> None:
     fit_on([0, 1, 7])
     result = evaluate()
-    assert result.stderr == "warning: calm.safetensors does not know 2\n"
+    assert result.stderr == ("warning: labels without a class in calm.safetensors: 2 (their clips count as errors)\n")
     assert "(8 of 12)" in result.stdout
 
 
@@ -52,8 +52,7 @@ def test_labels_that_have_nothing_in_common_are_an_error() -> None:
     result = evaluate()
     assert result.exit_code == 1
     assert result.stderr == (
-        "error: calm.safetensors knows a, b, c, and clips of heads.h5 are labelled 0, 1, 2: there is nothing to "
-        "compare\n"
+        "error: no label in heads.h5 is a class of calm.safetensors: the labels are 0, 1, 2, the classes are a, b, c\n"
     )
 
 
@@ -64,10 +63,10 @@ def test_what_is_left_out_is_told_with_its_reasons() -> None:
     with cache_of_contents(Path("heads.h5"), y, range(8), groups, splits) as cache:
         CALMClassifier().fit(cache[:2], cache[:2].labels).save("calm.safetensors")
     assert (
-        "calm.safetensors on 2 clips of heads.h5; 6 clips left out: 2 of the support set, 1 of its groups, "
-        "2 of other splits, 1 unlabelled\n"
+        "calm.safetensors on 2 clips of heads.h5; 6 clips left out: 2 in the support set, 1 in its groups, "
+        "2 in other splits, 1 without a label\n"
     ) in evaluate().stdout
     told = json.loads(evaluate("--json").stdout)
     assert told["left_out"] == 6
     assert told["left_out_because"] == {"support": 2, "groups": 1, "splits": 2, "unlabelled": 1}
-    assert "on 7 clips of heads.h5; 1 clip left out: 1 unlabelled\n" in evaluate("--all").stdout
+    assert "on 7 clips of heads.h5; 1 clip left out: 1 without a label\n" in evaluate("--all").stdout
