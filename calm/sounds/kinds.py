@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from calm.sounds.parts import RATE, Wave, band, phase
+from calm.sounds.parts import RATE, Wave, bandpass, phase
 from calm.sounds.patterns import PATTERNS, play
 from calm.sounds.scene import Scene, draw_scene, hear
 from calm.sounds.sources import SOURCES
@@ -69,7 +69,7 @@ def _colour(rng: np.random.Generator, timbre: str, wave: Wave, pitch: float) -> 
     if timbre == "muffled":
         return signal.sosfilt(signal.butter(2, min(1.5 * pitch, 2000), fs=RATE, output="sos"), wave)
     if timbre == "thin":
-        return band(wave, min(2 * pitch, 4000), 7500)
+        return bandpass(wave, min(2 * pitch, 4000), 7500)
     if timbre == "wobbly":
         depth, rate = rng.uniform(30, 80), rng.uniform(3, 6)
         at = np.arange(len(wave)) + depth * np.sin(phase(rate, len(wave)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calm.sounds.parts import RATE, Wave, phase, seconds, wander
+from calm.sounds.parts import RATE, Wave, phase, random_drift, sample_times
 from calm.sounds.sources import SOURCES, STRUCK
 
 #: How lasting sources go on; struck ones are struck at the beginning of every event.
@@ -67,10 +67,10 @@ def _events(rng: np.random.Generator, pattern: str, rate: float, length: float) 
 
 
 def _envelope(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wave:
-    time = seconds(n)
+    time = sample_times(n)
     length = n / RATE
     if pattern == "steady":
-        return wander(rng, n, 2, 0.1)
+        return random_drift(rng, n, 2, 0.1)
     if pattern == "swelling":
         return (time / length) ** rng.uniform(1, 2.5)
     if pattern == "fading":

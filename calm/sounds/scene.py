@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from calm.sounds.parts import RATE, Wave, band, seconds, wander
+from calm.sounds.parts import RATE, Wave, bandpass, random_drift, sample_times
 
 ROOMS = ("dry", "roomy", "echoing")
 BACKGROUNDS = ("silence", "murmur", "noise")
@@ -41,7 +41,7 @@ def hear(rng: np.random.Generator, wave: Wave, scene: Scene) -> Wave:
 
 def _reverberate(rng: np.random.Generator, wave: Wave, length: float) -> Wave:
     n = int(RATE * length)
-    tail = rng.normal(size=n) * 10 ** (-3 * seconds(n) / length)
+    tail = rng.normal(size=n) * 10 ** (-3 * sample_times(n) / length)
     tail = tail / np.sqrt((tail**2).sum())
     return wave + rng.uniform(0.4, 1.0) * signal.fftconvolve(wave, tail)[: len(wave)]
 
@@ -49,8 +49,8 @@ def _reverberate(rng: np.random.Generator, wave: Wave, length: float) -> Wave:
 def _background(rng: np.random.Generator, n: int, kind: str) -> Wave:
     noise = rng.normal(size=n)
     if kind == "murmur":  # far voices, more or less
-        noise = band(noise, 200, 1200, 1) * wander(rng, n, 6, 0.5)
+        noise = bandpass(noise, 200, 1200, 1) * random_drift(rng, n, 6, 0.5)
     elif kind == "noise":
         middle = np.exp(rng.uniform(np.log(100), np.log(3000)))
-        noise = noise * rng.uniform(0.1, 1) + 3 * band(noise, 0.5 * middle, 2 * middle, 1)
+        noise = noise * rng.uniform(0.1, 1) + 3 * bandpass(noise, 0.5 * middle, 2 * middle, 1)
     return noise / (np.sqrt(np.mean(noise**2)) + 1e-9)
