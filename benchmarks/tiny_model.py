@@ -27,7 +27,7 @@ from calm.classifiers.registry import TITLES
 from calm.evaluation.plots import new_figure
 from calm.extract import LALM, Clip, Request, extract_to_cache, find_clips, load_lalm
 from calm.fit import head_recall, head_specialization
-from calm.sounds import HEARD, draw_kind, make_sounds, synthesize
+from calm.sounds import TRAINING_SOURCES, draw_kind, make_sounds, synthesize
 
 PARTS = ("naming", "kinds", "esc10", "specialization", "ways")
 METHODS = ("calm", "calm-published", "sav", "linear-probe")
@@ -37,14 +37,14 @@ NEW_KINDS, PER_KIND, KINDS_SEED = 20, 40, 123
 def naming(lalm: LALM, n: int, options: int) -> tuple[float, float, float]:
     """Return the share of held-out clips that are named rightly among some options, and its 95 % interval."""
     rng = np.random.default_rng(31)
-    true = [HEARD[i % len(HEARD)] for i in range(n)]
+    true = [TRAINING_SOURCES[i % len(TRAINING_SOURCES)] for i in range(n)]
     waves = [synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32) for source in true]
-    if options == len(HEARD):
-        said = list(zero_shot(lalm, waves, list(HEARD)).labels)
+    if options == len(TRAINING_SOURCES):
+        said = list(zero_shot(lalm, waves, list(TRAINING_SOURCES)).labels)
     else:
         said = []
         for wave, source in zip(waves, true, strict=True):
-            wrong = rng.choice([s for s in HEARD if s != source], options - 1, replace=False)
+            wrong = rng.choice([s for s in TRAINING_SOURCES if s != source], options - 1, replace=False)
             labels = [str(label) for label in rng.permutation([source, *wrong])]
             said.append(zero_shot(lalm, [wave], labels).labels[0])
     right = sum(one == other for one, other in zip(said, true, strict=True))
@@ -160,9 +160,9 @@ def main() -> None:
     lalms = {name: load_lalm(name, device="cpu") for name in args.model}
     if "naming" in args.only:
         print(f"\n### Naming, zero-shot: {args.named} held-out clips, % (95 % interval)\n")
-        print(f"| model | of 8 | of {len(HEARD)} |\n| --- | --- | --- |")
+        print(f"| model | of 8 | of {len(TRAINING_SOURCES)} |\n| --- | --- | --- |")
         for model, lalm in lalms.items():
-            found = [naming(lalm, args.named, options) for options in (8, len(HEARD))]
+            found = [naming(lalm, args.named, options) for options in (8, len(TRAINING_SOURCES))]
             cells = (f"{100 * mean:.1f} ({100 * low:.1f} – {100 * high:.1f})" for mean, low, high in found)
             print(f"| {model} | {' | '.join(cells)} |", flush=True)
     with tempfile.TemporaryDirectory() as name:

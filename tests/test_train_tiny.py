@@ -16,7 +16,7 @@ import torch
 
 from calm.extract import load_lalm
 from calm.inference.zero_shot import zero_shot
-from calm.sounds import HEARD, UNHEARD
+from calm.sounds import HELD_OUT_SOURCES, TRAINING_SOURCES
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "examples" / "train_tiny"
 
@@ -48,7 +48,7 @@ def examples(scripts: Any) -> list[Any]:
 def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts: Any, examples: list[Any]) -> None:
     rng, asked = np.random.default_rng(0), set()
     words = set(scripts["lessons"].all_words())
-    assert not words & set(UNHEARD) and set(HEARD) <= words
+    assert not words & set(HELD_OUT_SOURCES) and set(TRAINING_SOURCES) <= words
     for example in examples * 10:
         lesson = scripts["lessons"].make_lesson(rng, example)
         assert set(lesson.answer) <= set(lesson.first) <= words

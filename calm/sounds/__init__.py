@@ -7,31 +7,31 @@ Numpy and scipy are all it needs.
 """
 
 from calm.sounds.data_set import make_sounds
-from calm.sounds.kinds import REGISTERS, SPEEDS, TIMBRES, Kind, draw_kind, sound, synthesize
+from calm.sounds.kinds import REGISTERS, SPEEDS, TIMBRES, Kind, draw_kind, synthesize, synthesize_dry
 from calm.sounds.parts import RATE, Wave
 from calm.sounds.patterns import PATTERNS
-from calm.sounds.scene import BACKGROUNDS, ROOMS, Scene, draw_scene, hear
-from calm.sounds.sources import HEARD, SOURCES, STRUCK, UNHEARD
+from calm.sounds.scene import BACKGROUNDS, ROOMS, Scene, apply_scene, draw_scene
+from calm.sounds.sources import HELD_OUT_SOURCES, PERCUSSIVE_SOURCES, SOURCES, TRAINING_SOURCES
 
 __all__ = [
     "BACKGROUNDS",
-    "HEARD",
+    "HELD_OUT_SOURCES",
     "PATTERNS",
+    "PERCUSSIVE_SOURCES",
     "RATE",
     "REGISTERS",
     "ROOMS",
     "SOURCES",
     "SPEEDS",
-    "STRUCK",
     "TIMBRES",
-    "UNHEARD",
+    "TRAINING_SOURCES",
     "Kind",
     "Scene",
     "Wave",
+    "apply_scene",
     "draw_kind",
     "draw_scene",
-    "hear",
     "make_sounds",
-    "sound",
     "synthesize",
+    "synthesize_dry",
 ]

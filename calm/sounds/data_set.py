@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calm.sounds.kinds import Kind, draw_kind, synthesize
 from calm.sounds.parts import RATE
-from calm.sounds.sources import SOURCES, UNHEARD
+from calm.sounds.sources import HELD_OUT_SOURCES, SOURCES
 
 
 def make_sounds(
@@ -17,7 +17,7 @@ def make_sounds(
     n_per_class: int = 20,
     *,
     seconds: float = 2.0,
-    sources: Sequence[str] = UNHEARD,
+    sources: Sequence[str] = HELD_OUT_SOURCES,
     seed: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     """Make a few-shot data set of synthesized sounds.

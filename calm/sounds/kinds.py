@@ -9,7 +9,7 @@ from scipy import signal
 
 from calm.sounds.parts import RATE, Wave, bandpass, phase
 from calm.sounds.patterns import PATTERNS, play
-from calm.sounds.scene import Scene, draw_scene, hear
+from calm.sounds.scene import Scene, apply_scene, draw_scene
 from calm.sounds.sources import SOURCES
 
 #: Pitches in Hz: the middle of each register, an octave and a little apart.
@@ -52,10 +52,10 @@ _SHARES = (0.28, *(0.08,) * 9)
 def synthesize(rng: np.random.Generator, kind: Kind, seconds: float = 2.0, scene: Scene | None = None) -> Wave:
     """Make one clip of a kind, ``(seconds · 16,000,)``, in a scene drawn at random unless given."""
     scene = draw_scene(rng) if scene is None else scene
-    return hear(rng, sound(rng, kind, int(RATE * seconds)), scene)
+    return apply_scene(rng, synthesize_dry(rng, kind, int(RATE * seconds)), scene)
 
 
-def sound(rng: np.random.Generator, kind: Kind, n: int) -> Wave:
+def synthesize_dry(rng: np.random.Generator, kind: Kind, n: int) -> Wave:
     """Make a sound of a kind, as it is before it is heard anywhere."""
     pitch = REGISTERS[kind.register] * 2 ** rng.uniform(-0.3, 0.3)
     rate = SPEEDS[kind.speed] * 2 ** rng.uniform(-0.25, 0.25)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calm.sounds.parts import RATE, Wave, phase, random_drift, sample_times
-from calm.sounds.sources import SOURCES, STRUCK
+from calm.sounds.sources import PERCUSSIVE_SOURCES, SOURCES
 
 #: How lasting sources go on; struck ones are struck at the beginning of every event.
 PATTERNS = (
@@ -21,7 +21,7 @@ _LONGEST_STROKE = 4 * RATE  #: samples; what is struck has died away by then
 
 def play(rng: np.random.Generator, source: str, pattern: str, pitch: float, rate: float, n: int) -> Wave:
     """Let a source sound in a pattern of ``rate`` events a second, for ``n`` samples."""
-    if source in STRUCK:
+    if source in PERCUSSIVE_SOURCES:
         return _strike(rng, source, pattern, pitch, rate, n)
     for _ in range(_TRIES):
         wave = SOURCES[source](rng, pitch, n) * _envelope(rng, pattern, rate, n)

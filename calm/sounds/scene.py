@@ -26,7 +26,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     return Scene(str(rng.choice(ROOMS, p=(0.5, 0.3, 0.2))), str(rng.choice(BACKGROUNDS, p=(0.5, 0.25, 0.25))))
 
 
-def hear(rng: np.random.Generator, wave: Wave, scene: Scene) -> Wave:
+def apply_scene(rng: np.random.Generator, wave: Wave, scene: Scene) -> Wave:
     """Put a wave into a scene; returns it at the level of a recording, within −1 and 1."""
     wave = wave / (np.sqrt(np.mean(wave**2)) + 1e-9)
     if scene.room != "dry":

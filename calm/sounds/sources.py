@@ -11,8 +11,8 @@ from calm.sounds.voices import VOICES
 
 SOURCES: dict[str, Source] = TONES | STROKES | NOISES | ENGINES | VOICES
 #: Those that are one stroke that dies away; the others last.
-STRUCK = frozenset(STROKES)
+PERCUSSIVE_SOURCES = frozenset(STROKES)
 
 #: Sources that are kept out of training, so that few-shot methods can be tried on them, and those that are not.
-UNHEARD = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
-HEARD = tuple(name for name in SOURCES if name not in UNHEARD)
+HELD_OUT_SOURCES = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
+TRAINING_SOURCES = tuple(name for name in SOURCES if name not in HELD_OUT_SOURCES)

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from calm.sounds import (
     BACKGROUNDS,
-    HEARD,
     PATTERNS,
     RATE,
     REGISTERS,
     ROOMS,
     SPEEDS,
     TIMBRES,
+    TRAINING_SOURCES,
     Wave,
+    apply_scene,
     draw_kind,
     draw_scene,
-    hear,
-    sound,
+    synthesize_dry,
 )
 
 WHAT = "What is the sound in this audio clip?"
@@ -93,18 +93,18 @@ class Example:
     levels: list[str] = field(default_factory=list)
 
 
-def make_example(rng: np.random.Generator, seconds: float, sources: tuple[str, ...] = HEARD) -> Example:
+def make_example(rng: np.random.Generator, seconds: float, sources: tuple[str, ...] = TRAINING_SOURCES) -> Example:
     """Make a clip of one kind, or sometimes of two."""
     kinds = [draw_kind(rng, sources)]
     if rng.random() < 0.2:
         kinds.append(draw_kind(rng, sources))
     scene, n = draw_scene(rng), int(RATE * seconds)
-    waves = [sound(rng, kind, n) for kind in kinds]
+    waves = [synthesize_dry(rng, kind, n) for kind in kinds]
     mixed = sum(wave / (np.sqrt(np.mean(wave**2)) + 1e-9) * 10 ** rng.uniform(-0.2, 0.2) for wave in waves)
     said = {about: sorted({getattr(kind, about) for kind in kinds}) for about in ("register", "pattern", "timbre")}
     said["speed"] = sorted({kind.speed for kind in kinds if kind.pattern not in _UNHURRIED})
     said |= {"room": [scene.room], "background": [scene.background]}
-    return Example(hear(rng, np.asarray(mixed), scene), sorted({kind.source for kind in kinds}), said)
+    return Example(apply_scene(rng, np.asarray(mixed), scene), sorted({kind.source for kind in kinds}), said)
 
 
 @dataclass
@@ -122,13 +122,13 @@ def make_lesson(rng: np.random.Generator, example: Example, without: frozenset[s
     if without or kind < 0.65:
         return _description(rng, example, without)
     if kind < 0.78:
-        wrong = rng.choice([s for s in HEARD if s not in example.sources], rng.integers(2, 8), replace=False)
+        wrong = rng.choice([s for s in TRAINING_SOURCES if s not in example.sources], rng.integers(2, 8), replace=False)
         right = str(rng.choice(example.sources))
         options = rng.permutation([*wrong, right]).tolist()
         return _told(OPTIONS.format(question=WHAT, options=", ".join(options)), right)
     if kind < 0.85:
         there = rng.random() < 0.5
-        one = rng.choice(example.sources if there else [s for s in HEARD if s not in example.sources])
+        one = rng.choice(example.sources if there else [s for s in TRAINING_SOURCES if s not in example.sources])
         return _told(f"Is there a {one}?", "yes" if there else "no")
     if kind < 0.88 or len(example.sources) > 1:
         return _told("How many sounds are there?", "one" if len(example.sources) == 1 else "two")
@@ -168,7 +168,7 @@ def all_words() -> list[str]:
     """Return every word that an answer may hold."""
     levels = [f"{name}{level}" for name, n in MEASURED.items() for level in LETTERS[:n]]
     asked = [word for _, words in ASKED.values() for word in words]
-    return [*HEARD, *asked, *levels, "yes", "no", "one", "two"]
+    return [*TRAINING_SOURCES, *asked, *levels, "yes", "no", "one", "two"]
 
 
 def all_text() -> list[str]:

@@ -24,7 +24,7 @@ from losses import heard_loss, spoken_losses
 from model import SHORT, WINDOW, Listener, initialize, learn_tokenizer, save, set_window
 
 from calm.extract import LALM
-from calm.sounds import HEARD
+from calm.sounds import TRAINING_SOURCES
 
 _MOST_TOKENS = 2048
 _LEVEL_CLIPS = 600  #: clips by which levels are told apart
@@ -127,7 +127,7 @@ class Training:
             set_window(self.listener.lalm, seconds)
             self.window = seconds
         if seconds not in self.examples:
-            sources = np.random.default_rng(0).permutation(HEARD)[: self.args.sources]
+            sources = np.random.default_rng(0).permutation(TRAINING_SOURCES)[: self.args.sources]
             making = Making(seconds, self.edges, tuple(sources.tolist()))
             seed = (self.args.seed, seconds, self.step)
             self.examples[seconds] = Examples(self.makers, seed, making, self.args.uses)
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--long-from", type=float, default=0.92, help="share after which clips are 5 s long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", nargs="+", choices=PARTS, default=[], help="what is not taught")
-    parser.add_argument("--sources", type=int, default=len(HEARD), help="how many sources are heard")
+    parser.add_argument("--sources", type=int, default=len(TRAINING_SOURCES), help="how many sources are heard")
     parser.add_argument("--width", type=float, default=1.0, help="widths of all states, as a share of the usual")
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True, parents=True)
