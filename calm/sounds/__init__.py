@@ -1,6 +1,14 @@
-"""Sounds made by rule: for demonstration, for tests, and to train ``tiny`` on.
+"""Synthesized sounds for demonstrations, tests and the training of ``tiny``.
 
-Numpy and scipy are all it needs.
+Each class of sounds is a :class:`Kind`: a source (such as "gong") with a register, a temporal pattern, a speed and a
+timbre. :func:`make_sounds` returns a labelled data set of such classes. The other functions synthesize single clips:
+
+1. :func:`draw_kind` and :func:`draw_scene` draw what to synthesize.
+2. :func:`synthesize_dry` synthesizes a sound without room or background.
+3. :func:`apply_scene` adds reverberation, background noise, a microphone response and a recording level.
+4. :func:`synthesize` does steps 2 and 3 at once.
+
+This package needs numpy and scipy only.
 
 >>> from calm.sounds import make_sounds
 >>> waves, labels = make_sounds(n_classes=2, n_per_class=5)
