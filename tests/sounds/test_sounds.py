@@ -59,9 +59,7 @@ def loudness(wave: NDArray) -> NDArray[np.float64]:
     seed=st.integers(0, 2**32 - 1),
     seconds=st.sampled_from([0.3, 1.0, 2.0]),
 )
-@example(
-    Kind("bubbles", "deep", "stuttering", "brisk", "clean"), 10349, 0.3
-)  # once silent: all bubbles fell into the gaps
+@example(Kind("bubbles", "deep", "stuttering", "brisk", "clean"), 10349, 0.3)  # once silent: bubbles fell into gaps
 def test_every_kind_is_audible_whole_and_the_same_for_a_seed(kind: Kind, seed: int, seconds: float) -> None:
     wave = synthesize(np.random.default_rng(seed), kind, seconds)
     assert wave.shape == (int(RATE * seconds),) and np.isfinite(wave).all()
