@@ -63,15 +63,16 @@ def _draw_events(rng: np.random.Generator, pattern: str, rate: float, seconds: f
 
 def _draw_gaps(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wave:
     """Draw the times between successive events, in seconds."""
+    gaps = np.full(n, 1 / rate)
     if pattern == "stuttering":
-        return rng.exponential(1 / rate, n) + 0.03
-    if pattern == "hastening":
-        return 1.8 / rate * 0.82 ** np.arange(n) + 0.04
-    if pattern == "slowing":
-        return 0.35 / rate * 1.25 ** np.arange(n)
-    if pattern == "paired":
-        return np.where(np.arange(n) % 2 == 0, 0.25, 1.75) / rate
-    return np.full(n, 1 / rate)
+        gaps = rng.exponential(1 / rate, n) + 0.03
+    elif pattern == "hastening":
+        gaps = 1.8 / rate * 0.82 ** np.arange(n) + 0.04
+    elif pattern == "slowing":
+        gaps = 0.35 / rate * 1.25 ** np.arange(n)
+    elif pattern == "paired":
+        gaps = np.where(np.arange(n) % 2 == 0, 0.25, 1.75) / rate
+    return gaps
 
 
 def _make_envelope(rng: np.random.Generator, pattern: str, rate: float, n: int) -> Wave:
