@@ -1,7 +1,7 @@
-"""Architectures of released models with random weights, made on the device: speed does not depend on the weights.
+"""Build the architectures of released models with random weights, on which the speed does not depend.
 
-Their processors have the released feature extractors, and the tokenizer of ``tiny`` with their marks of sound; so a
-prompt has other tokens than with the released tokenizers, and about as many.
+Their processors have the released feature extractors, but the tokenizer of ``tiny``. A prompt has other token ids than
+with the released tokenizer, and about as many tokens.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _qwen2_audio(**smaller: Any) -> tuple[Any, Any]:
 
 
 def _small() -> tuple[Any, Any]:
-    """Qwen2-Audio with few and narrow layers, and windows of 30 s, to try the benchmark itself."""
+    """Build Qwen2-Audio with few narrow layers and a window of 30 s, to test the benchmarks."""
     encoder = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 128}
     text = {
         "vocab_size": 2000,
@@ -80,7 +80,7 @@ def _qwen2_5_omni() -> tuple[Any, Any]:
     tokenizer = _tokenizer()
     config = Qwen2_5OmniThinkerConfig(
         audio_config={**_ENCODER, "num_mel_bins": 128, "output_dim": 3584},
-        vision_config={"depth": 1},  # not run: there are no pictures
+        vision_config={"depth": 1},  # unused: the clips have no video
         text_config={
             "vocab_size": 152064,
             "hidden_size": 3584,
@@ -92,7 +92,7 @@ def _qwen2_5_omni() -> tuple[Any, Any]:
         },
         audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
     )
-    # Of sound and text it makes the same as Qwen2.5-Omni's own, which asks for torchvision.
+    # This processor gives the same inputs for audio and text as that of Qwen2.5-Omni, which needs torchvision.
     processor = Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=128, chunk_length=300), tokenizer)
     return Qwen2_5OmniThinkerForConditionalGeneration(config), processor
 

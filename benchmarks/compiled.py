@@ -1,7 +1,7 @@
-"""Whether torch.compile pays: the same model compiled and not, in turn, on batches of several lengths.
+"""Measure the speed-up by torch.compile on batches of several lengths.
 
-Compiled are the blocks of the decoder beside its attention, in which head vectors are recorded, and the layers of the
-encoder.
+The same model runs compiled and uncompiled, in alternation. The encoder layers and, in the decoder, the feed-forward
+blocks and norms are compiled. Attention is not, because hooks in it record the head vectors.
 
     python benchmarks/compiled.py
     python benchmarks/compiled.py --model qwen2-audio --device cuda --dtype bfloat16 --clips 32
@@ -40,15 +40,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=8)
     args = parser.parse_args()
-    sides = {name: build(args.model, args.device, getattr(torch, args.dtype)) for name in ("as it is", "compiled")}
-    compile_blocks(sides["compiled"])
-    rng, any_lalm = np.random.default_rng(0), sides["as it is"]
-    chats = [any_lalm.builder.chat("What is it?")] * args.clips
-    lengths = [int(seconds * any_lalm.builder.sampling_rate) for seconds in SECONDS]
+    lalms = {name: build(args.model, args.device, getattr(torch, args.dtype)) for name in ("uncompiled", "compiled")}
+    compile_blocks(lalms["compiled"])
+    rng, uncompiled = np.random.default_rng(0), lalms["uncompiled"]
+    chats = [uncompiled.builder.chat("What is it?")] * args.clips
+    lengths = [int(seconds * uncompiled.builder.sampling_rate) for seconds in SECONDS]
     noise = [0.1 * rng.standard_normal((args.clips, samples), dtype=np.float32) for samples in lengths]
-    batches = [any_lalm.builder.prepare(list(waves), chats, full_window=False) for waves in noise]
+    batches = [uncompiled.builder.prepare(list(waves), chats, full_window=False) for waves in noise]
 
-    def pass_over(lalm: LALM) -> float:
+    def time_passes(lalm: LALM) -> float:
         start = synchronized(lalm.device)
         for batch in batches:
             inputs = lalm.on_device(batch)
@@ -60,14 +60,14 @@ def main() -> None:
         f"{platform.platform()}, {where}, torch {torch.__version__}, transformers {transformers.__version__}; ", end=""
     )
     print(f"{args.model} in {args.dtype}, batches of {args.clips}\n")
-    for name, lalm in sides.items():
-        print(f"{name}, first time: {pass_over(lalm):.1f} s")
-    took: dict[str, list[float]] = {name: [] for name in sides}
+    for name, lalm in lalms.items():
+        print(f"{name}, first time: {time_passes(lalm):.1f} s")
+    times: dict[str, list[float]] = {name: [] for name in lalms}
     for _ in range(args.rounds):
-        for name, lalm in sides.items():
-            took[name].append(pass_over(lalm))
-    ratio = statistics.median(a / b for a, b in zip(took["as it is"], took["compiled"], strict=True))
-    print(f"then: {', '.join(f'{name} {statistics.median(t):.2f} s' for name, t in took.items())}; {ratio:.2f} ×")
+        for name, lalm in lalms.items():
+            times[name].append(time_passes(lalm))
+    ratio = statistics.median(a / b for a, b in zip(times["uncompiled"], times["compiled"], strict=True))
+    print(f"then: {', '.join(f'{name} {statistics.median(t):.2f} s' for name, t in times.items())}; {ratio:.2f} ×")
 
 
 if __name__ == "__main__":

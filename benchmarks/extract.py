@@ -1,16 +1,18 @@
-"""Extraction against the procedure that was published with CALM, on the same clips, in one run.
+"""Compare the speed and memory of extraction with the procedure published with CALM.
 
-The published procedure decodes a clip, runs the whole model on it alone, language-model head included, keeps the
-input of every output projection at every position, and does so 20 times over before it takes the last position. It
-is rebuilt here from that description. Each side runs in a process of its own, in turn, several times over, so that
-peak memory can be read off the process and a drift of the machine's speed hits both. Times start when the model is
-loaded and end when the vectors are stored: in a cache here, in memory there.
+The published procedure decodes one clip at a time and runs the whole model on it, including the language-model head. It
+stores the input of every output projection (o_proj) at every position, repeats this 20 times, and takes the last
+position. This script reimplements it from that description. Each method runs in its own process, so that the peak
+memory of the process can be measured. The methods alternate, so that changes of the machine's speed affect all of them.
+Times start when the model is loaded and end when the vectors are stored: in a cache for calm, in memory for the
+published procedure.
 
     python benchmarks/extract.py ../shared/esc10
     python benchmarks/extract.py ../shared/esc10 --model qwen2-audio --device cuda --dtype bfloat16 --rounds 1
 
-The second builds the full-size architecture with random weights, and adds what share of the device's measured rate of
-matrix products the passes reach, what recording costs, and how long the device waits for clips.
+The second command builds the full-size architecture with random weights. A second table shows the forward passes
+alone: their share of the device's matrix-product rate, and the cost of recording. On a GPU, the first table also
+shows the share of time in which the device is idle.
 """
 
 from __future__ import annotations
@@ -47,11 +49,11 @@ from calm.extract import (
     record_heads,
 )
 
-_MATRIX = {"cuda": 8192, "cpu": 1024}  #: width of the products by which a device's rate is measured
+_MATRIX = {"cuda": 8192, "cpu": 1024}  #: matrix width for measuring the matrix-product rate
 
 
 def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
-    """Return head vectors (clips, layers, heads, dim) the published way."""
+    """Return head vectors (clips, layers, heads, dim) by the published procedure."""
     prompt = lalm.builder.chat(DEFAULT_QUESTION)
     kept: dict[int, torch.Tensor] = {}
     for layer, projection in enumerate(lalm.heads.projections):
@@ -69,7 +71,7 @@ def published(lalm: LALM, paths: Sequence[str], passes: int) -> np.ndarray:
 
 
 def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, workers: int | None) -> np.ndarray:
-    """Return head vectors by way of a cache."""
+    """Return head vectors (clips, layers, heads, dim) by calm, read back from a cache."""
     clips = find_clips(list(paths))
     extract_to_cache(
         clips, out, Request(lalm.name), lalm=lalm, storage="float32", batch_size=batch_size, workers=workers
@@ -79,21 +81,21 @@ def ours(lalm: LALM, paths: Sequence[str], out: Path, batch_size: int | None, wo
 
 
 def peak_mib(device: torch.device) -> float:
-    """Return the most memory taken so far: of the GPU, or of the process."""
+    """Return the peak memory so far, of the GPU or else of the process, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def synchronized(device: torch.device) -> float:
-    """Return the time, once the device has done all it was told to."""
+    """Return the time after all work queued on the device is done, in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def worker(args: argparse.Namespace) -> None:
-    """Run one side and print its figures."""
+    """Run one method in this process, and print its figures as JSON."""
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
     method, _, count = args.worker.partition(":")
     gpu = GpuTime(lalm) if method == "ours" and lalm.device.type == "cuda" else None
@@ -125,9 +127,9 @@ def measure(
 
 
 def against_published(args: argparse.Namespace, paths: list[str]) -> None:
-    """Print clips a second of either side, from files to stored vectors."""
+    """Print the table of all methods, from files to stored vectors."""
     methods = {f"published, {passes} pass{'es' * (passes > 1)}": f"published:{passes}" for passes in (20, 1)}
-    methods |= {"calm, batch 1": "ours:1", "calm, as it comes": "ours:0"}
+    methods |= {"calm, batch 1": "ours:1", "calm, default batches": "ours:0"}
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     vectors: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -150,19 +152,19 @@ def against_published(args: argparse.Namespace, paths: list[str]) -> None:
         print(f"| {name} | {rate:.1f} | {over[0]:.1f} | {over[1]:.2f} | {memory:.0f} | {idle} | {distance:.1e} |")
 
 
-def passes(args: argparse.Namespace, paths: list[str]) -> None:
-    """Print what the model alone does with batches that lie in memory, and what recording adds."""
+def measure_passes(args: argparse.Namespace, paths: list[str]) -> None:
+    """Print the speed of forward passes alone, with batches in memory, and the cost of recording."""
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
     clips = [read_waveform(path, lalm.builder.sampling_rate, lalm.builder.window_seconds) for path in paths]
-    best = matrix_rate(lalm.device, getattr(torch, args.dtype))
+    best = measure_matrix_rate(lalm.device, getattr(torch, args.dtype))
     print(f"\nmatrix products of {_MATRIX[lalm.device.type]}³ in {args.dtype}: {best / 1e12:.2f} TFLOP/s\n")
     last = len(lalm.heads.projections) - 1
     print("| batch | clips/s | GFLOP a clip | share of that rate | recording, time | recording, peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     for size in args.batch_sizes:
-        some = [clips[i % len(clips)] for i in range(size)]
+        waves = [clips[i % len(clips)] for i in range(size)]
         inputs = lalm.on_device(
-            lalm.builder.prepare(some, [lalm.builder.chat(DEFAULT_QUESTION)] * size, full_window=False)
+            lalm.builder.prepare(waves, [lalm.builder.chat(DEFAULT_QUESTION)] * size, full_window=False)
         )
         model = lalm.model_for(inputs)
         with FlopCounterMode(display=False) as counter:
@@ -170,31 +172,32 @@ def passes(args: argparse.Namespace, paths: list[str]) -> None:
         sides: dict[str, list[int] | None] = {"all": None, "last": [last]}
         times: dict[str, list[float]] = {name: [] for name in sides}
         peaks: dict[str, float] = {}
-        for _ in range(args.repeats):  # in turn, so that a drift hits both
+        for _ in range(args.repeats):  # alternate, so that changes of speed affect both
             for name, layers in sides.items():
-                with memory_from_here(lalm.device) as peak:
+                with track_peak_memory(lalm.device) as peak:
                     start = synchronized(lalm.device)
                     record_heads(model, lalm.heads, inputs, layers=layers)
                     times[name].append(synchronized(lalm.device) - start)
                 peaks[name] = peak()
-        whole, without = (statistics.median(times[name]) for name in ("all", "last"))
-        share = counter.get_total_flops() / whole / best
+        all_layers, last_layer = (statistics.median(times[name]) for name in ("all", "last"))
+        share = counter.get_total_flops() / all_layers / best
         memory = f"{100 * (peaks['all'] / peaks['last'] - 1):+.2f} %" if peaks["last"] else "–"
+        rate = size / all_layers
         flops = counter.get_total_flops() / size / 1e9
-        cost = f"{100 * (whole / without - 1):+.2f} %"
-        print(f"| {size} | {size / whole:.1f} | {flops:.1f} | {100 * share:.0f} % | {cost} | {memory} |", flush=True)
+        cost = f"{100 * (all_layers / last_layer - 1):+.2f} %"
+        print(f"| {size} | {rate:.1f} | {flops:.1f} | {100 * share:.0f} % | {cost} | {memory} |", flush=True)
 
 
 @contextmanager
-def memory_from_here(device: torch.device) -> Iterator[Callable[[], float]]:
-    """Tell the peak of a GPU's memory; 0 on a CPU, where it cannot be told apart from what came before."""
+def track_peak_memory(device: torch.device) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the peak GPU memory since now; 0 on a CPU, whose peak cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     yield lambda: float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else 0.0
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure how many operations a second large matrix products reach."""
+def measure_matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure the rate of large matrix products, in operations per second."""
     width = _MATRIX[device.type]
     a, b = (torch.randn(width, width, device=device, dtype=dtype) for _ in range(2))
     for _ in range(3):
@@ -207,15 +210,15 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", help="a folder of clips")
+    parser.add_argument("data", nargs="+", help="folder of clips")
     parser.add_argument("--model", default="tiny", choices=("tiny", "small", "qwen2-audio", "qwen2.5-omni"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--clips", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, help="threads for features; as by default")
+    parser.add_argument("--workers", type=int, help="threads that prepare inputs; by default as in calm extract")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--repeats", type=int, default=5, help="of each pass")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions of each forward pass")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--vectors", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -230,7 +233,7 @@ def main() -> None:
     )
     print(f"{args.model} in {args.dtype}, {len(paths)} clips, median of {args.rounds} rounds\n")
     against_published(args, paths)
-    passes(args, paths)
+    measure_passes(args, paths)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What it takes to make a model's inputs: spectrograms whole or no longer than the clip, and one thread or several.
+"""Measure the time to prepare model inputs: full-window or clip-length spectrograms, one or several threads.
 
 python benchmarks/features.py ../shared/esc10
 """
@@ -25,18 +25,18 @@ from calm.machine import available_cores
 QUESTION = "What is the sound in this audio clip?"
 
 
-def seconds_each(work: Callable[[], object], times: int) -> float:
-    """Return the median of how long some work takes."""
-    took = []
+def time_calls(work: Callable[[], object], times: int) -> float:
+    """Return the median time of a call in seconds, after one warm-up call."""
+    seconds = []
     for _ in range(times + 1):
         start = time.perf_counter()
         work()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took[1:])
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
-def of_clips(lalm: LALM, data: Path, threads: int) -> float:
-    """Return how long all clips of a folder take to become inputs, in seconds a clip."""
+def time_clips(lalm: LALM, data: Path, threads: int) -> float:
+    """Return the time from file to model inputs, in seconds per clip."""
     clips = find_clips(data)
     loader = BatchLoader(lalm.builder, clips, [QUESTION] * len(clips), lalm.device, full_window=lalm.needs_full_window)
     start = time.perf_counter()
@@ -56,23 +56,23 @@ def main() -> None:
         f"{platform.platform()}, {available_cores()} cores, torch {torch.__version__}, "
         f"transformers {transformers.__version__}\n"
     )
-    lalm = build("small", "cpu", torch.float32)  # Qwen2-Audio's features, of windows of 30 s
+    lalm = build("small", "cpu", torch.float32)  # with the feature extractor of Qwen2-Audio, whose window is 30 s
     wave, chat = read_waveform(find_clips(args.data)[0].audio, 16000, 5.0), lalm.builder.chat(QUESTION)
     for full_window in (True, False):
-        took = seconds_each(
+        seconds = time_calls(
             functools.partial(lalm.builder.prepare, [wave], [chat], full_window=full_window),
             20,
         )
         what = "of the whole window" if full_window else "no longer than the clip"
-        print(f"inputs of {min(wave.seconds, 5.0):.0f} s for Qwen2-Audio, spectrogram {what}: {1000 * took:.1f} ms")
+        print(f"inputs of {min(wave.seconds, 5.0):.0f} s for Qwen2-Audio, spectrogram {what}: {1000 * seconds:.1f} ms")
     tiny = build("tiny", "cpu", torch.float32)
-    found: dict[int, list[float]] = {threads: [] for threads in args.threads}
-    for _ in range(args.rounds):  # in turn, so that a drift hits all
-        for threads, took_each in found.items():
-            took_each.append(of_clips(tiny, args.data, threads))
-    for threads, took_each in found.items():
-        ratio = statistics.median(one / now for one, now in zip(found[args.threads[0]], took_each, strict=True))
-        each = 1000 * statistics.median(took_each)
+    times: dict[int, list[float]] = {threads: [] for threads in args.threads}
+    for _ in range(args.rounds):  # alternate, so that changes of speed affect all
+        for threads, times_of_threads in times.items():
+            times_of_threads.append(time_clips(tiny, args.data, threads))
+    for threads, times_of_threads in times.items():
+        ratio = statistics.median(one / now for one, now in zip(times[args.threads[0]], times_of_threads, strict=True))
+        each = 1000 * statistics.median(times_of_threads)
         print(f"files to inputs with {threads} threads: {each:.1f} ms a clip, {ratio:.2f} ×")
 
 

@@ -1,7 +1,7 @@
-"""Memory of one extraction of many short clips, from its first thousand to its last.
+"""Measure the memory of an extraction of many short clips while it runs.
 
-Clips are made (noise of 0.1 to 0.5 s, as wav files), and extracted by the command line in a process of its own, which
-is looked at from outside: how much of its memory is resident when each thousand of its clips is done.
+The clips are noise of 0.1 to 0.5 s in WAV files. ``calm extract`` runs in its own process. The script reads the
+resident memory of this process after each tenth of the clips.
 
     python benchmarks/flat_memory.py
     python benchmarks/flat_memory.py --clips 100000 --model tiny-random
@@ -29,17 +29,17 @@ from calm.extract.cache.layout import DONE
 def make_clips(folder: Path, clips: int) -> None:
     rng = np.random.default_rng(0)
     for i in range(clips):
-        place = folder / f"{i // 1000:03d}"
-        place.mkdir(exist_ok=True, parents=True)
+        subfolder = folder / f"{i // 1000:03d}"
+        subfolder.mkdir(exist_ok=True, parents=True)
         samples = 0.1 * rng.standard_normal(rng.integers(1600, 8000))
-        soundfile.write(place / f"{i:06d}.wav", samples, 16000)
+        soundfile.write(subfolder / f"{i:06d}.wav", samples, 16000)
 
 
-def done_in(cache: Path) -> int:
+def count_done(cache: Path) -> int:
     try:
         with HeadCache(cache) as opened:
             return int((opened.status == DONE).sum())
-    except (FileNotFoundError, ValueError, OSError):  # not there yet
+    except (FileNotFoundError, ValueError, OSError):  # not created yet
         return 0
 
 
@@ -58,17 +58,17 @@ def main() -> None:
         print(f"{platform.platform()}, {torch.get_num_threads()} threads, torch {torch.__version__}; ", end="")
         print(f"{args.model}, {args.clips} clips of 0.1 to 0.5 s\n")
         print("| clips done | seconds | resident, MiB |\n| --- | --- | --- |")
-        wanted = steps
+        next_report = steps
         while running.poll() is None:
             time.sleep(0.5)
-            done = done_in(cache)
-            if done >= wanted and running.poll() is None:
+            done = count_done(cache)
+            if done >= next_report and running.poll() is None:
                 resident = process.memory_info().rss / 2**20
                 print(f"| {done} | {time.perf_counter() - start:.0f} | {resident:.0f} |", flush=True)
-                wanted = (done // steps + 1) * steps
+                next_report = (done // steps + 1) * steps
         if running.returncode:
             sys.exit(f"calm extract ended with {running.returncode}")
-        print(f"\n{done_in(cache)} clips in {time.perf_counter() - start:.0f} s")
+        print(f"\n{count_done(cache)} clips in {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

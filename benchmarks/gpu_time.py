@@ -1,4 +1,4 @@
-"""How long a GPU works on forward passes, told by its own events, without making it wait."""
+"""Measure the time of forward passes on a GPU by CUDA events, without synchronizing between passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from calm.extract import LALM
 
 
 class GpuTime:
-    """Times passes of a model from its first embedding to its last attention."""
+    """Timer of forward passes, from the token embedding to the output projection (o_proj) of the last layer."""
 
     def __init__(self, lalm: LALM) -> None:
         self._passes: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -29,6 +29,6 @@ class GpuTime:
         self._passes.append((self._begun, done))
 
     def seconds(self) -> float:
-        """Return how long all passes so far took together."""
+        """Return the total time of all passes so far, in seconds."""
         torch.cuda.synchronize()
         return sum(begun.elapsed_time(done) for begun, done in self._passes) / 1000

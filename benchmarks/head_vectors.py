@@ -1,15 +1,17 @@
-"""Head vectors of many kinds, so that nothing is tuned to one: made here, from nothing but ESC-10 and scikit-learn.
+"""Make head vectors of many kinds, so that methods are not tuned to one kind.
 
     python benchmarks/head_vectors.py ../shared/esc10 kinds/
 
-Writes one ``.npz`` a kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``:
+The data are ESC-10, synthesized sounds, and the digits of scikit-learn. The script writes one ``.npz`` file per kind,
+with ``X`` (clips, heads, dim), ``y`` and ``groups``:
 
-- ``esc10``, ``esc10-3s``, ``esc10-asked``: ESC-10 through ``tiny``: as it is; with other random weights and a window of
-  3 s; with others again, of half the size, and another question. Folds are groups.
-- ``synthetic-20``, ``synthetic-6``: synthetic sounds of 20 (6) kinds, described by source, envelope and pitch.
-- ``digits``: scikit-learn's pictures of digits through random two-layer networks, one a head.
-- ``planted-few``, ``planted-some``: Gaussian noise with a shared nuisance, in which a tenth of 128 heads hear all
-  classes, or three tenths hear four classes in ten each.
+- ``esc10``, ``esc10-3s``, ``esc10-asked``: ESC-10 through ``tiny`` with random weights. ``esc10-3s`` has other random
+  weights and a window of 3 s. ``esc10-asked`` has a third set of weights, of half the standard deviation, and another
+  question. Groups are the folds.
+- ``synthetic-20``, ``synthetic-6``: synthesized sounds of 20 or 6 kinds; a kind is a source, an envelope and a pitch.
+- ``digits``: images of digits through random two-layer networks, one per head.
+- ``planted-few``, ``planted-some``: Gaussian noise with a nuisance shared by all heads. In ``planted-few``, a tenth of
+  128 heads separate all classes. In ``planted-some``, three tenths of the heads separate 40 % of the classes each.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ PITCHES = {"low": 120, "middle": 500, "high": 2000}
 def synthesize(
     rng: np.random.Generator, source: str, envelope: str, pitch: str, seconds: float = 2.0
 ) -> NDArray[np.float32]:
-    """Draw a sound of one kind."""
+    """Synthesize a random sound of one kind."""
     time = np.arange(int(RATE * seconds)) / RATE
     f = PITCHES[pitch] * 2 ** rng.uniform(-0.7, 0.7)
     noise = rng.standard_normal(len(time))
@@ -84,8 +86,8 @@ def _band(x: NDArray, low: float, high: float) -> NDArray:
 
 def synthetic_clips(kinds: int, each: int, seed: int) -> tuple[list[Clip], list[str], list[int]]:
     rng = np.random.default_rng(seed)
-    every = [(s, e, p) for s in SOURCES for e in ENVELOPES for p in PITCHES]
-    chosen = [every[i] for i in rng.choice(len(every), kinds, replace=False)]
+    all_kinds = [(s, e, p) for s in SOURCES for e in ENVELOPES for p in PITCHES]
+    chosen = [all_kinds[i] for i in rng.choice(len(all_kinds), kinds, replace=False)]
     waves = [synthesize(rng, *kind) for kind in chosen for _ in range(each)]
     labels = [" ".join(kind) for kind in chosen for _ in range(each)]
     return find_clips(waves), labels, [i % 8 for _ in chosen for i in range(each)]
@@ -94,24 +96,24 @@ def synthetic_clips(kinds: int, each: int, seed: int) -> tuple[list[Clip], list[
 def through_tiny(
     clips: Sequence[Clip], *, seed: int = 0, seconds: int = 5, size: float = 0.1, question: str = DEFAULT_QUESTION
 ) -> NDArray[np.float32]:
-    """Return the head vectors of clips by a ``tiny`` of random weights."""
+    """Return the head vectors (clips, heads, dim) of clips through ``tiny`` with random weights."""
     lalm = LALM(f"tiny-random {seed}", *random_tiny(seed, std=size, window_seconds=seconds))
     vectors = collect_results(head_vectors(lalm, clips, [question] * len(clips))).values
     assert vectors is not None
     return vectors.reshape(len(vectors), -1, vectors.shape[-1])
 
 
-def digits() -> tuple[NDArray, NDArray, NDArray]:
+def make_digits() -> tuple[NDArray, NDArray, NDArray]:
     rng, data = np.random.default_rng(0), load_digits()
-    some = rng.permutation(len(data.data))[:900]
-    hidden = np.tanh(data.data[some] / 16 @ rng.normal(size=(64, 256)) / 4)
+    chosen = rng.permutation(len(data.data))[:900]
+    hidden = np.tanh(data.data[chosen] / 16 @ rng.normal(size=(64, 256)) / 4)
     heads = [
         np.maximum(hidden @ rng.normal(size=(256, 32)) / 8 + rng.normal(size=32) / 2, -0.1) for _ in range(48)
     ]  # fmt: skip
-    return np.stack(heads, axis=1), data.target[some], np.arange(900) % 9
+    return np.stack(heads, axis=1), data.target[chosen], np.arange(900) % 9
 
 
-def planted(seed: int, share: float, heard: float) -> tuple[NDArray, NDArray, NDArray]:
+def make_planted(seed: int, head_share: float, class_share: float) -> tuple[NDArray, NDArray, NDArray]:
     rng, classes, each, dim = np.random.default_rng(seed), 12, 60, 32
     y = np.repeat(np.arange(classes), each)
     nuisance = rng.normal(size=(len(y), 24))
@@ -119,9 +121,9 @@ def planted(seed: int, share: float, heard: float) -> tuple[NDArray, NDArray, ND
     for _ in range(128):
         scale = np.exp(0.8 * rng.normal(size=dim))
         x = rng.normal(size=(len(y), dim)) * scale + nuisance @ rng.normal(size=(24, dim)) * 0.5 * scale
-        if rng.random() < share:
+        if rng.random() < head_share:
             means = rng.normal(size=(classes, dim)) * scale * rng.uniform(1.2, 4) / np.sqrt(dim)
-            means[rng.random(classes) > heard] = 0
+            means[rng.random(classes) > class_share] = 0
             x += means[y]
         heads.append((x + 5 * rng.normal(size=dim) * scale) * np.exp(rng.normal()))
     return np.stack(heads, axis=1), y, np.arange(len(y)) % 10
@@ -146,9 +148,9 @@ def main() -> None:
     for kinds, each, seed in ((20, 40, 7), (6, 80, 8)):
         sounds, labels, groups = synthetic_clips(kinds, each, seed)
         write(f"synthetic-{kinds}", through_tiny(sounds, seed=kinds, seconds=2), labels, groups)
-    write("digits", *digits())
-    write("planted-few", *planted(1, 0.1, 1.0))
-    write("planted-some", *planted(2, 0.3, 0.4))
+    write("digits", *make_digits())
+    write("planted-few", *make_planted(1, 0.1, 1.0))
+    write("planted-some", *make_planted(2, 0.3, 0.4))
 
 
 if __name__ == "__main__":

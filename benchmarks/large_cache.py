@@ -1,9 +1,9 @@
-"""Memory and time of a head cache of as many clips as AudioSet has: making it, opening it, reading eight rows.
+"""Measure the time and memory to create, open and read a head cache with as many clips as AudioSet.
 
-Every step runs in a process of its own, whose memory is told twice: what Python and numpy allocated at most
-(tracemalloc, without the list of clips), and how far the process grew (ru_maxrss). Clips have one head of one
-dimension, so that what is measured is what describes them. With ``--before``, the same is done by another version of
-calm, in the same run, and ratios are shown.
+Each step runs in its own process. Memory is measured in two ways: the peak that Python and numpy allocated
+(tracemalloc, without the list of clips), and the growth of the resident set (ru_maxrss). The head vectors have one head
+of size 1, so that the figures measure the metadata of the clips. With ``--before``, another version of calm does the
+same steps, and the script prints ratios.
 
     python benchmarks/large_cache.py
     python benchmarks/large_cache.py --before ../an-earlier-checkout
@@ -30,20 +30,20 @@ import numpy as np
 STEPS = ("making it", "opening it", "opening it and reading 8 rows", "its labels", "its names")
 
 
-def make(path: Path, clips: int) -> Callable[[], object]:
+def prepare_creation(path: Path, clips: int) -> Callable[[], object]:
     from calm.extract import Clip, Fingerprint, Request, create_cache
 
-    listed = [Clip("", f"unbalanced_train/{i % 1000:03d}/Y{i:011d}.wav", f"class {i % 527}") for i in range(clips)]
+    clip_list = [Clip("", f"unbalanced_train/{i % 1000:03d}/Y{i:011d}.wav", f"class {i % 527}") for i in range(clips)]
     texts = ["What is the sound in this audio clip?"] * clips
     fingerprint = Fingerprint("abc", "def", "float32", "Hm?", 1, 16000, 30.0)
-    return lambda: create_cache(path, listed, texts, (1, 1, 1), Request("tiny"), fingerprint)
+    return lambda: create_cache(path, clip_list, texts, (1, 1, 1), Request("tiny"), fingerprint)
 
 
-def step(name: str, path: Path, clips: int) -> Callable[[], object]:
+def prepare_step(name: str, path: Path, clips: int) -> Callable[[], object]:
     from calm.extract import HeadCache
 
     if name == STEPS[0]:
-        return make(path, clips)
+        return prepare_creation(path, clips)
     rows = np.linspace(0, clips - 1, 8).astype(int)
     return {
         STEPS[1]: lambda: HeadCache(path),
@@ -54,8 +54,8 @@ def step(name: str, path: Path, clips: int) -> Callable[[], object]:
 
 
 def measure(name: str, path: Path, clips: int, traced: bool) -> None:
-    """Run a step in this process and print what it took; tracing takes time, and so is done apart."""
-    work = step(name, path, clips)
+    """Run a step in this process, and print its figures as JSON; time and traced memory need separate runs."""
+    work = prepare_step(name, path, clips)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if traced:
         tracemalloc.start()
@@ -68,7 +68,7 @@ def measure(name: str, path: Path, clips: int, traced: bool) -> None:
     print(json.dumps({"seconds": seconds, "traced": peak, "grown": grown}))
 
 
-def in_a_process(tree: Path, name: str, path: Path, clips: int) -> dict[str, float]:
+def run_in_process(tree: Path, name: str, path: Path, clips: int) -> dict[str, float]:
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     found: dict[str, float] = {}
     for traced in (True, False):
@@ -76,9 +76,9 @@ def in_a_process(tree: Path, name: str, path: Path, clips: int) -> dict[str, flo
             path.unlink(missing_ok=True)
         command = [sys.executable, __file__, "--step", name, "--cache", str(path), "--clips", str(clips)]
         command += ["--traced"] if traced else []
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        told = json.loads(ran.stdout)
-        found |= {"traced": told["traced"]} if traced else {key: told[key] for key in ("seconds", "grown")}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        figures = json.loads(result.stdout)
+        found |= {"traced": figures["traced"]} if traced else {key: figures[key] for key in ("seconds", "grown")}
     return found
 
 
@@ -104,12 +104,12 @@ def main() -> None:
         for version, tree in trees.items():
             path = Path(folder) / f"{version}.h5"
             for name in STEPS:
-                found[name, version] = took = in_a_process(tree, name, path, args.clips)
+                found[name, version] = took = run_in_process(tree, name, path, args.clips)
                 print(
                     f"| {name} | {version} | {took['seconds']:.3f} | {took['traced']:.1f} | {took['grown']:.1f} |",
                     flush=True,
                 )
-                if name == STEPS[0]:  # all clips are done, as any version has it
+                if name == STEPS[0]:  # mark all clips as done; every format stores this as 1
                     with h5py.File(path, "r+") as file:
                         file["status"][:] = 1
     if args.before:

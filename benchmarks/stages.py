@@ -1,7 +1,7 @@
-"""Where the time of an extraction goes: decoding, features, the model, storing; and how long it waits for clips.
+"""Measure the time of each stage of an extraction: decoding, features, model, storage, and waiting for clips.
 
-Every stage is timed where it runs, over a whole extraction from files to a cache. Stages beside the model run in
-threads ahead of it, so their times add up to more than the wall's. A GPU's own time is told by its events.
+Each stage is timed in its own thread, over a whole extraction from files to a cache. Decoding and features run in
+threads ahead of the model, so the times add up to more than the wall time. GPU time is measured by CUDA events.
 
     python benchmarks/stages.py ../shared/esc10
     python benchmarks/stages.py ../shared/esc10 --model qwen2-audio --device cuda --dtype bfloat16
@@ -39,36 +39,36 @@ STAGES = {
 
 
 @contextmanager
-def timed(where: Any, name: str, note: list[tuple[float, float]]) -> Iterator[None]:
-    """Note wall time and CPU time of a thread in every call of a function."""
+def timed(where: Any, name: str, times: list[tuple[float, float]]) -> Iterator[None]:
+    """Append the wall time and the CPU time of every call of a function to ``times``."""
     function = getattr(where, name)
 
-    def instead(*args: Any, **kwargs: Any) -> Any:
+    def timed_function(*args: Any, **kwargs: Any) -> Any:
         wall, work = time.perf_counter(), time.thread_time()
         try:
             return function(*args, **kwargs)
         finally:
-            note.append((time.perf_counter() - wall, time.thread_time() - work))
+            times.append((time.perf_counter() - wall, time.thread_time() - work))
 
-    with mock.patch.object(where, name, instead):
+    with mock.patch.object(where, name, timed_function):
         yield
 
 
-def waiting(note: list[tuple[float, float]]) -> Callable[..., Iterator[Any]]:
-    """Note how long whoever asks for the next batch waits for it."""
+def time_waiting(times: list[tuple[float, float]]) -> Callable[..., Iterator[Any]]:
+    """Return a ``BatchLoader.batches`` that appends the time until the next batch is ready to ``times``."""
     batches = batch_loader.BatchLoader.batches
 
-    def instead(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        waited = iter(batches(*args, **kwargs))
+    def timed_batches(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        iterator = iter(batches(*args, **kwargs))
         while True:
             wall, work = time.perf_counter(), time.thread_time()
-            batch = next(waited, None)
-            note.append((time.perf_counter() - wall, time.thread_time() - work))
+            batch = next(iterator, None)
+            times.append((time.perf_counter() - wall, time.thread_time() - work))
             if batch is None:
                 return
             yield batch
 
-    return instead
+    return timed_batches
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--rounds", type=int, default=1, help="how often every clip goes through")
+    parser.add_argument("--rounds", type=int, default=1, help="number of passes over the clips")
     args = parser.parse_args()
     lalm = build(args.model, args.device, getattr(torch, args.dtype))
     clips = find_clips(args.data)
@@ -90,7 +90,7 @@ def main() -> None:
         for stage, (where, name) in STAGES.items():
             patches.enter_context(timed(where, name, spent[stage]))
         patches.enter_context(
-            mock.patch.object(batch_loader.BatchLoader, "batches", waiting(spent["waiting for clips"]))
+            mock.patch.object(batch_loader.BatchLoader, "batches", time_waiting(spent["waiting for clips"]))
         )
         gpu = GpuTime(lalm) if lalm.device.type == "cuda" else None
         start = time.perf_counter()

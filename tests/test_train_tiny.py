@@ -1,4 +1,4 @@
-"""The training script teaches true statements about its sounds, resumes, and writes a checkpoint that loads."""
+"""The training script makes true lessons, resumes after an interruption, and writes a checkpoint that loads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import torch
 
 from calm.extract import load_lalm
 from calm.inference.zero_shot import zero_shot
-from calm.sounds import HEARD, UNHEARD
+from calm.sounds import HELD_OUT_SOURCES, TRAINING_SOURCES
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "examples" / "train_tiny"
 
 
 @pytest.fixture(scope="module")
 def scripts() -> Any:
-    """Import the modules of the training script, which import each other as top-level modules."""
+    """The modules of the training script, which import each other as top-level modules."""
     sys.path.insert(0, str(SCRIPTS))
     import batches
     import lessons
@@ -39,29 +39,33 @@ def scripts() -> Any:
 def examples(scripts: Any) -> list[Any]:
     make, measure = scripts["lessons"].make_example, scripts["lessons"].measure
     made = [make(np.random.default_rng(i), 1.0) for i in range(40)]
-    edges = scripts["lessons"].level_edges([example.wave for example in made])
+    edges = scripts["lessons"].find_level_edges([example.wave for example in made])
     for example in made:
-        example.levels = scripts["lessons"].levels_of(measure(example.wave), edges)
+        example.levels = scripts["lessons"].name_levels(measure(example.wave), edges)
     return made
 
 
 def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts: Any, examples: list[Any]) -> None:
     rng, asked = np.random.default_rng(0), set()
-    words = set(scripts["lessons"].all_words())
-    assert not words & set(UNHEARD) and set(HEARD) <= words
+    words = set(scripts["lessons"].list_answer_words())
+    assert not words & set(HELD_OUT_SOURCES) and set(TRAINING_SOURCES) <= words
     for example in examples * 10:
         lesson = scripts["lessons"].make_lesson(rng, example)
-        assert set(lesson.answer) <= set(lesson.first) <= words
-        assert sum(lesson.first.values()) == pytest.approx(1)
+        assert set(lesson.answer) <= set(lesson.first_word) <= words
+        assert sum(lesson.first_word.values()) == pytest.approx(1)
         if "Choose from" in lesson.question:
             options = lesson.question.split(": ")[1].rstrip(".").split(", ")
             assert [option for option in options if option in example.sources] == lesson.answer
         elif lesson.question.startswith("Is there a"):
             there = lesson.question.removeprefix("Is there a ").rstrip("?") in example.sources
             assert lesson.answer == ["yes" if there else "no"]
-        elif len(lesson.first) > 1:
-            true = {*example.sources, *example.levels, *(w for said in example.said.values() for w in said)}
-            assert set(lesson.first) == true
+        elif len(lesson.first_word) > 1:
+            true = {
+                *example.sources,
+                *example.levels,
+                *(word for words in example.attributes.values() for word in words),
+            }
+            assert set(lesson.first_word) == true
         asked.add(lesson.question.split(" Choose")[0].split("Is there a")[0])
     assert len(asked) > 8
 
@@ -71,14 +75,14 @@ def test_what_is_left_out_is_not_taught(scripts: Any, examples: list[Any]) -> No
     for example in examples:
         parts = {
             "names": set(example.sources),
-            "attributes": {word for words in example.said.values() for word in words},
+            "attributes": {word for words in example.attributes.values() for word in words},
             "levels": set(example.levels),
         }
         for left_out, words in parts.items():
             lesson = lessons.make_lesson(rng, example, frozenset({left_out}))
-            assert set(lesson.first) == set().union(*parts.values()) - words
-            assert sum(lesson.first.values()) == pytest.approx(1)
-        everything = lessons.make_lesson(rng, example, frozenset({"questions"})).first
+            assert set(lesson.first_word) == set().union(*parts.values()) - words
+            assert sum(lesson.first_word.values()) == pytest.approx(1)
+        everything = lessons.make_lesson(rng, example, frozenset({"questions"})).first_word
         assert set(everything) == set().union(*parts.values())
     some = [lessons.make_example(np.random.default_rng(i), 0.5, ("bell", "wind")) for i in range(20)]
     assert {source for example in some for source in example.sources} == {"bell", "wind"}
@@ -95,19 +99,21 @@ def test_levels_have_as_many_clips_each(scripts: Any, examples: list[Any]) -> No
 def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
     scripts: Any, examples: list[Any]
 ) -> None:
-    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text(), 2048)
-    for word in scripts["lessons"].all_words():
+    tokenizer = scripts["model"].train_tokenizer(scripts["lessons"].list_tokenizer_texts(), 2048)
+    for word in scripts["lessons"].list_answer_words():
         assert [len(tokenizer(form)["input_ids"]) for form in (word, " " + word)] == [1, 1]
-    batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
+    batches = scripts["batches"].BatchBuilder(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
     features = np.zeros((40, 128, 100), dtype=np.float16)
-    batch = batches.of(np.random.default_rng(0), features, examples)
-    assert (batch["ids"] == batches.audio).sum(dim=1).tolist() == [25] * 40
-    for shares in (batch["first"], batch["heard"]):
+    batch = batches.build(np.random.default_rng(0), features, examples)
+    assert (batch["ids"] == batches.audio_token).sum(dim=1).tolist() == [25] * 40
+    for shares in (batch["first_word"], batch["description"]):
         torch.testing.assert_close(shares.sum(dim=1), torch.ones(40))
-    described = (batch["first"] > 0).sum(dim=1) > 1
-    torch.testing.assert_close(batch["first"][described], batch["heard"][described])
-    for ids, labels, start, first in zip(batch["ids"], batch["labels"], batch["starts"], batch["first"], strict=True):
-        assert first[ids[start + 1]] > 0  # the answer begins with a word that is true
+    described = (batch["first_word"] > 0).sum(dim=1) > 1
+    torch.testing.assert_close(batch["first_word"][described], batch["description"][described])
+    for ids, labels, start, first in zip(
+        batch["ids"], batch["labels"], batch["prompt_end"], batch["first_word"], strict=True
+    ):
+        assert first[ids[start + 1]] > 0  # the answer begins with a true word
         assert ids[start].item() == tokenizer("\n")["input_ids"][0]
         asked = labels != -100
         assert asked.nonzero()[0].item() == start + 2 and (labels[asked] == ids[asked]).all()
@@ -115,10 +121,10 @@ def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
 
 
 def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
-    tokenizer = scripts["model"].learn_tokenizer(["a b"], 300)
-    short, _ = scripts["model"].build(tokenizer, 2)
+    tokenizer = scripts["model"].train_tokenizer(["a b"], 300)
+    short, _ = scripts["model"].build_model(tokenizer, 2)
     scripts["model"].set_window(short, 5)
-    long, _ = scripts["model"].build(tokenizer, 5)
+    long, _ = scripts["model"].build_model(tokenizer, 5)
     ours, theirs = (m.model.audio_tower.embed_positions.weight for m in (short, long))
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(ours[:, :64] ** 2 + ours[:, 64:] ** 2, torch.ones(250, 64))
@@ -127,18 +133,18 @@ def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
 
 @pytest.fixture
 def lesson(scripts: Any, examples: list[Any]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Return an untrained model, and a batch of eight questions about noise."""
+    """An untrained model, and a batch of eight questions about clips of noise."""
     torch.manual_seed(0)
-    tokenizer = scripts["model"].learn_tokenizer(scripts["lessons"].all_text(), 2048)
-    listener = scripts["model"].Listener(tokenizer, 1)
-    scripts["model"].initialize(listener)
-    batches = scripts["batches"].Batches(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
+    tokenizer = scripts["model"].train_tokenizer(scripts["lessons"].list_tokenizer_texts(), 2048)
+    trained = scripts["model"].TrainableModel(tokenizer, 1)
+    scripts["model"].initialize_weights(trained)
+    batches = scripts["batches"].BatchBuilder(tokenizer, lambda question: f"<|AUDIO|>{question}\n", "cpu")
     features = np.random.default_rng(0).normal(size=(8, 128, 100)).astype(np.float16)
-    return listener, batches.of(np.random.default_rng(1), features, examples[:8])
+    return trained, batches.build(np.random.default_rng(1), features, examples[:8])
 
 
-def learn(listener: Any, loss: Any, steps: int) -> list[float]:
-    optimizer = torch.optim.AdamW([p for p in listener.parameters() if p.requires_grad], lr=1e-3)
+def learn(trained: Any, loss: Any, steps: int) -> list[float]:
+    optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=1e-3)
     found = []
     for _ in range(steps):
         optimizer.zero_grad()
@@ -150,28 +156,28 @@ def learn(listener: Any, loss: Any, steps: int) -> list[float]:
 
 
 def test_the_first_word_is_learnt_from_the_sound(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
-    listener, batch = lesson
-    spoken = scripts["losses"].spoken_losses
-    found = learn(listener, lambda: sum(spoken(listener, batch).values()), 25)
+    trained, batch = lesson
+    spoken = scripts["losses"].answer_losses
+    found = learn(trained, lambda: sum(spoken(trained, batch).values()), 25)
     assert found[-1] < 0.4 * found[0]
-    learnt = spoken(listener, batch)["first"].item()
-    batch["features"] = batch["features"].roll(1, dims=0)  # pair each question with the sound of another example
-    assert 0 <= learnt < spoken(listener, batch)["first"].item()
+    learnt = spoken(trained, batch)["first"].item()
+    batch["features"] = batch["features"].roll(1, dims=0)  # pair each question with the sound of another clip
+    assert 0 <= learnt < spoken(trained, batch)["first"].item()
 
 
 def test_the_encoder_learns_alone(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
-    listener, batch = lesson
-    before = {name: p.detach().clone() for name, p in listener.named_parameters()}
-    found = learn(listener, lambda: scripts["losses"].heard_loss(listener, batch), 25)
+    trained, batch = lesson
+    before = {name: p.detach().clone() for name, p in trained.named_parameters()}
+    found = learn(trained, lambda: scripts["losses"].encoder_loss(trained, batch), 25)
     assert 0 <= found[-1] < 0.4 * found[0]
-    changed = {name for name, p in listener.named_parameters() if not torch.equal(p, before[name])}
-    assert changed and all(listener.hears(name) for name in changed)
+    changed = {name for name, p in trained.named_parameters() if not torch.equal(p, before[name])}
+    assert changed and all(trained.is_encoder_weight(name) for name in changed)
 
 
 def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
-    listener, batch = lesson
-    losses, model = scripts["losses"], listener.lalm
-    found = losses.spoken_losses(listener, batch)
+    trained, batch = lesson
+    losses, model = scripts["losses"], trained.lalm
+    found = losses.answer_losses(trained, batch)
     decoder, said = model.model.language_model, []
     with torch.no_grad():
         for depth in range(1, 6):
@@ -183,9 +189,9 @@ def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any
                 feature_attention_mask=torch.ones(8, 100, dtype=torch.long),
             ).logits
             decoder.layers = kept
-            logits = out[torch.arange(8), batch["starts"]].log_softmax(-1)
-            said.append(torch.nn.functional.kl_div(logits, batch["first"], reduction="batchmean"))
-    torch.testing.assert_close(found["each"], losses._EACH_LAYER * torch.stack(said).mean())
+            logits = out[torch.arange(8), batch["prompt_end"]].log_softmax(-1)
+            said.append(torch.nn.functional.kl_div(logits, batch["first_word"], reduction="batchmean"))
+    torch.testing.assert_close(found["each"], losses._EARLIER_LAYERS_WEIGHT * torch.stack(said).mean())
 
 
 def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
@@ -196,12 +202,12 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     first = subprocess.Popen(command, cwd=SCRIPTS, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert first.stdout is not None
     for line in first.stdout:
-        if line.startswith('{"step": 6'):  # a checkpoint of step 4 or later has been saved
+        if line.startswith('{"step": 6'):  # at least the state of step 4 is saved
             break
-    os.killpg(first.pid, signal.SIGKILL)  # including its worker processes
+    os.killpg(first.pid, signal.SIGKILL)  # with its worker processes
     first.wait()
     second = subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True, text=True)
-    begun = int(second.stdout.split("going on from step ")[1].split()[0])
+    begun = int(second.stdout.split("resuming from step ")[1].split()[0])
     assert begun in (4, 6)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [2, 4, 6, *range(begun + 2, 11, 2)]
@@ -212,9 +218,9 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     assert zero_shot(lalm, [np.zeros(8000, dtype=np.float32)], ["bell", "wind"]).scores.shape == (1, 2)
 
 
-#: Settings small enough for a test: few examples for the levels and the first batches, and frequent log lines.
+#: Makes training fast enough for a test: few clips per job, and frequent log lines and saved states.
 FEW = """
-train._LEVEL_CLIPS, train._EVERY, train._SAVED = 20, 2, 2
-batches._AT_ONCE, batches._LEAST = 8, 16
+train._LEVEL_CLIPS, train._LOG_EVERY, train._SAVE_EVERY = 20, 2, 2
+batches._JOB_SIZE, batches._MIN_NEW = 8, 16
 if __name__ == "__main__":
    """

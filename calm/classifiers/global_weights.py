@@ -122,4 +122,6 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         return self._make_voter(like).score_heads
 
     def _make_voter(self, like: Array) -> SoftVoter:
-        return SoftVoter.from_prototypes(cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature)
+        return SoftVoter.from_prototypes(
+            cast_like(like, self.prototypes_), cast_like(like, self.head_weights_), self.temperature
+        )

@@ -1,4 +1,4 @@
-"""Sources of sound, each drawn anew at every call: what vibrates, hisses, clicks, turns over or speaks."""
+"""All sources of sound by name; each call of a source synthesizes a different sound."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from calm.sounds.strokes import STROKES
 from calm.sounds.tones import TONES
 from calm.sounds.voices import VOICES
 
+#: All sources by name.
 SOURCES: dict[str, Source] = TONES | STROKES | NOISES | ENGINES | VOICES
-#: Those that are one stroke that dies away; the others last.
-STRUCK = frozenset(STROKES)
+#: Sources that are one decaying stroke, such as a bell. All other sources are sustained.
+PERCUSSIVE_SOURCES = frozenset(STROKES)
 
-#: Sources that are kept out of training, so that few-shot methods can be tried on them, and those that are not.
-UNHEARD = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
-HEARD = tuple(name for name in SOURCES if name not in UNHEARD)
+#: Sources that ``tiny`` was not trained on; few-shot methods are tested on them.
+HELD_OUT_SOURCES = ("alarm", "cricket", "cry", "gong", "laser", "pluck", "rattle", "scrape")
+#: Sources that ``tiny`` was trained on.
+TRAINING_SOURCES = tuple(name for name in SOURCES if name not in HELD_OUT_SOURCES)

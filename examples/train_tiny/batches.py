@@ -1,4 +1,10 @@
-"""Examples made by several processes, and batches of lessons about them."""
+"""
+Training batches
+================
+
+:class:`ExamplePool` synthesizes examples in several processes and keeps the latest ones. :class:`BatchBuilder` turns
+examples into token ids, features and targets.
+"""
 
 from __future__ import annotations
 
@@ -8,123 +14,134 @@ from typing import Any
 
 import numpy as np
 import torch
-from lessons import Example, Lesson, levels_of, make_example, make_lesson, measure, what_is_true
+from lessons import Example, Lesson, description_probabilities, make_example, make_lesson, measure, name_levels
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
-Edges = list[NDArray[np.float64]]
-_AT_ONCE = 64  #: examples that a process makes before it reports
-_LEAST = 4096  #: examples to begin with
-_MOST = 40_000  #: examples that are kept
+LevelEdges = list[NDArray[np.float64]]
+_JOB_SIZE = 64  #: examples that a process makes per job
+_MIN_NEW = 4096  #: smallest number of examples made at a time
+_MAX_KEPT = 40_000  #: examples kept in memory
 
 
 @dataclass(frozen=True)
-class Making:
-    """Which examples are made."""
+class ExampleOptions:
+    """Options of the examples to make."""
 
     seconds: int
-    edges: Edges  #: of levels
+    edges: LevelEdges
     sources: tuple[str, ...]
 
 
-def make_examples(job: tuple[tuple[int, ...], Making]) -> tuple[NDArray[np.float16], list[Example]]:
-    """Make some examples: their features ``(n, mel bins, frames)``, and what is true of them."""
-    seed, making = job
+def make_examples(job: tuple[tuple[int, ...], ExampleOptions]) -> tuple[NDArray[np.float16], list[Example]]:
+    """Make one job of examples; return their features ``(n, mel bins, frames)`` and the examples without waveforms."""
+    seed, options = job
     torch.set_num_threads(1)
-    extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=making.seconds)
+    extractor = WhisperFeatureExtractor(feature_size=128, sampling_rate=16000, chunk_length=options.seconds)
     rng = np.random.default_rng(seed)
-    examples = [make_example(rng, making.seconds, making.sources) for _ in range(_AT_ONCE)]
+    examples = [make_example(rng, options.seconds, options.sources) for _ in range(_JOB_SIZE)]
     mel = extractor([e.wave.astype(np.float32) for e in examples], sampling_rate=16000, return_tensors="np")
     for example in examples:
-        example.levels = levels_of(measure(example.wave), making.edges)
-        example.wave = np.empty(0)  # what has been heard need not be kept
+        example.levels = name_levels(measure(example.wave), options.edges)
+        example.wave = np.empty(0)  # not needed any more, and large
     return mel["input_features"].astype(np.float16), examples
 
 
-class Examples:
-    """The latest examples; each is used a few times, under different questions, before newer ones come.
+class ExamplePool:
+    """The latest examples; each is used about ``uses`` times, with different questions.
 
-    They are made while the model waits: two cores that do both at once are slower than in turn.
+    New examples are made while training waits: on two cores, both at once are slower than one after the other.
     """
 
-    def __init__(self, makers: Any, seed: tuple[int, ...], making: Making, uses: int) -> None:
-        self.makers, self.seed, self.making, self.uses = makers, seed, making, uses
+    def __init__(self, workers: Any, seed: tuple[int, ...], options: ExampleOptions, uses: int) -> None:
+        self.workers, self.seed, self.options, self.uses = workers, seed, options, uses
         self.features: list[NDArray[np.float16]] = []
         self.examples: list[Example] = []
         self.made = self.used = 0
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[NDArray[np.float16], list[Example]]:
-        """Draw ``n`` of them."""
+        """Draw ``n`` different examples with their features; make new examples first if these are used up."""
         if self.made == 0 or self.used > self.uses * self.made:
-            self._make(max(_LEAST, 24 * n) if self.made else _LEAST)
+            self._make(max(_MIN_NEW, 24 * n) if self.made else _MIN_NEW)
         self.used += n
         chosen = rng.choice(len(self.examples), n, replace=False)
         return np.stack([self.features[i] for i in chosen]), [self.examples[i] for i in chosen]
 
     def _make(self, n: int) -> None:
-        jobs = [((*self.seed, self.made + i), self.making) for i in range(0, n, _AT_ONCE)]
-        for features, examples in self.makers.map(make_examples, jobs):
+        jobs = [((*self.seed, self.made + i), self.options) for i in range(0, n, _JOB_SIZE)]
+        for features, examples in self.workers.map(make_examples, jobs):
             self.features += list(features)
             self.examples += examples
-        self.made += len(jobs) * _AT_ONCE
-        self.features, self.examples = self.features[-_MOST:], self.examples[-_MOST:]
+        self.made += len(jobs) * _JOB_SIZE
+        self.features, self.examples = self.features[-_MAX_KEPT:], self.examples[-_MAX_KEPT:]
 
 
-class Batches:
-    """Turns examples into what the model takes, and what it should say."""
+class BatchBuilder:
+    """Asks a question about each example, and builds model inputs and targets."""
 
     def __init__(
         self, tokenizer: Any, chat: Callable[[str], str], device: str, without: frozenset[str] = frozenset()
     ) -> None:
         self.tokenizer, self.chat, self.device, self.without = tokenizer, chat, device, without
-        self.audio = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
-        self.known: dict[str, list[int]] = {}
+        self.audio_token = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+        self.token_cache: dict[str, list[int]] = {}
 
-    def of(
+    def build(
         self, rng: np.random.Generator, features: NDArray[np.float16], examples: list[Example]
     ) -> dict[str, torch.Tensor]:
-        """Ask something about each example.
+        """Draw one lesson per example, and build a batch of them.
 
         Returns
         -------
-        dict
-            ``ids``, ``mask`` and ``labels`` (n, length), padded on the right; ``starts`` (n,), where the question ends;
-            ``first`` (n, vocabulary), how likely each token should be to come then; ``heard``, the same for a
-            description, whatever was asked; ``features`` (n, mel bins, frames).
+        dict of Tensor
+            ``ids``, ``mask`` and ``labels`` of shape (n, length), padded on the right; ``prompt_end`` of shape (n,),
+            the position of the last prompt token; ``first_word`` of shape (n, vocabulary), the target distribution of
+            the first answer token; ``description`` of the same shape, the target distribution if the question asked
+            for a description; ``features`` of shape (n, mel bins, frames).
         """
         lessons = [make_lesson(rng, example, self.without) for example in examples]
-        rows = [(self._prompt(lesson.question, features.shape[2] // 4), self._answer(lesson)) for lesson in lessons]
+        audio_tokens = features.shape[2] // 4
+        rows = [(self._tokenize_prompt(lesson, audio_tokens), self._tokenize_answer(lesson)) for lesson in lessons]
         longest = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        first, heard = torch.zeros(2, len(rows), len(self.tokenizer))
+        first_word, description = torch.zeros(2, len(rows), len(self.tokenizer))
         for i, (prompt, answer) in enumerate(rows):
             end = len(prompt) + len(answer)
             ids[i, :end] = torch.tensor(prompt + answer)
             mask[i, :end] = 1
             labels[i, len(prompt) + 1 : end] = torch.tensor(answer[1:])
-            for shares, into in ((lessons[i].first, first), (what_is_true(examples[i], self.without), heard)):
-                for word, share in shares.items():
-                    into[i, self.token(word)] += share
-        starts = torch.tensor([len(prompt) - 1 for prompt, _ in rows])
-        batch = {"ids": ids, "mask": mask, "labels": labels, "starts": starts, "first": first, "heard": heard}
-        batch["features"] = torch.from_numpy(features).float()
+            self._add_probabilities(lessons[i].first_word, first_word[i])
+            self._add_probabilities(description_probabilities(examples[i], self.without), description[i])
+        batch = {
+            "ids": ids,
+            "mask": mask,
+            "labels": labels,
+            "prompt_end": torch.tensor([len(prompt) - 1 for prompt, _ in rows]),
+            "first_word": first_word,
+            "description": description,
+            "features": torch.from_numpy(features).float(),
+        }
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
-    def token(self, word: str) -> int:
-        """Return the one token that begins an answer with this word."""
-        (token,) = self._tokens(word)
+    def first_token(self, word: str) -> int:
+        """Return the token of a word at the beginning of an answer; every answer word is one token."""
+        (token,) = self._tokenize(word)
         return token
 
-    def _prompt(self, question: str, audio_tokens: int) -> list[int]:
-        before, after = self.chat(question).split("<|AUDIO|>")
-        return [*self._tokens(before), *[self.audio] * audio_tokens, *self._tokens(after)]
+    def _add_probabilities(self, probabilities: dict[str, float], target: torch.Tensor) -> None:
+        for word, probability in probabilities.items():
+            target[self.first_token(word)] += probability
 
-    def _answer(self, lesson: Lesson) -> list[int]:
-        later = [token for word in lesson.answer[1:] for token in self._tokens(" " + word)]
-        return [self.token(lesson.answer[0]), *later, self.tokenizer.eos_token_id]
+    def _tokenize_prompt(self, lesson: Lesson, audio_tokens: int) -> list[int]:
+        before, after = self.chat(lesson.question).split("<|AUDIO|>")
+        return [*self._tokenize(before), *[self.audio_token] * audio_tokens, *self._tokenize(after)]
 
-    def _tokens(self, text: str) -> list[int]:
-        if text not in self.known:
-            self.known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.known[text]
+    def _tokenize_answer(self, lesson: Lesson) -> list[int]:
+        later = [token for word in lesson.answer[1:] for token in self._tokenize(" " + word)]
+        return [self.first_token(lesson.answer[0]), *later, self.tokenizer.eos_token_id]
+
+    def _tokenize(self, text: str) -> list[int]:
+        if text not in self.token_cache:
+            self.token_cache[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.token_cache[text]

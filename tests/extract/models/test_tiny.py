@@ -11,7 +11,7 @@ from calm.extract import LALM, collect_results, find_clips, head_vectors, load_l
 from calm.extract.models.tiny import CHECKPOINT, random_tiny
 from calm.fit import draw_support, head_specialization
 from calm.inference.zero_shot import zero_shot
-from calm.sounds import HEARD, draw_kind, make_sounds, synthesize
+from calm.sounds import TRAINING_SOURCES, draw_kind, make_sounds, synthesize
 
 QUESTION = "What is the sound in this audio clip?"
 
@@ -20,8 +20,8 @@ def naming(lalm: LALM, clips: int, options: int) -> float:
     """Return the zero-shot accuracy on sources from the training data."""
     rng, right = np.random.default_rng(5), 0
     for i in range(clips):
-        source = HEARD[i % len(HEARD)]
-        wrong = rng.choice([s for s in HEARD if s != source], options - 1, replace=False)
+        source = TRAINING_SOURCES[i % len(TRAINING_SOURCES)]
+        wrong = rng.choice([s for s in TRAINING_SOURCES if s != source], options - 1, replace=False)
         wave = synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32)
         labels = [str(label) for label in rng.permutation([source, *wrong])]
         right += zero_shot(lalm, [wave], labels).labels[0] == source
