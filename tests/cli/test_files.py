@@ -81,7 +81,7 @@ def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
     monkeypatch.setattr(CALMClassifier, "fit", never)
     fails(calm("fit", "-o", "heads.h5"), "heads.h5 exists and is not a saved classifier, so it is not replaced")
     fails(calm("fit", "-o", "nowhere/a.safetensors"), "cannot write a.safetensors: folder nowhere does not exist")
-    fails(calm("fit", "-o", "data"), "data is a folder: name a file to write")
+    fails(calm("fit", "-o", "data"), "data is a folder: give the name of a file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
