@@ -60,9 +60,9 @@ _DTYPES = (np.float32, np.float64)
 class HeadClassifier(ClassifierMixin, BaseEstimator):
     """Base class of the few-shot classifiers of head vectors.
 
-    A subclass implements three methods: :meth:`_learn` fits on a support set, :meth:`_make_scorer` scores queries, and
-    :meth:`_make_head_scorer` computes the contribution of each head to those scores. A subclass also annotates its
-    learned attributes (see :mod:`calm.classifiers.schema`); saved files are validated against these annotations.
+    A subclass implements three methods: ``_learn`` fits on a support set, ``_make_scorer`` scores queries, and
+    ``_make_head_scorer`` computes the contribution of each head to those scores. A subclass also annotates its
+    learned attributes (see ``calm/classifiers/schema.py``); saved files are validated against these annotations.
 
     Queries are scored in blocks, so that memory does not grow with their number. Torch tensors are computed on their
     own device, and all other inputs with numpy.

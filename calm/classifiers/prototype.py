@@ -22,7 +22,7 @@ class PrototypeClassifier(HeadClassifier):
     """Base class of classifiers that keep a prototype for each class.
 
     ``fit`` starts from empty class statistics and adds the support clips; ``partial_fit`` adds more clips. A subclass
-    implements :meth:`_learn_heads`, which is called for a few heads at a time, and :meth:`_combine_heads`, which needs
+    implements ``_learn_heads``, which is called for a few heads at a time, and ``_combine_heads``, which needs
     all heads.
 
     Attributes
@@ -156,7 +156,7 @@ class PrototypeClassifier(HeadClassifier):
         """Return views of the prototypes and the scatter of some used heads."""
         return self.prototypes_[:, heads], None if self.scatter_ is None else self.scatter_[heads]
 
-    #: Whether :meth:`_combine_heads` needs the prototypes from before the update.
+    #: Whether ``_combine_heads`` needs the prototypes from before the update.
     _needs_previous_prototypes = False
 
     def _vectors_to_average(self, X: Array) -> Array:

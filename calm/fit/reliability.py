@@ -56,13 +56,13 @@ def clip_reliability(similarity: Array, y: NDArray[np.integer], scheme: Scheme, 
     -----
     With cosine similarity ``s``, posterior ``p = softmax_c(s / τ)`` and true class ``y``:
 
-    ==============  ==========================================
-    ``separation``  ``s_y − mean_{c≠y} s_c``
-    ``margin``      ``max(0, p_y − max_{c≠y} p_c)``
-    ``raw_margin``  ``p_y − max_{c≠y} p_c``
-    ``probability`` ``p_y``
-    ``brier``       ``2 p_y − Σ_c p_c²``
-    ==============  ==========================================
+    ===============  ==========================================
+    ``separation``   ``s_y − mean_{c≠y} s_c``
+    ``margin``       ``max(0, p_y − max_{c≠y} p_c)``
+    ``raw_margin``   ``p_y − max_{c≠y} p_c``
+    ``probability``  ``p_y``
+    ``brier``        ``2 p_y − Σ_c p_c²``
+    ===============  ==========================================
 
     All schemes except "separation" come from CALM (arXiv 2602.07077). With leave-one-out prototypes, the expected
     separation of an uninformative head is 0 for any number of clips. The other schemes have no such fixed zero: the

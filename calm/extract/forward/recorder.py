@@ -44,7 +44,7 @@ class HeadRecorder:
         token after it.
     prefix_use : PrefixUse, default=None
         Number of leading tokens that the decoder skips, from
-        :func:`calm.extract.forward.prefix_cache.use_prefix_cache`. None means that it skips none.
+        ``use_prefix_cache``. None means that it skips none.
 
     Attributes
     ----------
@@ -244,7 +244,7 @@ def record_heads(
         Indices of the layers to record, in this order. None records all layers. For hybrid decoders, only layers with
         attention count.
     prefix : PrefixCache, default=None
-        KV cache of the shared prompt prefix, from :class:`calm.extract.forward.prefix_cache.PrefixCaches`. The decoder
+        KV cache of the shared prompt prefix, from ``PrefixCaches``. The decoder
         skips these tokens, which must not include any of the last ``tokens``. None runs the decoder over the whole
         prompt.
 

@@ -57,7 +57,7 @@ class DecoderHeads:
         return len(self.projections), max(heads for heads, _ in self.sizes), max(dim for _, dim in self.sizes)
 
     def layer_indices(self, layers: Sequence[int] | None) -> list[int]:
-        """Validate layer indices into :attr:`projections`.
+        """Validate layer indices into ``projections``.
 
         Parameters
         ----------

@@ -55,7 +55,7 @@ class InputBuilder:
     processor : transformers.ProcessorMixin
         Processor of the model.
     family : Family
-        What distinguishes the model's family, from :mod:`calm.extract.models.families`.
+        What distinguishes the model's family, from ``calm/extract/models/families.py``.
     config : transformers.PreTrainedConfig
         Configuration of the model.
     name : str, default=""

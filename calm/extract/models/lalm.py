@@ -73,7 +73,7 @@ class LALM:
 
     @property
     def family(self) -> Family:
-        """What distinguishes the model's family; see :mod:`calm.extract.models.families`."""
+        """What distinguishes the model's family; see ``calm/extract/models/families.py``."""
         return family_of(self.model.config)
 
     @cached_property
@@ -130,7 +130,7 @@ class LALM:
     def needs_full_window(self) -> bool:
         """Whether inputs must include the silence that pads clips to the encoder's window.
 
-        See :mod:`calm.extract.models.window_padding`.
+        See ``calm/extract/models/window_padding.py``.
         """
         uses_device_map = hasattr(self.model, "hf_device_map")  # its hooks refer to the original modules, not to copies
         return uses_device_map or not self.family.masks_padding
@@ -146,7 +146,7 @@ class LALM:
         Returns
         -------
         transformers.PreTrainedModel
-            :attr:`model` itself, or a copy that shares its weights.
+            ``model`` itself, or a copy that shares its weights.
         """
         return (
             self.model
