@@ -23,8 +23,11 @@ DOCS = Path(__file__).parent
 #: Modules whose public names have a page, in the order in which a name that is in several of them is looked up.
 PUBLIC_MODULES = ("calm", "calm.extract", "calm.fit", "calm.sounds")
 #: Markdown files outside of this folder, and the pages that include them.
-INCLUDED = {"../benchmarks/README.md": "benchmarks.md", "../CONTRIBUTING.md": "development.md",
-    "../calm/extract/models/tiny/checkpoint/README.md": "tiny.md"}
+INCLUDED = {
+    "../benchmarks/README.md": "benchmarks.md",
+    "../CONTRIBUTING.md": "development.md",
+    "../calm/extract/models/tiny/checkpoint/README.md": "tiny.md",
+}
 
 project = "calm"
 author = "The calm contributors"
@@ -109,7 +112,9 @@ warnings.filterwarnings("ignore", message="the support set has too few groups")
 def write_command_reference(app: Sphinx) -> None:
     """Write the page of the command line from the help of the commands."""
     command = [sys.executable, "-m", "typer", "calm.cli", "utils", "docs", "--name", "calm"]
-    page = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}).stdout
+    page = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}
+    ).stdout
     page = page.replace("# `calm`", "# Command line", 1).replace('<span style="font-weight: bold">', "<b>")
     (DOCS / "api" / "cli.md").write_text(page.replace("</span>", "</b>").lstrip())
 
@@ -153,7 +158,9 @@ def link_included_pages(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"]({path}", f"]({included}")
 
 
-def skip_members_of_others(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
+def skip_members_of_others(
+    app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
     """Leave out members that scikit-learn adds to estimators, whose docstrings link to its own user guide."""
     member = getattr(member, "fget", member) or member
     module = getattr(inspect.unwrap(member) if callable(member) else member, "__module__", None) or ""
