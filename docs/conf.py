@@ -37,7 +37,6 @@ version = release = calm.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
@@ -47,6 +46,7 @@ extensions = [
 exclude_patterns = ["_templates"]
 templates_path = ["_templates"]
 nitpicky = True
+smartquotes = False  # they would make a dash of the "--" of options
 
 # References to other projects are links only where CALM_ONLINE=1: a build without a network must not fail.
 ONLINE = os.environ.get("CALM_ONLINE") == "1"
@@ -61,7 +61,7 @@ if ONLINE:
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|torch|transformers|scipy)\..*")]
 
 # Prose
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -115,8 +115,8 @@ def write_command_reference(app: Sphinx) -> None:
     page = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}
     ).stdout
-    page = page.replace("# `calm`", "# Command line", 1).replace('<span style="font-weight: bold">', "<b>")
-    (DOCS / "api" / "cli.md").write_text(page.replace("</span>", "</b>").lstrip())
+    page = page.replace("# `calm`", "# Command line", 1).replace('<span style="font-weight: bold">', "`")
+    (DOCS / "api" / "cli.md").write_text(page.replace("</span>", "`").lstrip())
 
 
 def find_public_name(target: str) -> str | None:

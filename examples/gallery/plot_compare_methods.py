@@ -17,7 +17,8 @@ from calm.sounds import make_sounds
 
 folder = Path(tempfile.mkdtemp())
 write_sounds(folder / "sounds", *make_sounds(n_classes=12, n_per_class=20, seed=1))
-report = extract_to_cache(find_clips(folder / "sounds"), folder / "heads.h5", Request("tiny", device="cpu"))
+clips = find_clips(folder / "sounds")
+report = extract_to_cache(clips, folder / "heads.h5", Request("tiny", device="cpu"))
 
 # %%
 # All methods see the same support sets, so that differences are paired.

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from calm import CALMClassifier, HeadCache, Request, draw_episode, evaluate, extract_to_cache, find_clips
+from calm import (
+    CALMClassifier,
+    HeadCache,
+    Request,
+    draw_episode,
+    evaluate,
+    extract_to_cache,
+    find_clips,
+)
 from calm.demo import write_sounds
 from calm.sounds import make_sounds
 
@@ -20,7 +28,8 @@ from calm.sounds import make_sounds
 
 folder = Path(tempfile.mkdtemp())
 write_sounds(folder / "sounds", *make_sounds(n_classes=6, n_per_class=15, seed=0))
-report = extract_to_cache(find_clips(folder / "sounds"), folder / "heads.h5", Request("tiny", device="cpu"))
+clips = find_clips(folder / "sounds")
+report = extract_to_cache(clips, folder / "heads.h5", Request("tiny", device="cpu"))
 cache = HeadCache(report.path)
 print(cache)
 

@@ -18,7 +18,8 @@ from calm.sounds import make_sounds
 
 folder = Path(tempfile.mkdtemp())
 write_sounds(folder / "sounds", *make_sounds(n_classes=6, n_per_class=30, seed=2))
-report = extract_to_cache(find_clips(folder / "sounds"), folder / "heads.h5", Request("tiny", device="cpu"))
+clips = find_clips(folder / "sounds")
+report = extract_to_cache(clips, folder / "heads.h5", Request("tiny", device="cpu"))
 cache = HeadCache(report.path)
 
 # %%
