@@ -1,0 +1,32 @@
+"""Links between the Markdown files of the repository lead to files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "docs/howto/*.md", "docs/api/index.md", "benchmarks/*.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+) + [ROOT / "calm/extract/models/tiny/checkpoint/README.md"]
+#: Made when the documentation is built.
+GENERATED = ("gallery/", "api/cli.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    relative = [target.split("#")[0] for target in targets if not re.match(r"https?:|mailto:|#", target)]
+    missing = [t for t in relative if not any(name in t for name in GENERATED) and not (document.parent / t).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_of_the_package_exist(document: Path) -> None:
+    named = re.findall(r"`((?:calm|tests|docs|examples|benchmarks)/[\w./-]+\.\w+)`", document.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
