@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "docs/howto/*.md", "docs/api/index.md", "benchmarks/*.md", "examples/**/*.md")
-    for path in ROOT.glob(pattern)
-) + [ROOT / "calm/extract/models/tiny/checkpoint/README.md"]
+PATTERNS = ("*.md", "docs/*.md", "docs/howto/*.md", "docs/api/index.md", "benchmarks/*.md", "examples/**/*.md")
+MODEL_CARD = ROOT / "calm/extract/models/tiny/checkpoint/README.md"
+DOCUMENTS = [*sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern)), MODEL_CARD]
 #: Made when the documentation is built.
 GENERATED = ("gallery/", "api/cli.md")
 

@@ -21,6 +21,7 @@ def cache(esc10: Path, tiny: LALM, tmp_path_factory: pytest.TempPathFactory) -> 
     return HeadCache(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", [CALMClassifier(), SAVClassifier()], ids=lambda clf: type(clf).__name__)
 def test_five_shots_are_above_45_percent_over_ten_seeds_with_folds_as_groups(
     cache: HeadCache, classifier: CALMClassifier | SAVClassifier

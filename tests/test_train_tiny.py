@@ -194,6 +194,7 @@ def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any
     torch.testing.assert_close(found["each"], losses._EARLIER_LAYERS_WEIGHT * torch.stack(said).mean())
 
 
+@pytest.mark.slow
 def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f"import train, batches; {FEW} train.main()"

@@ -129,6 +129,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     np.testing.assert_array_equal(heads(resumed), heads(whole))
 
 
+@pytest.mark.slow
 def test_killed_extractions_lose_nothing() -> None:
     result = subprocess.run(
         [sys.executable, BENCHMARKS / "kill_and_resume.py", "--kills", "6", "--clips", "120"],
