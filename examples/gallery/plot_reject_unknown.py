@@ -35,11 +35,11 @@ classifier = CALMClassifier().fit(cache[is_support], labels[is_support])
 
 queries = {"known classes": cache[known & ~is_support], "unknown classes": cache[~known]}
 figure, axis = plt.subplots(figsize=(6.5, 4), layout="constrained")
-for name, clips in queries.items():
-    typicality = classifier.typicality(clips)
+for name, rows in queries.items():
+    typicality = classifier.typicality(rows)
     axis.hist(typicality, bins=np.linspace(0, 1, 21), alpha=0.6, label=name)
-    rejected = np.mean([label is None for label in classifier.predict(clips, reject=0.05)])
-    print(f"{name}: {100 * rejected:.0f} % of {len(clips)} clips rejected")
+    rejected = np.mean([label is None for label in classifier.predict(rows, reject=0.05)])
+    print(f"{name}: {100 * rejected:.0f} % of {len(rows)} clips rejected")
 axis.axvline(0.05, color="black", linestyle="--", label="threshold 0.05")
 axis.set(xlabel="typicality", ylabel="clips")
 axis.legend()
