@@ -78,7 +78,7 @@ class CALMClassifier(ReliabilityClassifier):
         Whether each support clip is left out of the prototypes and the whitening when heads are scored on it. The
         published code does not leave it out.
     strength : float, default=None
-        Strength λ of the ridge penalty, for a kernel with unit diagonal. None chooses it on held-out support clips.
+        Strength λ of the ridge penalty. Kernel entries lie between -1 and 1. None chooses it on held-out support clips.
         Only used with ``combine="joint"``.
     calibrate : bool, default=True
         Whether the temperature of :meth:`predict_proba` is chosen on held-out support clips. False sets it to 1.
@@ -91,7 +91,7 @@ class CALMClassifier(ReliabilityClassifier):
         Class labels, sorted.
     head_weights_ : array of float64 of shape (n_heads, n_classes)
         Weight of each head for each class. The weights of a class sum to one over heads. With ``combine="joint"``,
-        they are the relative norms of the directions.
+        they are the norms of ``directions_``, divided by their sum over heads.
     reliability_ : array of float64 of shape (n_heads, n_classes)
         Reliability of each head for each class, before shrinkage.
     prototypes_ : array of shape (n_classes, n_used_heads, head_dim)
@@ -122,7 +122,8 @@ class CALMClassifier(ReliabilityClassifier):
     The defaults had the best held-out accuracy on several kinds of head vectors; see ``benchmarks/README.md``.
 
     ``strength`` and the temperature of the probabilities minimize the log loss of support clips that are held out in
-    five folds (fewer folds for many clips). Priors keep both close to default values if there are few clips.
+    five folds (fewer folds for many clips). If there are few clips, priors keep them close to
+    λ = 0.5 and a temperature of 0.15 (of 1 with ``combine="vote"``).
 
     With one clip per class, no clip can be left out. Heads are then centred but not whitened, and all heads have the
     same reliability.

@@ -103,7 +103,8 @@ def extract_to_cache(
 
     An existing cache is extended. Clips that are done are kept, and clips that could not be read are tried again. New
     clips and new labels are added. Clips that are no longer in ``clips`` are an error, unless ``prune`` removes them.
-    The model is loaded only if it is needed.
+    A clip whose file has changed is extracted again. The model is loaded only if it is needed. A killed process loses no
+    finished row, and other processes can read the cache meanwhile.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def extract_to_cache(
     request : Request
         Model, prompt, media options and placement.
     lalm : LALM, default=None
-        The model that ``request`` names, if it is already loaded.
+        The large audio-language model that ``request`` names, if it is already loaded.
     progress : bool, default=False
         Whether to show a progress bar if standard error is a terminal.
     {options}

@@ -1,4 +1,4 @@
-"""Options of an extraction that do not change head vectors."""
+"""Options of an extraction that are not part of a request: storage and progress of the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from calm.options import check_values, copy_option, document_options, option
 @document_options()
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of :func:`calm.extract_to_cache` that do not change head vectors.
+    """Options of :func:`calm.extract_to_cache` that are not part of a request: storage and progress of the work.
 
     Parameters
     ----------
