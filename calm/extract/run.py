@@ -103,8 +103,8 @@ def extract_to_cache(
 
     An existing cache is extended. Clips that are done are kept, and clips that could not be read are tried again. New
     clips and new labels are added. Clips that are no longer in ``clips`` are an error, unless ``prune`` removes them.
-    A clip whose file has changed is extracted again. The model is loaded only if it is needed. A killed process loses no
-    finished row, and other processes can read the cache meanwhile.
+    A clip whose file has changed is extracted again. The model is loaded only if it is needed. A killed process loses
+    no finished row, and other processes can read the cache meanwhile.
 
     Parameters
     ----------

@@ -44,8 +44,8 @@ class HeadExtractor(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A clip that cannot be read raises an error, and nothing is stored: use :func:`calm.extract_to_cache` for a data set that
-    takes long. Each process keeps the model that was used last. With ``n_jobs`` above 1, each process loads the model.
+    A clip that cannot be read raises an error, and nothing is stored: use :func:`calm.extract_to_cache` for a large
+    data set. Each process keeps the model that was used last. With ``n_jobs`` above 1, each process loads the model.
 
     See Also
     --------
