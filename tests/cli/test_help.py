@@ -64,11 +64,11 @@ def test_paragraphs_of_a_help_page_are_not_broken_off_in_the_middle(command: str
 @pytest.mark.parametrize(
     ("command", "default"),
     [
-        ("fit", "default: all available clips"),
-        ("extract", "default: the manifest's own folder"),
-        ("demo", "default: the first accelerator"),
-        ("predict", "default: as many as fit"),
+        ("fit", "By default all available clips"),
+        ("extract", "By default the manifest's own folder"),
+        ("demo", "By default the first accelerator"),
+        ("predict", "By default as many as fit"),
     ],
 )
-def test_a_default_that_is_no_value_is_told_in_words(command: str, default: str) -> None:
+def test_a_default_without_a_value_is_described_in_words(command: str, default: str) -> None:
     assert default in " ".join(told(command, "--help").stdout.replace("│", " ").split())

@@ -255,7 +255,7 @@ def test_another_request_is_refused_naming_what_differs(
 def test_another_question_of_a_clips_own_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
     clips = [replace(clip, question="Who?") for clip in find_clips(begun[0])]
     with pytest.raises(
-        ValueError, match=r"high/0\.wav was asked 'What is the sound in this audio clip\?', now 'Who\?'"
+        ValueError, match=r"high/0\.wav is 'What is the sound in this audio clip\?' in the cache and 'Who\?' in"
     ):
         run(clips, begun[1], tiny)
 
