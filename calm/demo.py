@@ -226,11 +226,11 @@ def _evaluate_zero_shot(lalm: LALM, sounds: Path, progress: bool) -> Evaluation:
 def _plot_demo(demo: Demo, fitted: CALMClassifier) -> Demo:
     """Write the plot of a demonstration; without matplotlib, return the demonstration with ``plot=None``."""
     try:
-        figure, (left, right) = new_figure(2, 13, 4.2)
+        figure, (left_axis, right_axis) = new_figure(2, 13, 4.2)
     except ImportError:
         return replace(demo, plot=None)
-    plot_bars(left, demo.accuracy, demo.chance)
-    left.set_title(f"{demo.shots} support clips per class; none for zero-shot prompting", fontsize=10)
-    plot_head_weights(right, fitted)
+    plot_bars(left_axis, demo.accuracy, demo.chance)
+    left_axis.set_title(f"{demo.shots} support clips per class; none for zero-shot prompting", fontsize=10)
+    plot_head_weights(right_axis, fitted)
     figure.savefig(demo.plot, dpi=120)
     return demo

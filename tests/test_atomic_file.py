@@ -75,7 +75,7 @@ def test_a_number_that_was_given_to_another_process_saves_no_part(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["heads.h5", "a[b]*?.h5", "x" * 200 + ".h5"])
-def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path, name: str) -> None:
+def test_temporary_files_of_other_paths_are_kept(tmp_path: Path, name: str) -> None:
     others = [tmp_path / f".{name}.bak.12.part", tmp_path / f".other{name[:9]}.12.part", tmp_path / f"{name}.12.part"]
     for other in others:
         other.touch()
@@ -84,7 +84,7 @@ def test_parts_of_other_files_are_left_alone_whatever_their_names(tmp_path: Path
     assert all(other.exists() for other in others)
 
 
-def planted_at(path: Path, victim: Path) -> list[Path]:
+def plant_links(path: Path, victim: Path) -> list[Path]:
     """Plant links to another file at predictable names of temporary files, of this process and of a dead one."""
     with create_atomic_file(path) as part:
         of_this_process = re.sub(r"(\.[0-9a-f]{8})?\.part$", ".part", part.path.name)
@@ -95,11 +95,9 @@ def planted_at(path: Path, victim: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("make", [write_version_2, lambda path: CALMClassifier().fit(*task()).save(path)])
-def test_a_link_that_lies_in_the_way_leads_nobody_to_the_file_behind_it(
-    tmp_path: Path, make: Callable[[Path], object]
-) -> None:
+def test_links_at_temporary_paths_are_not_followed(tmp_path: Path, make: Callable[[Path], object]) -> None:
     (victim := tmp_path / "victim").write_bytes(b"precious")
-    links = planted_at(tmp_path / "made", victim)
+    links = plant_links(tmp_path / "made", victim)
     make(tmp_path / "made")
     assert victim.read_bytes() == b"precious"
     assert (tmp_path / "made").stat().st_size > 8 and not (tmp_path / "made").is_symlink()

@@ -44,7 +44,7 @@ def test_every_method_sees_the_same_support_sets(tmp_path: Path) -> None:
     assert (ahead == 0).all() and (width == 0).all()
 
 
-def test_a_comparison_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_an_impossible_comparison_is_refused(tmp_path: Path) -> None:
     with cache_with_groups(tmp_path) as cache:
         with pytest.raises(ValueError, match="method must be one of"):
             compare(cache, methods=("magic",))
@@ -91,11 +91,11 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", no_network, "demo", "--kinds", "3", "--clips", "6", "--shots", "2"]
     offline = os.environ | {"HF_HUB_OFFLINE": "1"}
-    told = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True, check=True).stdout
-    assert "3 classes of synthesized sounds, 6 clips per class, model tiny" in told
+    output = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True, check=True).stdout
+    assert "3 classes of synthesized sounds, 6 clips per class, model tiny" in output
     for row in ("CALM ", "SAV ", "linear probe", "zero-shot prompting", "chance"):
-        assert row in told
-    assert "calm extract --model tiny YOUR_CLIPS\n  calm fit --shots 2\n  calm predict CLIP\n" in told
+        assert row in output
+    assert "calm extract --model tiny YOUR_CLIPS\n  calm fit --shots 2\n  calm predict CLIP\n" in output
     out = tmp_path / "calm-demo"
     assert len(list(out.glob("sounds/*/*.wav"))) == 18
     assert (out / "demo.png").exists()
@@ -104,7 +104,7 @@ def test_the_demo_needs_no_network(tmp_path: Path) -> None:
         assert load(out / "calm.safetensors").predict(cache).shape == (18,)
 
 
-def test_the_demo_tells_machines_too_and_overwrites_nothing(tmp_path: Path) -> None:
+def test_the_demo_prints_json_and_overwrites_nothing(tmp_path: Path) -> None:
     command = ["demo", "--kinds", "2", "--clips", "3", "--shots", "2", "--out", str(tmp_path / "out")]
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert set(found["accuracy"]) == set(found["half_width"]) and found["chance"] == 0.5
@@ -114,7 +114,7 @@ def test_the_demo_tells_machines_too_and_overwrites_nothing(tmp_path: Path) -> N
     assert again.stderr == f"error: {out} exists and is not an empty folder: remove it, or choose another folder\n"
 
 
-def test_a_demo_without_clips_to_score_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_demo_without_query_clips_is_refused_before_it_writes_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no query clips are left"):
         run_demo(tmp_path / "demo", n_per_class=5, shots=5)
     with pytest.raises(ValueError, match="n_classes must be at least 2"):

@@ -49,7 +49,7 @@ def test_a_classifier_of_version_2_judges_a_cache_as_it_did(old: Path, name: str
         assert result.exit_code == 0, result.output
 
 
-def test_a_cache_of_version_1_is_not_gone_on_with(old: Path) -> None:
+def test_a_cache_of_version_1_is_not_resumed(old: Path) -> None:
     clips = find_clips([tone(300)])
     for path in (old / "version1.h5", old / "version1.h5"):
         with pytest.raises(ValueError, match="extract again") as refused:
@@ -58,6 +58,6 @@ def test_a_cache_of_version_1_is_not_gone_on_with(old: Path) -> None:
     assert (old / "version1.h5").read_bytes() == (DATA / "version1.h5").read_bytes()
 
 
-def test_a_classifier_whose_weights_were_digested_in_part_says_what_to_do(old: Path) -> None:
+def test_a_classifier_with_a_partial_weight_digest_says_what_to_do(old: Path) -> None:
     with pytest.raises(ValueError, match="covers only part of the weights: extract again"):
         predict_audio(load(old / CLASSIFIERS[0]), find_clips([tone(300)]), device="cpu")

@@ -61,6 +61,6 @@ def test_a_process_bound_to_one_core_has_one() -> None:
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
         "from calm.machine import available_cores; print(available_cores())"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "1\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "1\n"
     assert 1 <= available_cores() <= (os.cpu_count() or 1)

@@ -49,9 +49,9 @@ class Outer:
 
 def test_options_of_a_group_are_those_of_its_parts_too() -> None:
     assert list(options_of(Outer)) == ["name", "size", "loud"]
-    made = build_group(Outer, {"name": "a", "size": 3})
-    assert made == Outer("a", Inner(3))
-    assert option_values(made) == {"name": "a", "size": 3, "loud": False}
+    built = build_group(Outer, {"name": "a", "size": 3})
+    assert built == Outer("a", Inner(3))
+    assert option_values(built) == {"name": "a", "size": 3, "loud": False}
     with pytest.raises(TypeError, match="Outer has no option colour; its options are name, size, loud"):
         build_group(Outer, {"name": "a", "colour": "red"})
     assert describe_options(Outer, indent=4).splitlines() == [
@@ -109,8 +109,8 @@ def test_docstrings_hold_the_descriptions(document_options: object, groups: tupl
 
 
 def test_the_command_line_has_every_option_and_what_it_does() -> None:
-    told = " ".join(CliRunner(env={"COLUMNS": "400"}).invoke(app, ["extract", "--help"]).output.split())
+    help_text = " ".join(CliRunner(env={"COLUMNS": "400"}).invoke(app, ["extract", "--help"]).output.split())
     for group in (Request, RunOptions, Columns):
         for one in options_of(group).values():
-            assert (one.flags or (f"--{one.name.replace('_', '-')}",))[0] in told
-            assert one.help.split(". ")[0].rstrip(".") in told
+            assert (one.flags or (f"--{one.name.replace('_', '-')}",))[0] in help_text
+            assert one.help.split(". ")[0].rstrip(".") in help_text

@@ -38,15 +38,15 @@ def scripts() -> Any:
 @pytest.fixture(scope="module")
 def examples(scripts: Any) -> list[Any]:
     make, measure = scripts["lessons"].make_example, scripts["lessons"].measure
-    made = [make(np.random.default_rng(i), 1.0) for i in range(40)]
-    edges = scripts["lessons"].find_level_edges([example.wave for example in made])
-    for example in made:
+    drawn = [make(np.random.default_rng(i), 1.0) for i in range(40)]
+    edges = scripts["lessons"].find_level_edges([example.wave for example in drawn])
+    for example in drawn:
         example.levels = scripts["lessons"].name_levels(measure(example.wave), edges)
-    return made
+    return drawn
 
 
 def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts: Any, examples: list[Any]) -> None:
-    rng, asked = np.random.default_rng(0), set()
+    rng, questions = np.random.default_rng(0), set()
     words = set(scripts["lessons"].list_answer_words())
     assert not words & set(HELD_OUT_SOURCES) and set(TRAINING_SOURCES) <= words
     for example in examples * 10:
@@ -66,8 +66,8 @@ def test_lessons_are_true_and_say_nothing_of_what_is_kept_for_evaluation(scripts
                 *(word for words in example.attributes.values() for word in words),
             }
             assert set(lesson.first_word) == true
-        asked.add(lesson.question.split(" Choose")[0].split("Is there a")[0])
-    assert len(asked) > 8
+        questions.add(lesson.question.split(" Choose")[0].split("Is there a")[0])
+    assert len(questions) > 8
 
 
 def test_what_is_left_out_is_not_taught(scripts: Any, examples: list[Any]) -> None:
@@ -115,12 +115,12 @@ def test_every_word_is_one_token_and_answers_are_asked_for_where_questions_end(
     ):
         assert first[ids[start + 1]] > 0  # the answer begins with a true word
         assert ids[start].item() == tokenizer("\n")["input_ids"][0]
-        asked = labels != -100
-        assert asked.nonzero()[0].item() == start + 2 and (labels[asked] == ids[asked]).all()
-        assert ids[asked][-1] == tokenizer.eos_token_id
+        questions = labels != -100
+        assert questions.nonzero()[0].item() == start + 2 and (labels[questions] == ids[questions]).all()
+        assert ids[questions][-1] == tokenizer.eos_token_id
 
 
-def test_positions_are_sinusoids_whatever_the_window(scripts: Any) -> None:
+def test_positions_are_sinusoids_for_every_window(scripts: Any) -> None:
     tokenizer = scripts["model"].train_tokenizer(["a b"], 300)
     short, _ = scripts["model"].build_model(tokenizer, 2)
     scripts["model"].set_window(short, 5)
@@ -174,7 +174,7 @@ def test_the_encoder_learns_alone(scripts: Any, lesson: tuple[Any, dict[str, tor
     assert changed and all(trained.is_encoder_weight(name) for name in changed)
 
 
-def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
+def test_every_layer_is_trained_on_the_first_word(scripts: Any, lesson: tuple[Any, dict[str, torch.Tensor]]) -> None:
     trained, batch = lesson
     losses, model = scripts["losses"], trained.lalm
     found = losses.answer_losses(trained, batch)
@@ -195,7 +195,7 @@ def test_every_layer_is_asked_for_the_first_word(scripts: Any, lesson: tuple[Any
 
 
 @pytest.mark.slow
-def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
+def test_killed_training_resumes_and_leaves_a_checkpoint(scripts: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f"import train, batches; {FEW} train.main()"
     sizes = ("--hear-steps", "4", "--steps", "6", "--batch", "8", "--long-from", "0.5")
@@ -208,11 +208,11 @@ def test_training_that_is_killed_goes_on_and_leaves_a_checkpoint(scripts: Any, t
     os.killpg(first.pid, signal.SIGKILL)  # with its worker processes
     first.wait()
     second = subprocess.run(command, cwd=SCRIPTS, check=True, capture_output=True, text=True)
-    begun = int(second.stdout.split("resuming from step ")[1].split()[0])
-    assert begun in (4, 6)
+    first_step = int(second.stdout.split("resuming from step ")[1].split()[0])
+    assert first_step in (4, 6)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in log] == [2, 4, 6, *range(begun + 2, 11, 2)]
-    assert [line["window"] for line in log] == [2, 5, 2, *([2] if begun == 4 else []), 5, 5]
+    assert [line["step"] for line in log] == [2, 4, 6, *range(first_step + 2, 11, 2)]
+    assert [line["window"] for line in log] == [2, 5, 2, *([2] if first_step == 4 else []), 5, 5]
     assert set(log[0]) - set(log[-1]) == set() and {"first", "each", "later", "heard"} <= set(log[-1])
     lalm = load_lalm(str(out / "model"), device="cpu")
     assert lalm.heads.shape == (6, 8, 32) and lalm.builder.window_seconds == 5

@@ -1,6 +1,6 @@
 """Files of fitted classifiers: a safetensors file with the arrays, and a JSON header with everything else.
 
-Nothing is pickled, and nothing in a file is trusted: it is validated before a classifier is made from it.
+Nothing is pickled, and nothing in a file is trusted: it is validated before a classifier is built from it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def check_writable(path: str | Path) -> None:
     Raises
     ------
     FileExistsError
-        If the file exists and is not a saved classifier, for example a head cache or a recording.
+        If the file exists and is not a saved classifier, for example a head cache or an audio file.
     IsADirectoryError
         If ``path`` is a folder.
     FileNotFoundError

@@ -34,7 +34,7 @@ class HeadVectors(Protocol):
 
     @property
     def like(self) -> Array:
-        """Empty array of the library, device and dtype that :meth:`read` returns; it is made without reading."""
+        """Empty array of the library, device and dtype that :meth:`read` returns, created without reading."""
 
     def read(self, clips: slice = slice(None), heads: slice = slice(None)) -> Array:
         """Return some heads of some clips, ``(clips, heads, dim)``, in float32 or float64."""

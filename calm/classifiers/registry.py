@@ -83,7 +83,7 @@ def make_method(name: str, **parameters: object) -> HeadClassifier:
 def load(path: str | Path) -> HeadClassifier:
     """Load a fitted classifier from a file.
 
-    The file is not trusted: it contains no code, and everything in it is validated before a classifier is made.
+    The file is not trusted: it contains no code, and everything in it is validated before a classifier is built.
 
     Parameters
     ----------

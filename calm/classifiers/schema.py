@@ -2,7 +2,7 @@
 
 A learned attribute is an annotated attribute whose name ends in an underscore. For example, ``strength_: Positive``
 declares a value, and ``prototypes_: Annotated[Array, LearnedArray("CUD")]`` declares an array. The contents of a file
-are validated against this schema before a classifier is made from them.
+are validated against this schema before a classifier is built from them.
 """
 
 from __future__ import annotations

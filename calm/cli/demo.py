@@ -16,14 +16,20 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder to write to; it must be empty, or not exist yet.")
     ] = Path("calm-demo"),
     model: Annotated[
-        str, typer.Option("--model", "-m", help="An alias (calm models lists them), a hub id, or a local folder.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Alias (calm models lists them), Hugging Face Hub id or local folder of the model."
+        ),
     ] = "tiny",
     shots: Annotated[int, typer.Option(min=1, help="Support clips per class.")] = 5,
     kinds: Annotated[int, typer.Option(min=2, help="Number of classes (kinds of sound).")] = 8,
     clips: Annotated[int, typer.Option(min=2, help="Clips per class.")] = 25,
     seed: Annotated[int, typer.Option(help="Random seed of the synthesized clips.")] = 0,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps …; default: the first accelerator.")
+        str | None,
+        typer.Option(
+            help="Device of the model: cpu, cuda, cuda:1, mps … By default the first accelerator, or else the CPU."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:

@@ -49,7 +49,7 @@ def extract(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that relative paths in a manifest start from; default: the manifest's own folder.",
+            help="Folder to which paths in a manifest are relative. By default the manifest's own folder.",
             rich_help_panel=Columns.panel,
         ),
     ] = None,

@@ -48,7 +48,8 @@ class FitCommand(TyperCommand):
 def fit(
     cache: Annotated[Path, typer.Argument(help="Head cache, from calm extract.")] = CACHE,
     shots: Annotated[
-        int | None, typer.Option("--shots", "-k", min=1, help="Support clips per class; default: all available clips.")
+        int | None,
+        typer.Option("--shots", "-k", min=1, help="Support clips per class. By default all available clips."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the support set.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Classifier file to write, or to replace.")] = CLASSIFIER,
@@ -57,7 +58,7 @@ def fit(
         int | None,
         typer.Option(
             min=1,
-            help="Number of heads to use; fewer heads make a smaller file and run fewer layers; default: all heads.",
+            help="Number of heads to use. Fewer heads make a smaller file and run fewer layers. By default all heads.",
         ),
     ] = None,
     set_: Annotated[

@@ -37,7 +37,7 @@ def predict(
             min=0.0,
             max=1.0,
             help="Reject clips that seem to belong to no class: their label is shown as none of these. About this "
-            "share of the clips that belong to a class is rejected too; default: no clip is rejected.",
+            "share of the clips that belong to a class is rejected too. By default no clip is rejected.",
         ),
     ] = None,
     model: Annotated[
@@ -45,7 +45,8 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help="Alias, hub id or local folder of the model, if it has moved; default: as in the classifier file.",
+            help="Alias, Hugging Face Hub id or local folder of the model, if it has moved. "
+            "By default that of the classifier file.",
             rich_help_panel=Placement.panel,
         ),
     ] = None,
@@ -53,7 +54,7 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Clips per forward pass; default: 8 on a CPU, up to 64 on a GPU.",
+            help="Clips per forward pass. By default 8 on a CPU, and up to 64 on a GPU.",
             rich_help_panel=Placement.panel,
         ),
     ] = None,

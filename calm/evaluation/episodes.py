@@ -104,7 +104,7 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
     cache : HeadCache
         Head vectors of labelled clips.
     shots : int, default=None
-        Number of support clips per class. None means all clips that may be support.
+        Number of support clips per class. None means all clips that may be in the support set.
     seed : int, default=0
         Random seed. The same seed draws the same clips.
 
@@ -220,7 +220,7 @@ def labelled_rows(cache: HeadCache) -> HeadRows:
 
 
 def _split_rows(cache: HeadCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows that may be support and those that may be queries; without splits, both are all rows."""
+    """Return the rows for the support set and the rows for the queries; without splits, both are all rows."""
     rows = labelled_rows(cache).rows
     splits = cache.categorical("split")
     lower_case = {text: text.lower() for text in splits.texts[np.unique(splits.codes[rows])]}

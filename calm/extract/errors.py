@@ -1,4 +1,4 @@
-"""Tell exceptions that a clip causes from bugs in calm, and recognize a shortage of memory."""
+"""Distinguish exceptions that a clip causes from bugs in calm, and recognize a shortage of memory."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from calm.extract.result import ClipResult
 def failures_by_name(failed: Iterable[tuple[int, str, str, str]]) -> dict[str, str]:
     """Return the reason of each failed clip, with one entry for each clip.
 
-    The keys are names of clips. If several failed clips have the same name, the key includes the prompt; if these are
-    the same too, the key includes the row.
+    The keys are names of clips. If several failed clips have the same name, the key includes the prompt text; if
+    these are the same too, the key includes the row.
 
     Parameters
     ----------
     failed : iterable of (row, name, text, reason)
-        Index, name, prompt and reason of each failed clip.
+        Index, name, prompt text and reason of each failed clip.
 
     Returns
     -------

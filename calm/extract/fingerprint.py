@@ -105,7 +105,7 @@ class Extraction:
     fingerprint : Fingerprint
         Everything that determines the head vectors.
     text : str or None
-        Prompt of all clips; None if clips have different prompts.
+        Prompt text of all clips; None if clips have different prompt texts.
 
     See Also
     --------
@@ -284,5 +284,5 @@ def _comparable_values(extraction: Request | Fingerprint | Extraction) -> Mappin
 
 
 def _is_partial_digest(digest: str) -> bool:
-    """Return whether an earlier version of calm made the digest, from a part of the weights."""
+    """Return whether an earlier version of calm computed the digest, from a part of the weights only."""
     return ":" not in digest

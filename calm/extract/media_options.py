@@ -100,7 +100,7 @@ class MediaOptions:
         """Maximum number of pixels of a video frame; 0 without video."""
         return self.max_pixels or 0
 
-    def picture_bytes(self, seconds: float) -> float:
+    def frame_bytes(self, seconds: float) -> float:
         """Return the maximum size of a clip's video frames in memory, in bytes.
 
         A pixel takes 12 bytes: three colour channels in float32.

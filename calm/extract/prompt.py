@@ -1,4 +1,4 @@
-"""The text prompt of each clip."""
+"""The prompt text of each clip, built from its question and answer options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_TEXT_LENGTH = 2**15
 @document_options()
 @dataclass(frozen=True)
 class Prompt:
-    """Prompt template that gives each clip its text, before the chat template of the model is applied.
+    """Prompt template that builds the prompt text of each clip, before the model's chat template is applied.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Prompt:
         return any(name == "options" for _, name, _, _ in string.Formatter().parse(self.template))
 
     def text(self, question: str | None = None, options: Sequence[str] | str | None = None) -> str:
-        """Write the prompt of one clip.
+        """Build the prompt text of one clip.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Prompt:
         Returns
         -------
         str
-            The prompt.
+            The prompt text.
 
         Raises
         ------

@@ -67,7 +67,7 @@ class Request:
     panel: ClassVar[str] = "Model"
 
     model: str = option(
-        help="Short name (calm models lists them), Hugging Face Hub id or local folder of the model.",
+        help="Alias (calm models lists them), Hugging Face Hub id or local folder of the model.",
         flags=("--model", "-m"),
     )
     prompt: Prompt = field(default_factory=Prompt)

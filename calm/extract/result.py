@@ -25,7 +25,7 @@ class ClipResult:
     reason : str, default=""
         Why the clip failed. Empty if it did not fail.
     seconds : float, default=nan
-        Length of the recording in seconds; NaN if the clip could not be read.
+        Length of the clip in seconds before it is cut; NaN if the clip could not be read.
     peak : float, default=nan
         Largest absolute sample value; NaN if unknown.
     content : Content

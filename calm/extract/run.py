@@ -55,7 +55,8 @@ class ExtractionReport:
     unread : int
         Number of failed clips that could not be read. The next run tries them again.
     failures : dict of str to str
-        Reason of each failure by name of the clip. The key includes the prompt if several failed clips have one name.
+        Reason of each failure by name of the clip. The key includes the prompt text if several failed clips have the
+        same name.
     cut : int
         Number of clips that were cut because they are longer than ``window_seconds``.
     silent : int
@@ -235,7 +236,7 @@ def _resume(
 
 
 def _is_same_checkpoint(cache: HeadCache, request: Request) -> bool:
-    """Return whether request and checkpoint are those of the cache, as far as can be told without loading the model."""
+    """Return whether request and checkpoint are those of the cache, as far as is known before the model is loaded."""
     checkpoint = checkpoint_state(request.model, request.revision)
     return checkpoint != "" and (request, checkpoint) == (cache.request, cache.made_with.get("checkpoint"))
 
@@ -254,7 +255,7 @@ def _check_same_request(cache: HeadCache, request: Request, storage: str) -> Non
 
 
 def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
-    """Write the prompt of each clip.
+    """Build the prompt text of each clip.
 
     Parameters
     ----------
@@ -267,7 +268,7 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     Returns
     -------
     list of str
-        The prompts, in the order of the clips.
+        The prompt texts, in the order of the clips.
 
     Raises
     ------

@@ -41,8 +41,8 @@ class RunOptions:
     storage: str = option("float16", help="Precision of the head vectors in the cache.", choices=("float16", "float32"))
     batch_size: int | None = copy_option(Batching, "batch_size")
     workers: int | None = copy_option(Batching, "workers")
-    strict: bool = option(False, help="Stop at the first clip that fails.")
-    prune: bool = option(False, help="Remove clips from the cache that are no longer in the data.")
+    strict: bool = option(False, help="Stop at the first clip that fails. By default the other clips continue.")
+    prune: bool = option(False, help="Remove clips that are no longer in the data from the cache.")
 
     def __post_init__(self) -> None:
         check_values(self)

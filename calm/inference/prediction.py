@@ -223,7 +223,7 @@ def _expand_layers(
 
 
 def _prompt_text(clip: Clip, support_text: str | None, prompt: Prompt, labels: Sequence[str]) -> str:
-    """Return the prompt of a clip: that of the support clips, unless the clip has its own question or options."""
+    """Return the prompt text of a clip: that of the support clips, unless the clip has its own question or options."""
     if clip.question is not None or clip.options is not None:
         return prompt.text(clip.question, clip.options or labels)
     if support_text is None:

@@ -79,7 +79,7 @@ def make_sounds(
 
 
 def _check_arguments(n_classes: int, n_per_class: int, seconds: float, sources: Sequence[str]) -> None:
-    """Raise ValueError for arguments of which no data set can be made."""
+    """Raise ValueError for arguments that allow no data set."""
     if n_classes < 1 or n_per_class < 1:
         raise ValueError(f"n_classes and n_per_class must be at least 1, got {n_classes} and {n_per_class}")
     if not seconds >= 0.25:

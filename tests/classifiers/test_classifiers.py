@@ -37,7 +37,7 @@ from tests.tasks import CLASSIFIERS, a_grid, cache_of, task
 
 
 @parametrize_with_checks(CLASSIFIERS)
-def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
+def test_scikit_learn_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
@@ -72,7 +72,7 @@ def test_the_size_of_blocks_does_not_matter(classifier: HeadClassifier, monkeypa
     np.testing.assert_allclose(classifier.fit(X, y).predict_proba(X), whole, rtol=1e-4, atol=1e-6)
 
 
-def test_many_clips_are_fitted_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_support_set_is_split_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = task(120)
     monkeypatch.setattr(calm.classifiers.held_out, "MAX_CLIPS", 40)
     monkeypatch.setattr(calm.classifiers.joint_fit, "MAX_CLIPS", 70)
@@ -194,7 +194,7 @@ def test_rows_and_labels_must_be_as_many(classifier: HeadClassifier, tmp_path: P
         classifier.fit(cache, y[:5])
 
 
-def test_sav_settles_ties_by_similarity() -> None:
+def test_sav_breaks_ties_by_similarity() -> None:
     # Two heads, one similar to each class; the second head has the larger similarity.
     X = np.array([[[1.0, 0], [1, 0]], [[0, 1], [0, 1]]])
     clf = SAVClassifier(top_heads=2).fit(X, ["a", "b"])
@@ -206,7 +206,7 @@ def test_sav_settles_ties_by_similarity() -> None:
 @pytest.mark.parametrize("library", [np.asarray, torch.from_numpy])
 @pytest.mark.parametrize("clf", [SAVClassifier(top_heads=1024), UniformVoteClassifier(voting="hard")])
 @pytest.mark.parametrize("heads", [2, 20, 1024])
-def test_a_tie_goes_to_the_class_that_heads_find_more_similar(heads: int, clf: HeadClassifier, library: Any) -> None:
+def test_a_tie_goes_to_the_class_with_the_larger_mean_similarity(heads: int, clf: HeadClassifier, library: Any) -> None:
     """Two classes get half of the votes each; a third class gets no vote, but has the largest mean similarity."""
     X = np.zeros((3, heads, 4), dtype=np.float32)
     X[0, :, 0] = X[1, :, 1] = X[2, :, 2] = 1

@@ -37,12 +37,12 @@ def written(path: Path, header: Any, tensors: dict[str, NDArray[Any]]) -> Path:
     return path
 
 
-def refused(path: Path, message: str = "") -> None:
-    with pytest.raises(ValueError, match="is damaged or not a saved classifier: ") as told:
+def check_refused(path: Path, message: str = "") -> None:
+    with pytest.raises(ValueError, match="is damaged or not a saved classifier: ") as raised:
         load(path)
-    assert str(told.value).startswith(f"{path} is damaged or not a saved classifier: ")
-    assert "\n" not in str(told.value)
-    assert message in str(told.value)
+    assert str(raised.value).startswith(f"{path} is damaged or not a saved classifier: ")
+    assert "\n" not in str(raised.value)
+    assert message in str(raised.value)
 
 
 class Saved(dict[str, Content]):
@@ -152,7 +152,7 @@ def test_a_classifier_of_any_version_whole_or_truncated_is_replaced(version: int
         assert load(path).classes_.tolist() == ["dog", "rain", "rooster"]
 
 
-def test_only_the_header_is_read_to_tell_whose_a_file_is(saved: Saved, tmp_path: Path) -> None:
+def test_only_the_header_is_read_to_recognize_a_classifier_file(saved: Saved, tmp_path: Path) -> None:
     header, tensors = saved["calm"]
     path = written(tmp_path / "calm.safetensors", header, tensors)
     with path.open("r+b") as file:
@@ -173,10 +173,10 @@ def test_only_the_header_is_read_to_tell_whose_a_file_is(saved: Saved, tmp_path:
         (4).to_bytes(8, "little") + b"\xff\xfe\xfd\xfc",
     ],
 )
-def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_path: Path) -> None:
+def test_a_file_other_than_safetensors_is_refused_and_kept(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "calm.safetensors"
     path.write_bytes(content)
-    refused(path)
+    check_refused(path)
     with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
     assert path.read_bytes() == content
@@ -185,7 +185,7 @@ def test_what_is_no_safetensors_file_is_refused_and_kept(content: bytes, tmp_pat
 @pytest.mark.parametrize("text", ["{", "[]", "null", "[" * 100_000, '{"format": "another", "format_version": 3}', "{}"])
 def test_a_header_of_something_else_is_refused_and_kept(text: str, tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", text, {"a": np.zeros(3)})
-    refused(path)
+    check_refused(path)
     with pytest.raises(FileExistsError, match="exists and is not a saved classifier"):
         CALMClassifier().fit(*task()).save(path)
 
@@ -284,7 +284,7 @@ def test_what_is_wrong_is_named(damage: Callable[[Content], None], message: str,
     header, tensors = saved["calm"]
     content = json.loads(json.dumps(header)), dict(tensors)
     damage(content)
-    refused(written(tmp_path / "clf.safetensors", *content), message)
+    check_refused(written(tmp_path / "clf.safetensors", *content), message)
 
 
 def test_tensors_of_a_kind_that_numpy_does_not_have_are_refused(saved: Saved, tmp_path: Path) -> None:
@@ -298,13 +298,13 @@ def test_tensors_of_a_kind_that_numpy_does_not_have_are_refused(saved: Saved, tm
         tmp_path / "clf.safetensors",
         metadata={"calm": json.dumps(header)},
     )
-    refused(tmp_path / "clf.safetensors", "scatter_")
+    check_refused(tmp_path / "clf.safetensors", "scatter_")
 
 
 def test_layers_that_an_extraction_does_not_name_are_refused(saved: Saved, tmp_path: Path) -> None:
     header = json.loads(json.dumps(saved["calm"][0]))
     header["extraction"]["fingerprint"]["layers"] = "0 two"
-    refused(written(tmp_path / "clf.safetensors", header, saved["calm"][1]), "extraction")
+    check_refused(written(tmp_path / "clf.safetensors", header, saved["calm"][1]), "extraction")
 
 
 def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def mutate(content: Content, data: st.DataObject) -> None:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(sorted(METHODS)))
-def test_whatever_loads_predicts_and_whatever_does_not_says_so(
+def test_mutated_files_either_load_and_predict_or_raise_a_clear_error(
     data: st.DataObject, name: str, saved: Saved, tmp_path: Path
 ) -> None:
     header, tensors = saved[name]
@@ -405,7 +405,7 @@ def test_whatever_loads_predicts_and_whatever_does_not_says_so(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_bytes_that_were_flipped_or_cut_raise_nothing_else(data: st.DataObject, saved: Saved, tmp_path: Path) -> None:
+def test_flipped_or_truncated_bytes_raise_value_errors_only(data: st.DataObject, saved: Saved, tmp_path: Path) -> None:
     whole = bytearray(written(tmp_path / "clf.safetensors", *saved["sav"]).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))

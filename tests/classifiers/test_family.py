@@ -45,20 +45,20 @@ def test_every_method_has_a_title_and_beats_chance(method: HeadClassifier) -> No
     assert method.fit(X[:40], y[:40]).score(X[40:], y[40:]) > 0.4
 
 
-def test_calm_beats_the_published_setting_where_few_heads_hear() -> None:
+def test_calm_beats_the_published_setting_where_few_heads_are_informative() -> None:
     scores = {name: [] for name in ("calm", "calm-published", "sav")}  # type: dict[str, list[float]]
     for seed in range(8):
         X, y = sounds(400, heads=24, seed=seed)
         support, query = draw_support(y, 5, seed=seed)
-        for name, found in scores.items():
-            found.append(make_method(name).fit(X[support], y[support]).score(X[query], y[query]))
+        for name, accuracies in scores.items():
+            accuracies.append(make_method(name).fit(X[support], y[support]).score(X[query], y[query]))
     assert np.mean(scores["calm"]) > max(np.mean(scores["calm-published"]), np.mean(scores["sav"])) + 0.03
 
 
 # --- sample weights and groups ---
 
 
-def test_a_clip_of_weight_two_is_the_clip_twice_and_of_weight_zero_is_not_there(method: HeadClassifier) -> None:
+def test_a_weight_of_two_duplicates_a_clip_and_a_weight_of_zero_removes_it(method: HeadClassifier) -> None:
     if isinstance(method, LinearProbeClassifier):  # it takes no sample weights
         with pytest.raises(TypeError, match="sample_weight"):
             method.fit(*sounds(20), sample_weight=np.ones(20))  # type: ignore[call-arg]
@@ -86,7 +86,7 @@ def test_weights_are_routed_through_pipelines_and_searches() -> None:
     assert search.best_score_ > 0.5 and scores.mean() > 0.5
 
 
-def test_weights_of_less_than_a_clip_tell_heads_apart_as_whole_ones_do() -> None:
+def test_small_sample_weights_give_the_same_head_weights() -> None:
     X, y = sounds(40)
     fractions = CALMClassifier().fit(X, y, sample_weight=np.full(40, 0.15))  # total weight 1.5 per class
     assert (fractions.judged_count_ > 0).all()
@@ -115,14 +115,14 @@ def test_groups_are_held_out_together_and_routed() -> None:
 
 
 @pytest.mark.parametrize("none", ["", None])
-def test_clips_without_a_group_are_groups_of_their_own(none: str | None) -> None:
+def test_each_clip_without_a_group_is_its_own_group(none: str | None) -> None:
     X, y = sounds(40)
     alone = CALMClassifier().fit(X, y, groups=np.array([none] * 40, dtype=object))
     np.testing.assert_array_equal(alone.predict_proba(X), CALMClassifier().fit(X, y, groups=range(40)).predict_proba(X))
     assert CALMClassifier().fit(X, y, groups=np.array([none, "a"] * 20, dtype=object)).held_out_accuracy_ > 0.5
 
 
-def test_the_probe_is_told_groups_by_name_only() -> None:
+def test_the_probe_takes_groups_only_by_keyword() -> None:
     X, y = sounds(20)
     with pytest.raises(TypeError):
         LinearProbeClassifier().fit(X, y, np.ones(20))  # type: ignore[call-arg]
@@ -227,7 +227,7 @@ def test_growing_shot_by_shot_comes_close_to_a_fit_on_all_clips() -> None:
     assert grown.score(X[query], y[query]) > whole.score(X[query], y[query]) - 0.06
 
 
-def test_what_was_learnt_survives_a_file_and_grows_on(tmp_path: Path) -> None:
+def test_a_loaded_classifier_supports_partial_fit(tmp_path: Path) -> None:
     X, y = sounds(80)
     here = CALMClassifier().fit(X[:40], y[:40])
     here.save(tmp_path / "clf.safetensors")
@@ -253,12 +253,12 @@ def test_a_cache_of_another_extraction_does_not_grow_a_classifier(tmp_path: Path
 # --- explanations, rejection and held-out results ---
 
 
-def test_an_explanation_names_the_heads_that_hear() -> None:
+def test_an_explanation_names_the_informative_heads() -> None:
     X, y = sounds(80)
     why = CALMClassifier().fit(X[:40].reshape(40, 3, 4, 8), y[:40]).explain(X[40:60])
     assert why.contributions.shape == (20, 12, 4)
-    hearing = sum(name.startswith("layer 0") for i in range(20) for name, _, _ in why.top_heads(i, 4))
-    assert hearing > 60  # of 80: layer 0 has the informative heads
+    n_informative = sum(name.startswith("layer 0") for i in range(20) for name, _, _ in why.top_heads(i, 4))
+    assert n_informative > 60  # of 80: layer 0 has the informative heads
     uninformative = np.ptp(why.contributions, axis=2) == 0  # a head with weight zero favours no class
     assert uninformative.any() and [vote is None for vote in why.votes.ravel()] == uninformative.ravel().tolist()
     assert set(why.votes[~uninformative]) <= set(NAMES)
@@ -281,20 +281,20 @@ def test_clips_of_no_class_are_rejected_and_few_of_the_others() -> None:
 
 
 @pytest.mark.parametrize("combine", ["joint", "vote"])
-def test_held_out_support_clips_foretell_the_others(combine: Any) -> None:
-    told, found = [], []
+def test_held_out_accuracy_predicts_the_accuracy_on_queries(combine: Any) -> None:
+    held_out_accuracies, accuracies = [], []
     for seed in range(6):
         X, y = sounds(400, seed=seed)
         clf = CALMClassifier(combine=combine).fit(X[:60], y[:60])
-        told.append(clf.held_out_accuracy_)
-        found.append(clf.score(X[60:], y[60:]))
+        held_out_accuracies.append(clf.held_out_accuracy_)
+        accuracies.append(clf.score(X[60:], y[60:]))
         p = clf.predict_proba(X[60:])
         own = p[np.arange(340), np.searchsorted(clf.classes_, y[60:])]
         assert -np.log(own).mean() < clf.held_out_log_loss_ + 0.35
-    assert abs(np.mean(told) - np.mean(found)) < 0.1
+    assert abs(np.mean(held_out_accuracies) - np.mean(accuracies)) < 0.1
 
 
-def test_of_many_heads_that_hear_nothing_nothing_is_foretold() -> None:
+def test_held_out_accuracy_is_near_chance_with_uninformative_heads() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(420, 400, 8)).astype(np.float32), np.arange(420) % 4
     clf = CALMClassifier().fit(X[:20], y[:20])
@@ -335,7 +335,7 @@ def test_a_score_needs_a_label_a_clip() -> None:
     assert clf.predict(torch.from_numpy(X[:0])).shape == (0,)
 
 
-def test_tuning_takes_what_foretells_best_and_leaves_the_given_one_alone() -> None:
+def test_tuning_returns_the_lowest_held_out_log_loss_and_does_not_change_its_argument() -> None:
     X, y = sounds(60)
     given = CALMClassifier()
     best = tune(given, {"top_heads": [1, 4, None], "weight_temperature": [0.5, 1e6]}, X, y)

@@ -46,7 +46,7 @@ def test_labels_that_json_cannot_hold_are_refused(classifier: HeadClassifier, tm
         classifier.save(tmp_path / "a.safetensors")
 
 
-def test_a_classifier_comes_back_with_all_that_it_knows(classifier: HeadClassifier, tmp_path: Path) -> None:
+def test_a_loaded_classifier_has_all_learned_attributes(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     with cache_of(tmp_path / "heads.h5", X, y) as cache:
         classifier.fit(cache[:12], y[:12])
@@ -69,7 +69,7 @@ def test_a_cache_of_another_extraction_is_refused(classifier: HeadClassifier, tm
             classifier.predict(other)
 
 
-def test_a_cache_that_was_asked_something_else_is_refused(classifier: HeadClassifier, tmp_path: Path) -> None:
+def test_a_cache_with_another_question_is_refused(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     caches = {}
     for question in ("A?", "B?"):

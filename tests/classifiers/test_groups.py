@@ -75,7 +75,9 @@ def test_a_cache_without_groups_is_held_out_clip_by_clip(tmp_path: Path) -> None
         )
 
 
-def test_the_command_line_tells_what_other_speakers_will_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_on_the_command_line_holds_out_the_groups_of_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     X, y, groups = speakers(people=24)
     grouped_cache(tmp_path / "heads.h5", X, y, groups).close()
@@ -94,7 +96,7 @@ def test_the_command_line_tells_what_other_speakers_will_give(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("name", ["calm", "linear-probe"])
-def test_too_few_groups_are_told_in_a_line_and_clips_held_out_one_by_one(name: str) -> None:
+def test_too_few_groups_give_a_warning_and_clips_are_held_out_individually(name: str) -> None:
     from calm import make_method
 
     X, y = task(30)
@@ -104,7 +106,7 @@ def test_too_few_groups_are_told_in_a_line_and_clips_held_out_one_by_one(name: s
     np.testing.assert_array_equal(clf.predict_proba(X), make_method(name).fit(X, y).predict_proba(X))
 
 
-def test_nothing_is_told_where_no_clip_could_be_held_out_anyway() -> None:
+def test_no_warning_where_no_clip_could_be_held_out_anyway() -> None:
     X, y = task(3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -112,7 +114,7 @@ def test_nothing_is_told_where_no_clip_could_be_held_out_anyway() -> None:
         SAVClassifier().fit(*task(30), groups=["a"] * 30)  # SAV holds no clips out
 
 
-def test_too_few_groups_are_told_once_and_not_once_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_groups_give_one_warning_and_not_one_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     X, y = task(60)
     with grouped_cache(tmp_path / "heads.h5", X, y, [f"room {i // 30}" for i in range(60)]) as cache:
@@ -146,9 +148,7 @@ def extracted(X: NDArray[np.float32], prompt: str) -> Extracted:
     return array
 
 
-def test_arrays_that_know_how_they_were_made_are_checked_as_caches_are(
-    classifier: HeadClassifier, tmp_path: Path
-) -> None:
+def test_the_extraction_of_an_array_is_checked_like_that_of_a_cache(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     mine, other = extracted(X, "Hm?"), extracted(X, "Eh?")
     classifier.fit(mine[:12], y[:12])

@@ -80,7 +80,7 @@ def test_whitening_without_shrinkage_is_safe_where_clips_are_fewer_than_dimensio
     assert clf.score(library(X), y) == 1.0
 
 
-def test_oas_is_the_formula_of_its_paper_and_shrinks_less_the_more_is_known() -> None:
+def test_oas_is_the_published_formula_and_shrinks_less_with_more_clips() -> None:
     covariance = np.diag([9.0, 4.0, 1.0, 0.5])
     for n in (3, 10, 100):
         trace, squared, p = covariance.trace(), (covariance**2).sum(), 4

@@ -92,13 +92,13 @@ def test_every_command_can_speak_json(class_folder: Maker) -> None:
     assert json.loads(calm("models", "--json").stdout)["tiny-random"] == "tiny-random"
 
 
-def test_extracting_again_goes_on_and_says_so(class_folder: Maker) -> None:
+def test_extracting_again_resumes_and_says_so(class_folder: Maker) -> None:
     data = class_folder(2)
     extract(data)
     assert "head vectors of 4 of 4 clips, 4 of them from an earlier run" in extract(data).stdout
 
 
-def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> None:
+def test_bad_clips_are_listed_and_set_the_exit_code(class_folder: Maker) -> None:
     data = class_folder(2)
     (data / "low/bad.wav").write_text("not audio")
     result = extract(data)
@@ -117,8 +117,8 @@ def test_bad_clips_are_listed_and_tell_in_the_exit_code(class_folder: Maker) -> 
     assert "low/0.wav" in result.stdout and "failed: data/low/bad.wav" in result.stderr
     assert calm("predict", "data/low/bad.wav").exit_code == 1
     result = calm("predict", "nowhere.wav", "data/low/bad.wav", "data/low/0.wav", "--json")
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [set(line) & {"label", "error"} for line in told] == [{"label"}, {"error"}, {"error"}]
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [set(line) & {"label", "error"} for line in printed] == [{"label"}, {"error"}, {"error"}]
 
 
 def test_strict_stops_at_the_first_bad_clip(class_folder: Maker) -> None:
@@ -140,7 +140,7 @@ def test_long_and_silent_clips_are_warned_of(class_folder: Maker) -> None:
 
 
 @pytest.mark.parametrize(("sign", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "a cluster's")])
-def test_a_stopped_extraction_says_how_to_go_on(class_folder: Maker, sign: signal.Signals, name: str) -> None:
+def test_a_stopped_extraction_says_how_to_resume(class_folder: Maker, sign: signal.Signals, name: str) -> None:
     data = class_folder(400)
     process = calm_in_a_process("extract", "--model", "tiny", "--device", "cpu", "--batch-size", "2", data)
     while not (Path("heads.h5").exists() and len(HeadCache("heads.h5").done)):
@@ -179,8 +179,8 @@ def test_a_manifest_and_its_columns_are_taken(class_folder: Maker) -> None:
     assert result.exit_code == 0
     fitted = json.loads(calm("fit", "--json").stdout)
     assert (fitted["classes"], fitted["support"], fitted["query"]) == (["high pitch", "low pitch"], 4, 2)
-    told = calm("info").stdout
-    assert "train (4), test (2)" in told and "asked     'Which pitch?'" in told
+    printed = calm("info").stdout
+    assert "train (4), test (2)" in printed and "asked     'Which pitch?'" in printed
     assert "6 clips, 2 classes, train 4, test 2" in result.stdout
 
 
@@ -192,10 +192,10 @@ def test_settings_of_the_fit_are_kept(class_folder: Maker) -> None:
     )
     assert "CALM*" in fitted.stdout and "* with reliability='brier', cross_fit=False, shrinkage=2" in fitted.stdout
     assert re.search(r"uses 4 of 48 heads; predictions need layers 0 to \d of 6", fitted.stdout)
-    told = calm("info", "my.safetensors").stdout
-    assert "cross_fit=False" in told and "reliability='brier'" in told and "top_heads=4" in told
-    assert "48 × 32 dimensions, 4 of them used, in layers up to" in told
-    assert re.search(r"weights   layer \d · head \d \(\d+\.\d %\)", told)
+    printed = calm("info", "my.safetensors").stdout
+    assert "cross_fit=False" in printed and "reliability='brier'" in printed and "top_heads=4" in printed
+    assert "48 × 32 dimensions, 4 of them used, in layers up to" in printed
+    assert re.search(r"weights   layer \d · head \d \(\d+\.\d %\)", printed)
     assert calm("predict", "-c", "my.safetensors", "data/low/0.wav").exit_code == 0
 
 
@@ -213,16 +213,16 @@ def test_any_method_can_be_fitted(class_folder: Maker) -> None:
 def test_the_help_of_fit_names_every_method() -> None:
     from calm.classifiers.registry import METHODS
 
-    told = " ".join(calm("fit", "--help").stdout.replace("│", " ").split())
-    assert ", ".join(METHODS) in told
+    printed = " ".join(calm("fit", "--help").stdout.replace("│", " ").split())
+    assert ", ".join(METHODS) in printed
 
 
-def test_clips_of_no_class_are_told(class_folder: Maker) -> None:
+def test_rejected_clips_are_marked(class_folder: Maker) -> None:
     extract(class_folder(8))
     calm("fit")
     soundfile.write("hiss.wav", noise(0.5, seed=5), 16000)
-    told = [json.loads(line) for line in calm("predict", "hiss.wav", "data/low/3.wav", "--json").stdout.splitlines()]
-    assert told[0]["typicality"] < 0.2 < told[1]["typicality"]
+    printed = [json.loads(line) for line in calm("predict", "hiss.wav", "data/low/3.wav", "--json").stdout.splitlines()]
+    assert printed[0]["typicality"] < 0.2 < printed[1]["typicality"]
     result = calm("predict", "hiss.wav", "data/low/3.wav", "--reject", 0.1)
     assert re.search(r"^hiss\.wav +none of these \((low|high)\?\)", result.stdout, re.MULTILINE)
     assert re.search(r"^data/low/3\.wav +low ", result.stdout, re.MULTILINE)
@@ -237,7 +237,7 @@ def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker)
     assert "calm.safetensors on 6 clips of heads.h5\n" in calm("evaluate", "--all").stdout
 
 
-def test_labels_that_a_classifier_does_not_know_are_told(class_folder: Maker) -> None:
+def test_labels_without_a_class_are_reported(class_folder: Maker) -> None:
     extract(class_folder(2))
     calm("fit")
     extract(class_folder(2, classes=("high", "hum"), name="more"), "--out", "more.h5")
@@ -251,10 +251,10 @@ def test_a_narrow_terminal_cuts_no_answer() -> None:
     narrow = {**os.environ, "COLUMNS": "30", "TERM": "xterm"}
     process = subprocess.run([sys.executable, "-m", "calm", "models"], stdout=theirs, env=narrow, check=True)
     os.close(theirs)
-    told = os.read(ours, 10_000).decode()
+    printed = os.read(ours, 10_000).decode()
     os.close(ours)
     assert process.returncode == 0
-    assert "Qwen/Qwen2-Audio-7B-Instruct" in told and "…" not in told
+    assert "Qwen/Qwen2-Audio-7B-Instruct" in printed and "…" not in printed
 
 
 # --- errors: one line on standard error, a non-zero exit code, and no traceback ---
@@ -284,7 +284,7 @@ def test_extracting_to_where_nothing_can_be_written(class_folder: Maker) -> None
     fails(extract(class_folder(1), "--out", "data"), "data is a folder, not a head cache")
 
 
-def test_going_on_with_another_prompt_or_model(class_folder: Maker, tiny: object) -> None:
+def test_resuming_with_another_prompt_or_model(class_folder: Maker, tiny: object) -> None:
     data = class_folder(1)
     extract(data)
     fails(
@@ -343,7 +343,7 @@ def test_evaluating_on_a_cache_of_another_extraction(class_folder: Maker) -> Non
     fails(calm("evaluate", "other.h5"), "of this classifier and other.h5 cannot be mixed: they differ in prompt")
 
 
-def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALM_TRACEBACK", "1")
     with pytest.raises(FileNotFoundError):
         calm("fit")

@@ -26,11 +26,11 @@ Maker = Callable[..., Path]
         (("predict", "clip.wav"), "calm.safetensors", "calm fit"),
     ],
 )
-def test_an_empty_folder_is_told_what_to_run_first(command: tuple[str, ...], missing: str, first: str) -> None:
+def test_a_missing_file_names_the_command_to_run_first(command: tuple[str, ...], missing: str, first: str) -> None:
     fails(calm(*command), f"no such file: {missing} \\(run {first} first\\)\n")
 
 
-def test_a_name_of_ones_own_is_no_default(class_folder: Maker) -> None:
+def test_a_missing_file_with_another_name_suggests_no_command(class_folder: Maker) -> None:
     assert calm("fit", "mine.h5").stderr == "error: no such file: mine.h5\n"
     assert calm("predict", "a.wav", "-c", "my.safetensors").stderr == "error: no such file: my.safetensors\n"
 
@@ -42,7 +42,7 @@ def test_evaluating_with_a_classifier_and_no_cache_asks_for_an_extraction(class_
     fails(calm("evaluate"), "no such file: heads.h5 \\(run calm extract first\\)")
 
 
-def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
+def test_a_file_of_another_kind_is_named(class_folder: Maker) -> None:
     extract(class_folder(2))
     calm("fit")
     soundfile.write("a.ogg", tone(300), 16000)
@@ -58,21 +58,21 @@ def test_a_file_of_another_kind_is_told_what_it_is(class_folder: Maker) -> None:
         )
 
 
-def test_info_tells_a_request_option_by_option(class_folder: Maker) -> None:
+def test_info_lists_the_options_of_a_request(class_folder: Maker) -> None:
     extract(class_folder(2), "--question", "Which pitch?")
     calm("fit")
-    asked = json.loads(calm("info", "--json").stdout)["request"]
-    assert asked["question"] == "Which pitch?" and asked["modality"] == "audio" and asked["tokens"] == 1
-    assert not {"prompt", "media_options", "placement", "device"} & asked.keys()
+    request = json.loads(calm("info", "--json").stdout)["request"]
+    assert request["question"] == "Which pitch?" and request["modality"] == "audio" and request["tokens"] == 1
+    assert not {"prompt", "media_options", "placement", "device"} & request.keys()
     fitted = json.loads(calm("info", "calm.safetensors", "--json").stdout)
-    assert fitted["request"] == asked | {"dtype": "float32"} and fitted["fingerprint"]["dtype"] == "float32"
+    assert fitted["request"] == request | {"dtype": "float32"} and fitted["fingerprint"]["dtype"] == "float32"
 
 
 def never(*_: object, **__: object) -> None:
     raise AssertionError("the work was begun")
 
 
-def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
+def test_an_unwritable_classifier_path_is_reported_before_the_fit(
     class_folder: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from calm import CALMClassifier
@@ -85,14 +85,14 @@ def test_where_a_classifier_cannot_be_written_is_told_before_it_is_fitted(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_is_reported(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="cannot write into .*shut: Permission denied"):
         classifier_file.check_writable(tmp_path / "shut/calm.safetensors")
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that even root cannot write to")
-def test_a_folder_of_the_system_that_takes_no_files_is_told() -> None:
+def test_a_system_folder_that_takes_no_files_is_reported() -> None:
     with pytest.raises(OSError, match="cannot write into /proc/self"):
         classifier_file.check_writable(Path("/proc/self/calm.safetensors"))
 
@@ -102,7 +102,7 @@ def test_checking_a_target_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_classifier_that_cannot_reject_is_told_before_the_model_runs(
+def test_a_classifier_that_cannot_reject_is_refused_before_the_model_runs(
     class_folder: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(class_folder(3))
@@ -121,7 +121,7 @@ def test_clips_that_have_gone_are_said_to_need_prune(class_folder: Maker) -> Non
     assert extract(data, "--prune").exit_code == 0
 
 
-def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None:
+def test_the_output_says_which_failed_clips_are_tried_again(class_folder: Maker) -> None:
     data = class_folder(2)
     (data / "low/bad.wav").write_text("no audio")
     rows = [{"audio": f"low/{name}.wav", "label": "low"} for name in ("0", "1", "bad")]
@@ -134,5 +134,5 @@ def test_which_failed_clips_are_tried_again_is_told(class_folder: Maker) -> None
     assert first.exit_code == 3
     assert "1 clip could not be read: repair it and run the same command again\n" in first.stderr
     assert "1 clip was read but failed later: it is tried again only if its file or question changes\n" in first.stderr
-    told = json.loads(extract(data / "list.json", "--json").stdout)
-    assert (told["failed"], told["unread"], told["new"]) == (2, 1, 0)
+    output = json.loads(extract(data / "list.json", "--json").stdout)
+    assert (output["failed"], output["unread"], output["new"]) == (2, 1, 0)

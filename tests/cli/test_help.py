@@ -12,7 +12,7 @@ from calm.cli import app
 COMMANDS = ("extract", "fit", "predict", "evaluate", "info", "models", "demo")
 
 
-def told(*args: str) -> Result:
+def run_command(*args: str) -> Result:
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(args))
 
 
@@ -28,7 +28,7 @@ def panels(text: str) -> dict[str, list[str]]:
 
 
 def test_extract_shows_first_what_is_needed_first_and_the_rest_by_group() -> None:
-    found = panels(told("extract", "--help").stdout)
+    found = panels(run_command("extract", "--help").stdout)
     assert list(found) == ["Arguments", "Options", "Prompt", "Clips", "Model", "Run", "Manifest"]
     assert found["Options"] == ["--model", "--out", "--json", "--help"]
     assert set(found["Prompt"]) == {"--question", "--template"}
@@ -37,26 +37,26 @@ def test_extract_shows_first_what_is_needed_first_and_the_rest_by_group() -> Non
 
 
 def test_predict_shows_its_own_options_before_those_of_the_model() -> None:
-    found = panels(told("predict", "--help").stdout)
+    found = panels(run_command("predict", "--help").stdout)
     assert found["Options"][0] == "--classifier" and "--device" not in found["Options"]
     assert {"--model", "--device"} < {*found["Model"]}
 
 
 @pytest.mark.parametrize("option", ["--modality", "--dtype", "--quantize", "--storage"])
 def test_a_value_that_an_option_cannot_have_is_a_wrong_command_line(option: str) -> None:
-    result = told("extract", "--model", "tiny", "nowhere", option, "loud")
+    result = run_command("extract", "--model", "tiny", "nowhere", option, "loud")
     assert result.exit_code == 2 and f"'{option}'" in result.stderr and "'loud' is not one of" in result.stderr
 
 
 def test_the_help_lists_the_values_of_an_option() -> None:
-    text = told("extract", "--help").stdout
+    text = run_command("extract", "--help").stdout
     for values in ("audio|visual|audio-visual", "float32|bfloat16|float16", "int8|nf4", "float16|float32"):
         assert values in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_paragraphs_of_a_help_page_are_not_broken_off_in_the_middle(command: str) -> None:
-    words = told(command, "--help").stdout.split("╭")[0]
+    words = run_command(command, "--help").stdout.split("╭")[0]
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     assert all(line.endswith((".", "[OPTIONS]", "]", "}", "...")) or len(line) > 150 for line in lines), lines
 
@@ -64,11 +64,11 @@ def test_paragraphs_of_a_help_page_are_not_broken_off_in_the_middle(command: str
 @pytest.mark.parametrize(
     ("command", "default"),
     [
-        ("fit", "default: all available clips"),
-        ("extract", "default: the manifest's own folder"),
-        ("demo", "default: the first accelerator"),
-        ("predict", "default: as many as fit"),
+        ("fit", "By default all available clips"),
+        ("extract", "By default the manifest's own folder"),
+        ("demo", "By default the first accelerator"),
+        ("predict", "By default as many as fit"),
     ],
 )
-def test_a_default_that_is_no_value_is_told_in_words(command: str, default: str) -> None:
-    assert default in " ".join(told(command, "--help").stdout.replace("│", " ").split())
+def test_a_default_without_a_value_is_described_in_words(command: str, default: str) -> None:
+    assert default in " ".join(run_command(command, "--help").stdout.replace("│", " ").split())

@@ -108,7 +108,7 @@ def test_an_error_is_one_line(error: Exception, capsys: pytest.CaptureFixture[st
     assert err == f"error: {escape_unprintable(str(error)) or 'MemoryError'}\n"
 
 
-def test_a_warning_is_one_line_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_one_line_and_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     @one_line_errors
     def command() -> None:
         for number in (1, 1, 2):

@@ -102,8 +102,8 @@ def test_partial_failures_are_in_the_json(class_folder: Maker) -> None:
     assert result.stderr == ""
     calm("fit")
     result = calm("predict", "data", "--json")
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert result.exit_code == 3 and [line["clip"] for line in told if "error" in line] == ["data/low/bad.wav"]
+    output = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 3 and [line["clip"] for line in output if "error" in line] == ["data/low/bad.wav"]
 
 
 def test_a_full_disk_is_an_error_of_one_line() -> None:

@@ -88,7 +88,7 @@ def test_clips_of_another_data_set_with_the_same_names_are_all_evaluated_on(tmp_
         assert by_name.rows.rows.tolist() == [8, 9, 10, 11]  # without digests, clips are compared by name
 
 
-def test_a_classifier_that_grows_knows_its_further_clips_too(tmp_path: Path) -> None:
+def test_clips_of_partial_fit_are_left_out_of_an_evaluation(tmp_path: Path) -> None:
     _, y = task(12)
     with cache_of_contents(tmp_path / "heads.h5", y, range(12)) as cache:
         fitted = CALMClassifier().fit(cache[:6], cache[:6].labels).partial_fit(cache[6:9], cache[6:9].labels)

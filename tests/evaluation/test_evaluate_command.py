@@ -56,7 +56,7 @@ def test_labels_that_have_nothing_in_common_are_an_error() -> None:
     )
 
 
-def test_what_is_left_out_is_told_with_its_reasons() -> None:
+def test_clips_that_are_left_out_are_printed_with_their_reasons() -> None:
     y = np.array(["dog", "rain", "dog", "rain", "dog", "rain", "", "rain"])
     splits = ["train", "train", "train", "test", "test", "test", "test", "train"]
     groups = ["a", "", "", "a", "b", "c", "d", ""]
@@ -66,7 +66,7 @@ def test_what_is_left_out_is_told_with_its_reasons() -> None:
         "calm.safetensors on 2 clips of heads.h5; 6 clips left out: 2 in the support set, 1 in its groups, "
         "2 in other splits, 1 without a label\n"
     ) in evaluate().stdout
-    told = json.loads(evaluate("--json").stdout)
-    assert told["left_out"] == 6
-    assert told["left_out_because"] == {"support": 2, "groups": 1, "splits": 2, "unlabelled": 1}
+    output = json.loads(evaluate("--json").stdout)
+    assert output["left_out"] == 6
+    assert output["left_out_because"] == {"support": 2, "groups": 1, "splits": 2, "unlabelled": 1}
     assert "on 7 clips of heads.h5; 1 clip left out: 1 without a label\n" in evaluate("--all").stdout

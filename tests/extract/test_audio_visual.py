@@ -35,16 +35,16 @@ from tests.extract.media.videos import RATE, write_video
 from tests.extract.models.families.common import usable
 
 QUESTION = "What is it?"
-BOTH, PICTURES = (MediaOptions(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual"))
+BOTH, VISUAL = (MediaOptions(modality, 4.0, 32 * 32) for modality in ("audio-visual", "visual"))
 SOUND = MediaOptions("audio")
 #: Frames, height, width, seconds of sound; at 4 frames a second.
 SIZES = ((4, 16, 16, 1.0), (8, 16, 24, 2.0), (6, 24, 16, 1.5), (7, 48, 64, 1.9), (4, 16, 16, 1.0))
 
 
-def made(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    frames, height, width, seconds = SIZES[number]
-    pictures = np.random.default_rng(number).integers(0, 255, (frames, height, width, 3), dtype=np.uint8)
-    return pictures, noise(seconds, number, RATE)
+def make_clip(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    n_frames, height, width, seconds = SIZES[number]
+    frames = np.random.default_rng(number).integers(0, 255, (n_frames, height, width, 3), dtype=np.uint8)
+    return frames, noise(seconds, number, RATE)
 
 
 @pytest.fixture(scope="module", params=["qwen2_5_omni", "qwen3_omni_moe"])
@@ -58,9 +58,11 @@ def lalm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
-    folder = tmp_path_factory.mktemp("films")
-    return find_clips([write_video(folder / f"{i}.mkv", made(i)[0], 4, made(i)[1]) for i in range(len(SIZES))])
+def video_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    folder = tmp_path_factory.mktemp("videos")
+    return find_clips(
+        [write_video(folder / f"{i}.mkv", make_clip(i)[0], 4, make_clip(i)[1]) for i in range(len(SIZES))]
+    )
 
 
 def vectors(lalm: LALM, clips: list[Clip], media_options: MediaOptions, batch_size: int | None = None) -> torch.Tensor:
@@ -77,22 +79,22 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def as_published(lalm: LALM, media_options: MediaOptions, number: int) -> torch.Tensor:
     """Compute reference vectors with transformers alone: its processor, and one full forward pass of the model."""
-    pictures, wave = made(number)
+    frames, wave = make_clip(number)
     item = {"type": "video" if media_options.uses_video else "audio"}
     chat = lalm.processor.apply_chat_template(
         [{"role": "user", "content": [item, {"type": "text", "text": QUESTION}]}],
         add_generation_prompt=True,
         tokenize=False,
     )
-    asked: dict = {"text": [chat], "return_tensors": "pt"}
+    kwargs: dict = {"text": [chat], "return_tensors": "pt"}
     if media_options.uses_video:
         size = {"shortest_edge": 16 * 16, "longest_edge": 32 * 32}
-        asked |= {"videos": [pictures], "videos_kwargs": {"fps": 4.0, "size": size, "cap_pixels_per_frame": False}}
+        kwargs |= {"videos": [frames], "videos_kwargs": {"fps": 4.0, "size": size, "cap_pixels_per_frame": False}}
     if media_options.uses_audio:
-        asked |= {"audio": [np.round(wave * 32767) / 32768], "sampling_rate": RATE}
+        kwargs |= {"audio": [np.round(wave * 32767) / 32768], "sampling_rate": RATE}
     both = media_options.uses_video and media_options.uses_audio
     inputs = lalm.processor(
-        **asked, **({"load_audio_from_video": True, "audio_from_video_indices": [0]} if both else {})
+        **kwargs, **({"load_audio_from_video": True, "audio_from_video_indices": [0]} if both else {})
     )
     kept: list[torch.Tensor] = []
     hooks = [p.register_forward_pre_hook(lambda _, args: kept.append(args[0][0, -1])) for p in lalm.heads.projections]
@@ -103,53 +105,55 @@ def as_published(lalm: LALM, media_options: MediaOptions, number: int) -> torch.
     return rearrange(torch.stack(kept), "l (h d) -> l h d", h=lalm.heads.shape[1])
 
 
-@pytest.mark.parametrize("media_options", [BOTH, PICTURES, SOUND], ids=lambda media_options: media_options.modality)
-def test_a_film_has_the_vectors_that_transformers_alone_gives_it(
-    lalm: LALM, films: list[Clip], media_options: MediaOptions
+@pytest.mark.parametrize("media_options", [BOTH, VISUAL, SOUND], ids=lambda media_options: media_options.modality)
+def test_vectors_of_a_video_equal_those_of_transformers_alone(
+    lalm: LALM, video_clips: list[Clip], media_options: MediaOptions
 ) -> None:
-    found = vectors(lalm, films[:3], media_options)  # frames within max_pixels: only the processor resizes them
+    found = vectors(lalm, video_clips[:3], media_options)  # frames within max_pixels: only the processor resizes them
     assert distance(found, torch.stack([as_published(lalm, media_options, i) for i in range(3)])) < 1e-4
 
 
-@pytest.mark.parametrize("media_options", [BOTH, PICTURES], ids=lambda media_options: media_options.modality)
-def test_a_film_has_its_own_vectors_in_any_company(lalm: LALM, films: list[Clip], media_options: MediaOptions) -> None:
-    together, alone = vectors(lalm, films, media_options, 5), vectors(lalm, films, media_options, 1)
+@pytest.mark.parametrize("media_options", [BOTH, VISUAL], ids=lambda media_options: media_options.modality)
+def test_vectors_of_a_video_do_not_depend_on_its_batch(
+    lalm: LALM, video_clips: list[Clip], media_options: MediaOptions
+) -> None:
+    together, alone = vectors(lalm, video_clips, media_options, 5), vectors(lalm, video_clips, media_options, 1)
     assert distance(together, alone) < 1e-5
-    chats = [lalm.builder.chat(QUESTION, media_options)] * len(films)
-    decoded_clips = [decode_clip(film, media_options, RATE) for film in films]
+    chats = [lalm.builder.chat(QUESTION, media_options)] * len(video_clips)
+    decoded_clips = [decode_clip(clip, media_options, RATE) for clip in video_clips]
     padded = lalm.inputs(decoded_clips, chats, media_options=media_options, padding_side="left")
     assert distance(record_heads(lalm.model, lalm.heads, padded), alone) < 1e-5
 
 
-def test_each_sense_takes_its_own_part_of_a_film(lalm: LALM, films: list[Clip], tmp_path: Path) -> None:
-    pictures, wave = made(0)
-    recoloured = write_video(tmp_path / "recoloured.mkv", 255 - pictures, 4, wave)
-    dubbed = write_video(tmp_path / "dubbed.mkv", pictures, 4, noise(1.0, 99, RATE))
-    clips = [films[0], *find_clips([recoloured, dubbed])]
+def test_each_modality_uses_only_its_own_part_of_a_video(lalm: LALM, video_clips: list[Clip], tmp_path: Path) -> None:
+    frames, wave = make_clip(0)
+    recoloured = write_video(tmp_path / "recoloured.mkv", 255 - frames, 4, wave)
+    dubbed = write_video(tmp_path / "dubbed.mkv", frames, 4, noise(1.0, 99, RATE))
+    clips = [video_clips[0], *find_clips([recoloured, dubbed])]
     moved = {}
-    for media_options in (BOTH, PICTURES, SOUND):
-        film, other_pictures, other_sound = vectors(lalm, clips, media_options, 1)
-        moved[media_options.modality] = [distance(other, film) > 1e-3 for other in (other_pictures, other_sound)]
-        assert all(d > 1e-3 or d == 0 for d in (distance(other_pictures, film), distance(other_sound, film)))
+    for media_options in (BOTH, VISUAL, SOUND):
+        original, other_frames, other_sound = vectors(lalm, clips, media_options, 1)
+        moved[media_options.modality] = [distance(other, original) > 1e-3 for other in (other_frames, other_sound)]
+        assert all(d > 1e-3 or d == 0 for d in (distance(other_frames, original), distance(other_sound, original)))
     assert moved == {"audio-visual": [True, True], "visual": [True, False], "audio": [False, True]}
 
 
-def test_sound_and_pictures_may_come_from_two_files(lalm: LALM, films: list[Clip], tmp_path: Path) -> None:
-    pictures, wave = made(1)
-    mute = write_video(tmp_path / "mute.mkv", pictures, 4)
+def test_sound_and_frames_may_come_from_two_files(lalm: LALM, video_clips: list[Clip], tmp_path: Path) -> None:
+    frames, wave = make_clip(1)
+    mute = write_video(tmp_path / "mute.mkv", frames, 4)
     sound = write_video(tmp_path / "sound.mka", None, wave=wave)
-    pairs = [Clip(sound, "files", video=mute), Clip(np.round(wave * 32767) / 32768, "arrays", video=(pictures, 4.0))]
-    assert distance(vectors(lalm, pairs, BOTH), vectors(lalm, [films[1]] * 2, BOTH)) < 1e-4
+    pairs = [Clip(sound, "files", video=mute), Clip(np.round(wave * 32767) / 32768, "arrays", video=(frames, 4.0))]
+    assert distance(vectors(lalm, pairs, BOTH), vectors(lalm, [video_clips[1]] * 2, BOTH)) < 1e-4
 
 
-def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
+def test_extraction_and_prediction_from_videos(lalm: LALM, tmp_path: Path) -> None:
     for kind, grey in (("dark", 20), ("bright", 220)):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for i in range(4):
             drawn = np.random.default_rng(i).integers(-20, 20, (4, 16, 16, 3)) + grey
             write_video(tmp_path / "data" / kind / f"{i}.mkv", drawn.astype(np.uint8), 4, noise(1.0, i, RATE))
     (tmp_path / "data" / "dark" / "mute.mkv").write_bytes(
-        write_video(tmp_path / "mute.mkv", made(0)[0], 4).read_bytes()
+        write_video(tmp_path / "mute.mkv", make_clip(0)[0], 4).read_bytes()
     )
     request = Request(lalm.name, modality="audio-visual", fps=4.0, max_pixels=1024)
     clips = find_clips(tmp_path / "data")
@@ -170,7 +174,7 @@ def test_from_films_to_a_prediction(lalm: LALM, tmp_path: Path) -> None:
     assert (seen.failures, seen.done, seen.silent) == ({}, 9, 0)
 
 
-def test_the_example_tells_what_is_seen_from_what_is_heard(
+def test_the_example_compares_the_modalities(
     lalm: LALM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only the video separates the classes here; the sound is the same in both."""
@@ -180,17 +184,17 @@ def test_the_example_tells_what_is_seen_from_what_is_heard(
             drawn = np.random.default_rng(i).integers(-20, 20, (4, 16, 16, 3)) + grey
             write_video(tmp_path / "data" / kind / f"{i}.mkv", drawn.astype(np.uint8), 4, noise(0.5, i, RATE))
     example = Path(__file__).resolve().parents[2] / "examples" / "audio_visual.py"
-    told = [str(tmp_path / "data"), "--model", lalm.name, "--shots", "2", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", [str(example), *told])
+    arguments = [str(tmp_path / "data"), "--model", lalm.name, "--shots", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(example), *arguments])
     runpy.run_path(str(example), run_name="__main__")
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in capsys.readouterr().out.splitlines()}
     accuracy = {name: float(rows[name][0].split(" ")[0]) for name in ("audio", "visual", "audio-visual")}
     assert accuracy["audio"] < 80 < accuracy["visual"]
 
 
-def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, films: list[Clip]) -> None:
+def test_answer_likelihoods_of_a_video_equal_those_of_a_full_pass(lalm: LALM, video_clips: list[Clip]) -> None:
     answers = ("dog barking", "rain")
-    decoded_clips = [decode_clip(film, BOTH, RATE) for film in films[:3]]
+    decoded_clips = [decode_clip(clip, BOTH, RATE) for clip in video_clips[:3]]
     chat = lalm.builder.chat(QUESTION, BOTH)
     inputs = lalm.inputs(decoded_clips, [chat] * 3, media_options=BOTH, padding_side="left")
     found = answer_log_likelihoods(lalm, inputs, answers)
@@ -205,7 +209,7 @@ def test_answers_about_a_film_are_as_likely_as_a_whole_pass_says(lalm: LALM, fil
             assert abs(float(found[i, a] - logits.gather(1, tokens[0][:, None]).mean())) < 1e-4
 
 
-def test_films_are_named_without_labelled_ones(lalm: LALM, films: list[Clip]) -> None:
-    found = zero_shot(lalm, films, ["rain", "dog"], modality="visual", fps=4.0, max_pixels=1024)
+def test_zero_shot_classifies_videos(lalm: LALM, video_clips: list[Clip]) -> None:
+    found = zero_shot(lalm, video_clips, ["rain", "dog"], modality="visual", fps=4.0, max_pixels=1024)
     assert found.failures == {} and found.scores.shape == (5, 2)
     assert len(np.unique(found.scores[:, 0])) == 5

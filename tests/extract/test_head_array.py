@@ -26,7 +26,7 @@ def X() -> HeadArray:
     return HeadExtractor("tiny", device="cpu").transform(CLIPS)
 
 
-def test_rows_know_what_the_whole_knows(X: HeadArray) -> None:
+def test_selected_rows_keep_the_extraction(X: HeadArray) -> None:
     assert X.shape == (6, 6, 8, 32) and X.extraction is not None
     for rows in (X[1:3], X[np.array([0, 4])], X[np.arange(6) % 2 == 0], pickle.loads(pickle.dumps(X))):
         assert rows.extraction == X.extraction
@@ -36,7 +36,7 @@ def test_rows_know_what_the_whole_knows(X: HeadArray) -> None:
     "computed",
     [lambda X: X * 2, lambda X: X.mean(axis=0), lambda X: X[:, 1], lambda X: X[..., 0], lambda X: np.exp(X)],
 )
-def test_what_is_computed_from_them_claims_nothing(X: HeadArray, computed: Any) -> None:
+def test_results_of_computations_have_no_extraction(X: HeadArray, computed: Any) -> None:
     assert type(computed(X)) is np.ndarray
     assert getattr(X.reshape(6, 48, 32), "extraction", None) is None
     assert isinstance(X[0, 0, 0, 0], np.float32) and isinstance(X.max(), np.float32)
@@ -55,7 +55,7 @@ def test_a_pipeline_keeps_layers_and_how_its_vectors_were_made(X: HeadArray, tmp
         classifier.predict(other)
 
 
-def test_a_search_over_a_pipeline_asks_other_questions() -> None:
+def test_a_grid_search_over_a_pipeline_changes_the_question() -> None:
     pipe = make_pipeline(HeadExtractor("tiny", device="cpu"), CALMClassifier(calibrate=False, strength=1.0))
     grid = {"headextractor__question": ["What is it?", "How high is it?"]}
     search = GridSearchCV(pipe, grid, cv=3).fit(CLIPS, LABELS)
@@ -76,11 +76,11 @@ def test_threads_that_want_the_first_vectors_load_one_model() -> None:
         "pool = ThreadPoolExecutor(4); found = list(pool.map(work, range(4))); "
         "assert np.allclose(found, [work(i) for i in range(4)], rtol=1e-3); print('same')"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert told.stdout == "same\n", told.stderr[-500:]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stdout == "same\n", process.stderr[-500:]
 
 
-def test_what_is_changed_in_place_claims_nothing(X: HeadArray) -> None:
+def test_reordered_arrays_have_no_extraction_and_writing_is_refused(X: HeadArray) -> None:
     for changed in (np.sort(X), np.flip(X, 1), np.partition(X, 3), X.copy()):
         assert getattr(changed, "extraction", None) is None
     with pytest.raises(ValueError, match="read-only"):

@@ -24,12 +24,12 @@ from calm.extract.prompt import QUESTIONS
 from tests.conftest import noise
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), min_size=1, max_size=20)
-pictures = st.builds(MediaOptions, st.just("audio-visual"), st.floats(0.1, 60), st.integers(784, 10**6))
+video_options = st.builds(MediaOptions, st.just("audio-visual"), st.floats(0.1, 60), st.integers(784, 10**6))
 requests = st.builds(
     Request,
     model=text,
     prompt=st.builds(Prompt, template=text.map(lambda t: t + "{question}"), question=st.none() | text),
-    media_options=st.just(MediaOptions()) | pictures,
+    media_options=st.just(MediaOptions()) | video_options,
     tokens=st.integers(1, 99),
     max_seconds=st.none() | st.floats(0.1, 1e6),
     revision=st.none() | text,
@@ -98,7 +98,7 @@ def test_what_is_no_request_is_refused_in_one_line(stored: Any) -> None:
     ],
     ids=str,
 )
-def test_a_loaded_model_that_is_not_the_one_asked_for_is_refused(
+def test_a_loaded_model_other_than_the_requested_one_is_refused(
     tiny: LALM, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     request = Request(**{"model": "tiny", **changes})
@@ -144,7 +144,7 @@ def test_a_run_that_cannot_be_leaves_no_file(tiny: LALM, tmp_path: Path, options
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_follows_from_the_options_follows_anew_when_they_change() -> None:
+def test_derived_options_are_derived_again_when_others_change() -> None:
     request = Request("m").changed(modality="audio-visual")
     assert request == Request("m", modality="audio-visual") and request.prompt.question == QUESTIONS["audio-visual"]
     assert request.changed(modality="audio") == Request("m")

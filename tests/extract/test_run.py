@@ -1,4 +1,4 @@
-"""Extraction resumes where it stopped, refuses to mix different extractions, and goes on after a bad clip."""
+"""Extraction resumes where it stopped, refuses to mix different extractions, and continues after a bad clip."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_completed_extraction_is_not_repeated_and_loads_no_model(class_folder:
     assert outputs == ["4 True\n", "0 False\n"]
 
 
-def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
+def test_an_interrupted_extraction_resumes_to_the_same_bytes(
     class_folder: Maker, tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, whole, resumed = find_clips(class_folder(12)), tmp_path / "whole.h5", tmp_path / "resumed.h5"
@@ -226,7 +226,7 @@ def test_vectors_that_are_not_finite_fail(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def begun(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
+def cached(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
     data, path = class_folder(2), tmp_path / "heads.h5"
     run(find_clips(data), path, tiny)
     return data, path
@@ -245,43 +245,43 @@ def begun(class_folder: Maker, tmp_path: Path, tiny: LALM) -> tuple[Path, Path]:
     ],
 )
 def test_another_request_is_refused_naming_what_differs(
-    begun: tuple[Path, Path], tiny: LALM, change: dict[str, Any], message: str
+    cached: tuple[Path, Path], tiny: LALM, change: dict[str, Any], message: str
 ) -> None:
-    data, path = begun
+    data, path = cached
     with pytest.raises(ValueError, match=message):
         extract_to_cache(find_clips(data), path, REQUEST.changed(**change), lalm=tiny)
 
 
-def test_another_question_of_a_clips_own_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
-    clips = [replace(clip, question="Who?") for clip in find_clips(begun[0])]
+def test_another_question_of_a_clips_own_is_refused(cached: tuple[Path, Path], tiny: LALM) -> None:
+    clips = [replace(clip, question="Who?") for clip in find_clips(cached[0])]
     with pytest.raises(
-        ValueError, match=r"high/0\.wav was asked 'What is the sound in this audio clip\?', now 'Who\?'"
+        ValueError, match=r"high/0\.wav is 'What is the sound in this audio clip\?' in the cache and 'Who\?' in"
     ):
-        run(clips, begun[1], tiny)
+        run(clips, cached[1], tiny)
 
 
-def test_another_storage_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
+def test_another_storage_is_refused(cached: tuple[Path, Path], tiny: LALM) -> None:
     with pytest.raises(ValueError, match=r"storage \('float16' in .*heads\.h5, 'float32' in this run\)"):
-        run(find_clips(begun[0]), begun[1], tiny, storage="float32")
+        run(find_clips(cached[0]), cached[1], tiny, storage="float32")
 
 
-def test_another_model_is_refused_whatever_it_is_called(begun: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
+def test_another_model_under_the_same_name_is_refused(cached: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
     model, processor = another_tiny()
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight *= 2
     with pytest.raises(ValueError, match=f"differ in weights \\('{tiny.weights_digest}' in .* in this run"):
-        run(find_clips(begun[0]), begun[1], LALM("tiny", model, processor))
+        run(find_clips(cached[0]), cached[1], LALM("tiny", model, processor))
 
 
-def test_the_same_model_under_another_name_goes_on(begun: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
+def test_the_same_model_under_another_name_resumes(cached: tuple[Path, Path], tmp_path: Path, tiny: LALM) -> None:
     tiny.model.save_pretrained(tmp_path / "copy")
     tiny.processor.save_pretrained(tmp_path / "copy")
-    report = extract_to_cache(find_clips(begun[0]), begun[1], Request(str(tmp_path / "copy"), device="cpu"))
+    report = extract_to_cache(find_clips(cached[0]), cached[1], Request(str(tmp_path / "copy"), device="cpu"))
     assert (report.done, report.new) == (4, 0)
 
 
-def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], tiny: LALM) -> None:
-    data, path = begun
+def test_clips_that_have_gone_are_refused_naming_one(cached: tuple[Path, Path], tiny: LALM) -> None:
+    data, path = cached
     (data / "low/0.wav").rename(data / "low/7.wav")
     with pytest.raises(
         ValueError,
@@ -293,8 +293,8 @@ def test_clips_that_have_gone_are_refused_naming_one(begun: tuple[Path, Path], t
     assert run(find_clips(data), path, tiny, prune=True).new == 0
 
 
-def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
-    data, path = begun
+def test_pruning_alone_needs_no_model(cached: tuple[Path, Path]) -> None:
+    data, path = cached
     (data / "low/0.wav").unlink()
     assert extract_to_cache(find_clips(data), path, REQUEST.changed(device="nowhere"), prune=True).new == 0
     with HeadCache(path) as cache:
@@ -302,14 +302,14 @@ def test_pruning_alone_needs_no_model(begun: tuple[Path, Path]) -> None:
         assert len(cache.done) == 3
 
 
-def test_a_link_to_nowhere_is_told(begun: tuple[Path, Path], tiny: LALM, tmp_path: Path) -> None:
+def test_a_broken_link_is_reported(cached: tuple[Path, Path], tiny: LALM, tmp_path: Path) -> None:
     (tmp_path / "link.h5").symlink_to("nowhere.h5")
     with pytest.raises(FileNotFoundError, match="link.h5 is a link to a file that does not exist"):
-        run(find_clips(begun[0]), tmp_path / "link.h5", tiny)
+        run(find_clips(cached[0]), tmp_path / "link.h5", tiny)
 
 
-def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path], tiny: LALM) -> None:
-    data, path = begun
+def test_clips_that_were_added_are_all_that_is_extracted(cached: tuple[Path, Path], tiny: LALM) -> None:
+    data, path = cached
     soundfile.write(data / "high/00.wav", tone(2500), 16000)  # sorted between other clips, not after them
     clips = find_clips(data)
     report = run(clips, path, tiny)
@@ -322,8 +322,8 @@ def test_clips_that_were_added_are_all_that_is_extracted(begun: tuple[Path, Path
     assert sorted(p.name for p in path.parent.glob("*heads.h5*")) == ["heads.h5"]
 
 
-def test_new_labels_and_groups_need_no_new_vectors(begun: tuple[Path, Path]) -> None:
-    data, path = begun
+def test_new_labels_and_groups_need_no_new_vectors(cached: tuple[Path, Path]) -> None:
+    data, path = cached
     before = heads(path)
     clips = [replace(clip, label="noise", group="a") for clip in find_clips(data)]
     assert extract_to_cache(clips, path, REQUEST.changed(device="nowhere")).new == 0
@@ -332,8 +332,8 @@ def test_new_labels_and_groups_need_no_new_vectors(begun: tuple[Path, Path]) -> 
     np.testing.assert_array_equal(heads(path), before)
 
 
-def test_a_refused_run_leaves_the_cache_as_it_was(begun: tuple[Path, Path], tiny: LALM) -> None:
-    data, path = begun
+def test_a_refused_run_leaves_the_cache_as_it_was(cached: tuple[Path, Path], tiny: LALM) -> None:
+    data, path = cached
     before = path.read_bytes()
     soundfile.write(data / "high/9.wav", tone(2500), 16000)
     with pytest.raises(ValueError, match="differ in max_seconds"):
@@ -341,9 +341,9 @@ def test_a_refused_run_leaves_the_cache_as_it_was(begun: tuple[Path, Path], tiny
     assert path.read_bytes() == before
 
 
-def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(cached: tuple[Path, Path], tmp_path: Path) -> None:
     model, processor = another_tiny()
-    folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(begun[0])
+    folder, path, clips = tmp_path / "model", tmp_path / "own.h5", find_clips(cached[0])
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     request = Request(str(folder), device="cpu")
@@ -356,11 +356,11 @@ def test_a_checkpoint_that_has_changed_in_its_folder_is_refused(begun: tuple[Pat
         extract_to_cache(clips, path, request)
 
 
-def test_a_processor_that_hears_otherwise_is_refused(begun: tuple[Path, Path], tiny: LALM) -> None:
+def test_a_processor_with_other_settings_is_refused(cached: tuple[Path, Path], tiny: LALM) -> None:
     model, processor = another_tiny()
     processor.feature_extractor.hop_length = 320
     with pytest.raises(ValueError, match="differ in processor"):
-        run(find_clips(begun[0]), begun[1], LALM("tiny", model, processor))
+        run(find_clips(cached[0]), cached[1], LALM("tiny", model, processor))
 
 
 def test_other_arrays_are_other_clips(tmp_path: Path, tiny: LALM) -> None:
@@ -369,7 +369,7 @@ def test_other_arrays_are_other_clips(tmp_path: Path, tiny: LALM) -> None:
         run(find_clips([tone(300), tone(500)]), tmp_path / "heads.h5", tiny)
 
 
-def test_a_batch_that_memory_does_not_suffice_for_is_parted_and_later_ones_are_smaller(
+def test_a_batch_that_runs_out_of_memory_is_split_and_later_ones_are_smaller(
     tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = [*find_clips([tone(300 + 50 * i, seconds=0.2 + 0.02 * i) for i in range(40)]), Clip("none.wav", "none.wav")]
@@ -388,20 +388,20 @@ def test_batches_grow_on_a_gpu_while_as_much_again_is_free(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 7)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 5)
-    size, asked, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
+    size, fixed, gpu = BatchSize(), BatchSize(8), torch.device("cuda")
     sizes = []
     for _ in grown:
         size.record_success(3, gpu)  # a batch smaller than the limit does not count
         size.record_success(size.clips, gpu)
-        asked.record_success(8, gpu)
+        fixed.record_success(8, gpu)
         sizes.append(size.clips)
-    assert sizes == grown and asked.clips == 8
+    assert sizes == grown and fixed.clips == 8
     size.record_out_of_memory(10)
     size.record_success(size.clips, gpu)
     assert size.clips == 5
 
 
-def test_a_clip_that_memory_does_not_suffice_for_fails_alone_and_is_tried_again(
+def test_a_clip_that_runs_out_of_memory_fails_alone_and_is_tried_again(
     tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6)])
@@ -423,7 +423,7 @@ def test_clips_of_about_one_length_go_together_and_come_back_in_their_order(tiny
     np.testing.assert_allclose(vectors[4], np.asarray(batches[1][2].value), atol=1e-4)
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(class_folder: Maker) -> None:
+def test_an_unwritable_folder_is_reported_before_a_model_is_loaded(class_folder: Maker) -> None:
     unwritable = Path("/proc")
     with pytest.raises(OSError, match="cannot write into /proc"):
         extract_to_cache(find_clips(class_folder(1)), unwritable / "heads.h5", Request("tiny", device="nowhere"))
@@ -436,7 +436,7 @@ def test_no_clips_and_no_folder_are_refused(tmp_path: Path, tiny: LALM) -> None:
         run(find_clips([tone(300)]), tmp_path / "nowhere/heads.h5", tiny)
 
 
-def test_a_question_that_could_not_be_asked_is_mended_in_the_manifest(tmp_path: Path, tiny: LALM) -> None:
+def test_an_invalid_question_can_be_repaired_in_the_manifest(tmp_path: Path, tiny: LALM) -> None:
     for i in range(3):
         soundfile.write(tmp_path / f"{i}.wav", noise(0.5, i), 16000)
     manifest, path = tmp_path / "m.csv", tmp_path / "heads.h5"

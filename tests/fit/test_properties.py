@@ -250,7 +250,7 @@ def test_heads_that_never_change_count_for_nothing_whatever_their_rounding(dtype
     assert CALMClassifier().fit(X, y).head_weights_[6].min() > 1 / 7
 
 
-def test_a_class_that_no_head_hears_gets_uniform_weights() -> None:
+def test_a_class_that_no_head_recognizes_gets_uniform_weights() -> None:
     y = np.repeat([0, 1], 3)
     X = np.ones((6, 4, 5))  # all clips are equal
     for clf in (CALMClassifier(), CALMClassifier(combine="vote")):

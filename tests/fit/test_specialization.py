@@ -31,7 +31,7 @@ def test_recall_is_what_refitting_without_each_clip_gives() -> None:
     np.testing.assert_allclose(head_recall(X, y), hits / 5)
 
 
-def test_heads_that_each_hear_one_class_are_specialized_and_heads_good_at_all_are_not() -> None:
+def test_heads_that_recognize_one_class_are_specialized_and_heads_good_at_all_are_not() -> None:
     specialists, generalists, deaf = np.eye(6), np.ones((6, 6)), np.zeros((6, 6))
     assert head_specialization(*planted(specialists)) > 1.5
     assert head_specialization(*planted(generalists)) < 1e-9  # every recall is 1

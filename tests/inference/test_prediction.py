@@ -87,7 +87,7 @@ def test_audio_is_not_predicted_with_another_model(class_folder: Any, tmp_path: 
         predict_audio(bare, clips, lalm=tiny)
 
 
-def test_clips_are_asked_what_the_support_was_asked(tmp_path: Path, tiny: LALM) -> None:
+def test_clips_get_the_question_of_the_support_clips(tmp_path: Path, tiny: LALM) -> None:
     waves, labels = tones(4)
     plain = find_clips(waves, labels)
     asked = [
@@ -107,9 +107,7 @@ def test_clips_are_asked_what_the_support_was_asked(tmp_path: Path, tiny: LALM) 
     assert len(predict_audio(fitted["asked"], asked, lalm=tiny).labels) == 4
 
 
-def test_a_sparse_classifier_runs_the_model_no_further_than_it_needs(
-    class_folder: Any, tmp_path: Path, tiny: LALM
-) -> None:
+def test_a_sparse_classifier_ends_the_forward_pass_early(class_folder: Any, tmp_path: Path, tiny: LALM) -> None:
     clips = find_clips(class_folder(5))
     extract_to_cache(clips, tmp_path / "heads.h5", Request("tiny"), lalm=tiny, storage="float32")
     with HeadCache(tmp_path / "heads.h5") as cache:

@@ -74,19 +74,19 @@ def test_clips_are_labelled_in_batches_as_alone_and_bad_ones_are_named(tiny: LAL
     np.testing.assert_allclose(zero_shot("tiny", [waves], ["low", "very high"]).scores, together.scores[:1], atol=2e-4)
 
 
-def test_a_template_without_options_scores_labels_whatever_the_others_are(tiny: LALM) -> None:
+def test_without_options_in_the_template_scores_do_not_depend_on_other_labels(tiny: LALM) -> None:
     clips = [noise(1.0)]
     two = zero_shot(tiny, clips, ["a", "b"], template="{question}")
     three = zero_shot(tiny, clips, ["b", "a", "c"], template="{question}")
     np.testing.assert_allclose(two.scores[0], three.scores[0, [1, 0]], atol=1e-5)
 
 
-def test_a_folder_is_taken_and_clips_ask_their_own_questions(tiny: LALM, class_folder: Callable[..., Path]) -> None:
+def test_zero_shot_takes_a_folder_and_questions_of_clips(tiny: LALM, class_folder: Callable[..., Path]) -> None:
     folder = class_folder(2)
-    asked = zero_shot(tiny, folder, ["high", "low"])
-    assert [clip.label for clip in asked.clips] == ["high", "high", "low", "low"]
-    np.testing.assert_array_equal(zero_shot(tiny, str(folder), ["high", "low"]).scores, asked.scores)
-    clips = [replace(clip, question="Hm?") for clip in asked.clips]
+    result = zero_shot(tiny, folder, ["high", "low"])
+    assert [clip.label for clip in result.clips] == ["high", "high", "low", "low"]
+    np.testing.assert_array_equal(zero_shot(tiny, str(folder), ["high", "low"]).scores, result.scores)
+    clips = [replace(clip, question="Hm?") for clip in result.clips]
     own = zero_shot(tiny, clips, ["high", "low"])
     np.testing.assert_allclose(own.scores, zero_shot(tiny, folder, ["high", "low"], question="Hm?").scores, atol=1e-5)
     with pytest.raises(ValueError, match="all be of one kind"):
@@ -94,11 +94,11 @@ def test_a_folder_is_taken_and_clips_ask_their_own_questions(tiny: LALM, class_f
 
 
 def test_the_vocabulary_is_scored_at_one_position_only(tiny: LALM) -> None:
-    seen = []
-    hook = tiny.model.get_output_embeddings().register_forward_hook(lambda _, args, out: seen.append(out.shape[1]))
+    lengths = []
+    hook = tiny.model.get_output_embeddings().register_forward_hook(lambda _, args, out: lengths.append(out.shape[1]))
     answer_log_likelihoods(tiny, tiny.inputs([noise(2.0)], [tiny.builder.chat("Hm?")], padding_side="left"), ["x"])
     hook.remove()
-    assert seen == [1]
+    assert lengths == [1]
 
 
 @pytest.mark.parametrize("labels", [[], ["dog"], ["dog", "dog"], "dog"])
@@ -111,7 +111,7 @@ def test_no_clips_get_no_labels(tiny: LALM) -> None:
     assert zero_shot(tiny, [], ["a", "b"]).scores.shape == (0, 2)
 
 
-def test_a_batch_that_memory_does_not_suffice_for_is_parted(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_runs_out_of_memory_is_split(tiny: LALM, monkeypatch: pytest.MonkeyPatch) -> None:
     waves = [noise(0.5, seed) for seed in range(6)]
     whole = zero_shot(tiny, waves, ["bell", "wind"])
     sizes = short_of_memory(monkeypatch, tiny, clips=2)

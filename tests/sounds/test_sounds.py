@@ -88,7 +88,7 @@ def test_a_higher_register_lies_higher(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["buzz", "hiss", "knock"])
-def test_patterns_are_heard_in_the_loudness(source: str) -> None:
+def test_patterns_show_in_the_loudness(source: str) -> None:
     def loud(pattern: str, speed: str = "brisk") -> NDArray[np.float64]:
         kind = Kind(source, "middle", pattern, speed, "clean")
         return np.mean(
@@ -119,7 +119,7 @@ def test_faster_is_faster() -> None:
     assert onsets("slow") < onsets("brisk") < onsets("fast")
 
 
-def test_a_room_goes_on_after_the_sound() -> None:
+def test_reverberation_continues_after_the_sound() -> None:
     kind = Kind("knock", "middle", "once", "brisk", "clean")
 
     def tail(room: str) -> float:

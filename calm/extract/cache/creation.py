@@ -114,7 +114,7 @@ def extend_cache(
 
     Use it when clips were added, removed, reordered or relabeled. Rows are matched by clip name and prompt text. The
     new file replaces the old one only when it is complete: if the process is killed, the old file stays as it was.
-    Readers that have the old file open can go on reading it. Both files take up disk space until then.
+    Readers that have the old file open can continue to read it. Both files take up disk space until then.
 
     Parameters
     ----------

@@ -122,5 +122,5 @@ def damage_as_value_error(path: Path) -> Iterator[None]:
 
 def os_error_message(error: Exception) -> str:
     """Extract the operating system's message from an error of HDF5."""
-    found = re.search(r"error message = '([^']*)'", str(error))
-    return found.group(1) if found else " ".join(str(error).split())
+    match = re.search(r"error message = '([^']*)'", str(error))
+    return match.group(1) if match else " ".join(str(error).split())

@@ -5,7 +5,7 @@ when that is done. From then on its HDF5 metadata never changes, so a process ki
 
 The ``status`` of a clip is written after its row has reached the disk. The row of a clip that is done is never written
 again, except ``modified``, which has nothing to do with head vectors. If clips change or the list of clips changes, a
-new file replaces the old one. Readers that have the old file open go on reading it. A failed row may be tried again.
+new file replaces the old one. Readers that have the old file open continue to read it. A failed row may be tried again.
 
 =================  =======================  ==========================================================
 dataset            shape, dtype             content
@@ -14,7 +14,7 @@ heads              (clip, layer, head,      head vectors
                    dim) float16 or float32
 status             (clip,) uint8            0 pending, 1 done, 2 failed
 reason             (clip,) text             why a clip failed
-seconds            (clip,) float32          length of the recording in seconds; NaN until known
+seconds            (clip,) float32          length in seconds before the clip is cut; NaN until known
 peak               (clip,) float32          largest absolute sample; NaN until known
 digest             (clip, 16) uint8         XXH3 of the files or samples that the model needed; zeros until known
 size               (clip,) int64            total size of its files in bytes

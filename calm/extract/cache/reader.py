@@ -56,7 +56,7 @@ class HeadCache:
 
     A cache can be read while another process is still writing it. The status of the clips is read when the file is
     opened; head vectors of these clips never change afterwards. If clips change later, the extraction writes a new file
-    in place of this one, and this reader goes on reading the old one.
+    in place of this one, and this reader continues to read the old one.
 
     Indexing a cache by index, list of indices, mask or slice gives :class:`HeadRows`, which classifiers accept as
     ``X``. Head vectors are read from the file each time they are needed. Labels, groups and other metadata are read
@@ -218,7 +218,7 @@ class HeadCache:
 
     @cached_property
     def seconds(self) -> NDArray[np.float32]:
-        """Length of each recording in seconds, of shape (n_clips,); NaN until it is known."""
+        """Length of each clip in seconds before it is cut, of shape (n_clips,); NaN until it is known."""
         return self._read_column("seconds")
 
     @cached_property
@@ -384,7 +384,7 @@ class HeadCache:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """The dtype of head vectors when they are read: float32, whatever the storage."""
+        """The dtype of head vectors when they are read: always float32."""
         return np.dtype(np.float32)
 
     def __getitem__(self, selection: Any) -> HeadRows:

@@ -72,8 +72,8 @@ def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str
         if status == DONE and cached_text not in texts_by_name.get(name, {cached_text}):
             new_text = min(texts_by_name[name])
             raise ValueError(
-                f"{cache.path} was made with another prompt: "
-                f"{name} was asked {cached_text!r}, now {new_text!r}; {remedy}"
+                f"{cache.path} was extracted with another prompt: "
+                f"the prompt of {name} is {cached_text!r} in the cache and {new_text!r} in this run; {remedy}"
             )
 
 

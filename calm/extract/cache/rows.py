@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class HeadRows:
     """Selected clips of a head cache, which classifiers accept as ``X``.
 
-    It is made by indexing a :class:`HeadCache`. Indexing it again, by index, list of indices, mask or slice, selects
+    Index a :class:`HeadCache` to create it. Indexing it again, by index, list of indices, mask or slice, selects
     among its clips. Iterating yields one selection per clip. Head vectors stay in the file until they are read:
     ``np.asarray`` reads all of them as an array of shape (n_clips, n_layers, n_heads, head_dim), and :meth:`read` reads
     a part.
@@ -67,7 +67,7 @@ class HeadRows:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """The dtype of head vectors when they are read: float32, whatever the storage."""
+        """The dtype of head vectors when they are read: always float32."""
         return self.cache.dtype
 
     def __len__(self) -> int:

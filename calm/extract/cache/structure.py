@@ -1,7 +1,8 @@
 """Check the structure of a file before any of its data is read or written.
 
-HDF5 follows whatever a file says: links to other files, datasets stored in any file of the system, and views of other
-datasets. A head cache contains none of them, so a file from a stranger cannot make calm read or write another file.
+HDF5 follows every reference in a file: links to other files, datasets stored in any file of the system, and views of
+other datasets. A head cache contains none of them, so a file from a stranger cannot make calm read or write another
+file.
 """
 
 from __future__ import annotations

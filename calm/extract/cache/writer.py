@@ -88,9 +88,9 @@ class CacheWriter(HeadCache):
         return np.flatnonzero((self.status == PENDING) | failed_to_decode)
 
     def update_modified_times(self, rows: NDArray[np.int64], times: Sequence[int] | NDArray[np.int64]) -> None:
-        """Store new modification times of files whose content is the same, so that they are not digested again.
+        """Store new modification times of files whose content is the same, so that they are not hashed again.
 
-        If the process is killed on the way, some times stay as they were, and these files are digested once more.
+        If the process is killed on the way, some times stay as they were, and these files are hashed once more.
 
         Parameters
         ----------

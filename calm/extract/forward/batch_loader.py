@@ -70,7 +70,7 @@ class BatchLoader:
     clips : sequence of Clip
         Clips to load.
     texts : sequence of str
-        Question to the model about each clip, one per clip.
+        Prompt text of each clip, from :meth:`calm.extract.Prompt.text`.
     device : torch.device
         Device of the model. It determines the number of threads and whether inputs are in pinned memory.
     max_seconds : float, default=None
@@ -216,7 +216,7 @@ class BatchLoader:
 
     def _max_clips_with_frames(self, seconds: float) -> int:
         """Return how many clips of up to this length fit into the memory limit for video frames."""
-        frame_bytes = self.media_options.picture_bytes(seconds or math.inf)  # 0 means an unknown length
+        frame_bytes = self.media_options.frame_bytes(seconds or math.inf)  # 0 means an unknown length
         return max(1, int(_MAX_BATCH_FRAME_BYTES // frame_bytes)) if frame_bytes else sys.maxsize
 
     def _read_seconds(self, row: int) -> float:

@@ -33,7 +33,7 @@ class Batching:
 
     batch_size: int | None = option(
         None,
-        help="Clips per forward pass; smaller batches follow where memory runs out. "
+        help="Clips per forward pass. If memory runs out, the batch size is halved. "
         "By default 8 on a CPU, and up to 64 on a GPU, depending on its memory.",
         minimum=1,
     )

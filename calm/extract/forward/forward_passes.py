@@ -105,7 +105,7 @@ def _run_batch_or_parts(
         size.record_success(clips, loader.device)
         yield batch, output
     elif clips == 1:
-        yield [_as_failed(batch.clips[0], loader, model_error)]
+        yield [_make_failed_result(batch.clips[0], loader, model_error)]
     else:
         if out_of_memory:
             size.record_out_of_memory(clips)
@@ -117,7 +117,7 @@ def _run_batch_or_parts(
                     yield from _run_batch_or_parts(loader, reloaded, size, run_model)
 
 
-def _as_failed(clip: ClipResult, loader: BatchLoader, model_error: str) -> ClipResult:
+def _make_failed_result(clip: ClipResult, loader: BatchLoader, model_error: str) -> ClipResult:
     """Return the result of a clip that fails even as a batch of one."""
     if model_error:
         return replace(clip, reason=f"the model raised an error for it: {model_error}")

@@ -43,7 +43,7 @@ def head_vectors(
     clips : sequence of Clip
         Clips, from :func:`calm.find_clips`.
     texts : sequence of str
-        Question to the model about each clip, one per clip.
+        Prompt text of each clip, from :meth:`calm.extract.Prompt.text`.
     media_options : MediaOptions, default=AUDIO_ONLY
         Whether the model receives the audio of a clip, its video, or both.
     tokens : int, default=1

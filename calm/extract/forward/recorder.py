@@ -43,8 +43,7 @@ class HeadRecorder:
         is not computed. An integer k lets the model continue, and records the first generated token and every k-th
         token after it.
     prefix_use : PrefixUse, default=None
-        Number of leading tokens that the decoder skips, from
-        ``use_prefix_cache``. None means that it skips none.
+        Number of leading tokens that the decoder skips, from ``use_prefix_cache``. None means that it skips none.
 
     Attributes
     ----------
@@ -244,9 +243,8 @@ def record_heads(
         Indices of the layers to record, in this order. None records all layers. For hybrid decoders, only layers with
         attention count.
     prefix : PrefixCache, default=None
-        KV cache of the shared prompt prefix, from ``PrefixCaches``. The decoder
-        skips these tokens, which must not include any of the last ``tokens``. None runs the decoder over the whole
-        prompt.
+        KV cache of the shared prompt prefix, from ``PrefixCaches``. The decoder skips these tokens, which must not
+        include any of the last ``tokens``. None runs the decoder over the whole prompt.
 
     Returns
     -------

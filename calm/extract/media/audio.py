@@ -81,7 +81,7 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
     Returns
     -------
     DecodedClip
-        The waveform, the length of the recording, and its peak. ``frames`` is None.
+        The waveform, the length of the clip before it is cut, and its peak. ``frames`` is None.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A clip: a recording, its name, and its metadata."""
+"""A clip: its audio or video, its name, and its metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIP_SUFFIXES = AUDIO_SUFFIXES | VIDEO_SUFFIXES
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording with its name and metadata.
+    """Audio or video of one clip, with its name and metadata.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Columns:
     See Also
     --------
     calm.extract.find_clips : List the clips of a folder, a manifest or a list.
-    calm.extract.Clip : One recording with its name and metadata.
+    calm.extract.Clip : Audio or video of one clip, with its name and metadata.
 
     Examples
     --------

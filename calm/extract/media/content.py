@@ -1,4 +1,4 @@
-"""Identify the content of a clip, whatever its name: a digest, and the size and time that reveal a change."""
+"""Identify the content of a clip independently of its name: a digest, and the size and time that reveal a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import xxhash
 from calm.extract.media.file import open_regular
 
 _BLOCK = 2**20
-#: If a file is more than twice this size, only this many bytes of its start and of its end are digested: a sparse file
+#: If a file is more than twice this size, only this many bytes of its start and of its end are hashed: a sparse file
 #: may claim any size.
 _LARGE = 2**27
 
@@ -56,7 +56,7 @@ def compute_content(*sources: Any) -> Content:
         if isinstance(source, str | Path):
             with open_regular(source) as file:
                 stat = os.fstat(file.fileno())
-                _digest_file(file, stat.st_size, digest)
+                _hash_file(file, stat.st_size, digest)
             size, modified = size + stat.st_size, max(modified, stat.st_mtime_ns)
         else:
             samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
@@ -67,8 +67,8 @@ def compute_content(*sources: Any) -> Content:
     return Content(digest.digest(), size, modified)
 
 
-def _digest_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
-    """Digest a file; for a very large one, only its size, its start and its end."""
+def _hash_file(file: BinaryIO, size: int, digest: xxhash.xxh3_128) -> None:
+    """Hash a file; of a very large file, only its size, its start and its end."""
     spans = [(0, size)] if size <= 2 * _LARGE else [(0, _LARGE), (size - _LARGE, size)]
     if len(spans) > 1:
         digest.update(size.to_bytes(8, "little"))
@@ -94,7 +94,7 @@ def compute_content_if_readable(*sources: Any) -> Content:
 
 
 def current_content(known: Content, *sources: Any) -> Content:
-    """Return the present content of a clip; files are digested only if their size or modification time changed.
+    """Return the present content of a clip; files are hashed only if their size or modification time changed.
 
     ``known`` is returned if nothing changed, if a file cannot be read, if there are only arrays, or if ``known`` has no
     digest.

@@ -18,7 +18,7 @@ _MAX_ATTEMPTS = 3
 
 
 def select_sources(clip: Clip, media_options: MediaOptions) -> tuple[Any, ...]:
-    """Return the files or arrays of a clip that the model needs; only these are decoded and digested.
+    """Return the files or arrays of a clip that the model needs; only these are decoded and hashed.
 
     Returns
     -------

@@ -22,7 +22,7 @@ class DecodedClip:
     frames : array of uint8 of shape (n_frames, height, width, 3), or None
         RGB frames. None if only the audio is used.
     seconds : float
-        Length of the recording in seconds, before cutting and padding.
+        Length of the clip in seconds, before it is cut or padded.
     peak : float, default=nan
         Largest absolute sample. 0 means digital silence, NaN means no audio.
     content : Content, default=UNKNOWN

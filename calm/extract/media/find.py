@@ -52,7 +52,7 @@ def find_clips(
     columns : Columns, default=None
         Names of the manifest's columns. By default, the usual names are tried.
     root : path, default=None
-        Folder that the manifest's relative paths start from. By default, the manifest's own folder.
+        Folder to which paths in a manifest are relative. By default, the manifest's own folder.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def find_clips(
 
     See Also
     --------
-    calm.extract.Clip : One recording with its name and metadata.
+    calm.extract.Clip : Audio or video of one clip, with its name and metadata.
     calm.extract.Columns : Names of the columns of a manifest.
     calm.extract.extract_to_cache : Extract the head vectors of clips into a cache.
 

@@ -40,7 +40,7 @@ def read_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
     columns : Columns
         Names of its columns.
     root : path
-        Folder that relative paths start from. Paths may be absolute, and ``..`` may lead out of the folder. A URL is
+        Folder to which paths are relative. Paths may be absolute, and ``..`` may lead out of the folder. A URL is
         taken as a path to a missing file.
 
     Raises
@@ -92,15 +92,15 @@ def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
 
 def _iterate_texts(value: Any) -> Iterator[str]:
     """Yield all texts in a JSON value, without recursion: it may be nested deeply."""
-    left = [value]
-    while left:
-        item = left.pop()
+    pending = [value]
+    while pending:
+        item = pending.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            left += [*item.keys(), *item.values()]
+            pending += [*item.keys(), *item.values()]
         elif isinstance(item, list):
-            left += item
+            pending += item
 
 
 def _describe_error(error: Exception) -> str:

@@ -21,7 +21,7 @@ _NOT_READABLE = "not readable as audio"
 
 
 class _ForwardOnlyFile(soundfile.SoundFile):
-    """A sound file that is never asked to seek.
+    """An audio file that soundfile reads without seeking.
 
     soundfile seeks after each block where a file can. Some formats cannot (GSM 6.10, G.721, NMS ADPCM), and DWVW
     claims that it can and then fails.

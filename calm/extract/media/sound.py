@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Sound:
-    """An open recording."""
+    """An open audio file, the sound of an open video, or an array of samples."""
 
     rate: float  #: sampling rate in Hz
     seconds: float  #: length according to the header; 0 where it is unknown

@@ -118,7 +118,8 @@ def read_frames(video: VideoSource, fps: float, max_pixels: int, max_seconds: fl
     Returns
     -------
     DecodedClip
-        The frames of shape (n_frames, height, width, 3), and the length of the recording. ``samples`` is None.
+        The frames of shape (n_frames, height, width, 3), and the length of the video before it is cut. ``samples`` is
+        None.
 
     Raises
     ------
@@ -314,10 +315,10 @@ def _decode_audio_blocks(
 
 def _yield_silence(n_samples: float, channels: int) -> Iterator[NDArray[np.float32]]:
     """Yield silence in blocks, because the file decides how long it is."""
-    left = round(max(0.0, n_samples))
-    while left > 0:
-        yield np.zeros((min(left, _SILENCE_BLOCK), channels), dtype=np.float32)
-        left -= _SILENCE_BLOCK
+    n_left = round(max(0.0, n_samples))
+    while n_left > 0:
+        yield np.zeros((min(n_left, _SILENCE_BLOCK), channels), dtype=np.float32)
+        n_left -= _SILENCE_BLOCK
 
 
 def container_duration(path: Path) -> float:

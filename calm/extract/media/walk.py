@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-#: Device and inode number, which identify a folder whatever path leads to it.
+#: Device and inode number, which identify a folder independently of its path.
 _Identity = tuple[int, int]
 
 
@@ -33,13 +33,13 @@ def list_files_below(folder: Path, suffixes: Collection[str], split_folders: Col
     suffixes : collection of str
         Suffixes in lower case, with their dots.
     split_folders : collection of path
-        Folders in ``folder`` that contain class folders of their own.
+        Folders in ``folder`` that contain class folders.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     parents = {_identity(folder.stat())}
     for entry in _list_entries(folder):
-        found.extend(_find_files_in_class(entry, suffixes, parents, split=Path(entry.path) in set(split_folders)))
-    return sorted(found)
+        files.extend(_find_files_in_class(entry, suffixes, parents, split=Path(entry.path) in set(split_folders)))
+    return sorted(files)
 
 
 def _find_files_in_class(

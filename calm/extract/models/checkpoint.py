@@ -81,7 +81,7 @@ def one_line_errors(name: str) -> Iterator[None]:
         raise MemoryError(f"cannot load model {name!r}: {error}") from error
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         message = " ".join(str(error).split())
-        if isinstance(error, ImportError) or any(known in message for known in _MISSING_PACKAGE_MESSAGES):
+        if isinstance(error, ImportError) or any(text in message for text in _MISSING_PACKAGE_MESSAGES):
             raise ImportError(
                 f"model {name!r} needs more packages, try pip install 'calm-audio[families]': {message}"
             ) from error

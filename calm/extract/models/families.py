@@ -27,7 +27,7 @@ class Family:
     mixes_lengths: bool = True  #: clips of different lengths may share a batch: padding does not change their vectors
     min_batched_seconds: float = 0  #: shorter clips run in a batch of one
     max_batched_seconds: float = math.inf  #: longer clips run in a batch of one
-    masks_padding: bool = False  #: the encoder masks the padding of a clip; see :mod:`.window_padding`
+    masks_padding: bool = False  #: the encoder masks the padding of a clip; see ``models/window_padding.py``
     audio_kwargs: Callable[[Any, int], Mapping[str, Any]] | None = None
     """``(feature_extractor, n_samples)`` -> arguments of the feature extractor."""
     window_seconds: Callable[[Any, Any], float] | None = None

@@ -179,7 +179,7 @@ class InputBuilder:
         Parameters
         ----------
         text : str
-            Question to the model about the clip.
+            Prompt text of the clip, from :meth:`calm.extract.Prompt.text`.
         media_options : MediaOptions, default=AUDIO_ONLY
             Whether the model receives the audio of the clip, its video, or both.
 

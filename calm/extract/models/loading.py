@@ -110,7 +110,7 @@ def load_input_builder(name: str, *, revision: str | None = None, trust_remote_c
     revision : str, default=None
         Branch, tag or commit of a hub model. None means its main branch.
     trust_remote_code : bool, default=False
-        Run Python code that comes with the model.
+        Run Python code from the model's repository or folder.
 
     Returns
     -------
@@ -208,8 +208,9 @@ def _add_adapter(model: Any, checkpoint: Checkpoint) -> None:
 def _use_eager_attention_by_default(config: Any) -> None:
     """Set eager attention for parts of the model without an attention implementation, so that they mask padding.
 
-    The adaptor of Fun-ASR-Nano is not a model of its own, and the implementation in its config is None. transformers
-    then computes eager attention, but builds no attention mask. The padding of a batch would change a clip's vectors.
+    The adaptor of Fun-ASR-Nano is not a model class of transformers, and the implementation in its config is None.
+    transformers then computes eager attention, but builds no attention mask. The padding of a batch would
+    change a clip's vectors.
     """
     for name in config.sub_configs:
         part = getattr(config, name, None)

@@ -48,7 +48,7 @@ def count_weights(auto_class: Any, config: Any, trust_remote_code: bool = False)
     config : transformers.PreTrainedConfig
         Configuration of the model.
     trust_remote_code : bool, default=False
-        Run Python code that comes with the checkpoint.
+        Run Python code from the model's repository or folder.
 
     Examples
     --------

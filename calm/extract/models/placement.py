@@ -32,7 +32,9 @@ class LoadOptions:
     LoadOptions(revision=None, dtype='bfloat16', quantize=None)
     """
 
-    revision: str | None = option(None, help="Branch, tag or commit of a model on the Hugging Face Hub.")
+    revision: str | None = option(
+        None, help="Branch, tag or commit of a model on the Hugging Face Hub. By default its main branch."
+    )
     dtype: str | None = option(
         None,
         help="Floating-point precision of the computation. "
@@ -78,12 +80,12 @@ class Placement:
     )
     device_map: str | None = option(
         None,
-        help="auto spreads the model over several devices (extra device-map). Do not combine it with a device.",
+        help="auto distributes the model over several devices (extra device-map). Do not set a device as well.",
     )
     attention: str | None = option(
-        None, help="Attention implementation of transformers: sdpa, eager, flash_attention_2 …"
+        None, help="Attention implementation: sdpa, eager, flash_attention_2 … By default that of transformers."
     )
-    trust_remote_code: bool = option(False, help="Run Python code that comes with the model.")
+    trust_remote_code: bool = option(False, help="Run Python code from the model's repository or folder.")
 
     def __post_init__(self) -> None:
         check_values(self)

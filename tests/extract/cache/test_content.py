@@ -60,7 +60,7 @@ def test_what_a_clip_was_is_stored_with_its_row(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(new[new.done]), vectors_of(8)[6::-1])
 
 
-def test_audio_that_changed_under_its_name_is_extracted_anew(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
+def test_audio_that_changed_under_its_name_is_extracted_again(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
     data, path = class_folder(2), tmp_path / "heads.h5"
     extract(data, path, tiny)
     before = stored(path)
@@ -95,7 +95,7 @@ def test_a_file_that_was_only_touched_or_is_away_stays_done(class_folder: Maker,
     assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
 
 
-def test_a_complete_cache_is_gone_over_without_reading_a_clip(
+def test_a_complete_cache_is_checked_without_reading_a_clip(
     class_folder: Maker, tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, path = class_folder(2), tmp_path / "heads.h5"
@@ -136,7 +136,7 @@ def test_a_clip_that_failed_in_the_model_is_tried_again_once_it_has_changed(tmp_
             assert np.isnan(new.seconds[0]) and new.failures == {}
 
 
-def test_touched_clips_are_digested_once_and_known_by_their_new_time_from_then_on(
+def test_touched_clips_are_hashed_once_and_their_new_time_is_stored(
     class_folder: Maker, tmp_path: Path, tiny: LALM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, path = class_folder(2), tmp_path / "heads.h5"
@@ -153,7 +153,7 @@ def test_touched_clips_are_digested_once_and_known_by_their_new_time_from_then_o
     assert extract_to_cache(clips, path, TINY.changed(device="nowhere")).new == 0
 
 
-def test_what_was_touched_and_what_has_changed_are_told_apart_in_one_run(
+def test_touched_and_changed_clips_are_distinguished_in_one_run(
     class_folder: Maker, tmp_path: Path, tiny: LALM
 ) -> None:
     data, path = class_folder(2), tmp_path / "heads.h5"
@@ -165,7 +165,7 @@ def test_what_was_touched_and_what_has_changed_are_told_apart_in_one_run(
         assert list(cache.contents()) == [compute_content(clip.audio) for clip in find_clips(data)]
 
 
-def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
+def test_an_open_reader_keeps_its_rows(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
     data, path = class_folder(2), tmp_path / "heads.h5"
     extract(data, path, tiny)
     code = """if True:
@@ -186,20 +186,20 @@ def test_a_reader_that_is_open_keeps_the_rows_that_it_knows(class_folder: Maker,
         soundfile.write(data / "low/0.wav", tone(2345), 16000)
         assert extract(data, path, tiny) == (1, {})
         assert (stored(path) != before).any()
-        told, _ = reader.communicate("\n", timeout=60)
-    assert told == "True True\n"
+        output, _ = reader.communicate("\n", timeout=60)
+    assert output == "True True\n"
 
 
 @pytest.mark.parametrize("modality", ["audio", "visual"])
-def test_only_what_the_model_is_given_counts_as_a_change(tmp_path: Path, modality: str) -> None:
-    heard, seen = tmp_path / "a.wav", tmp_path / "a.mkv"
-    heard.write_bytes(b"sound")
-    seen.write_bytes(b"pictures")
-    clips = [Clip(heard, "a.wav", video=seen)]
+def test_only_changes_of_the_files_that_the_model_gets_count(tmp_path: Path, modality: str) -> None:
+    sound, video_path = tmp_path / "a.wav", tmp_path / "a.mkv"
+    sound.write_bytes(b"sound")
+    video_path.write_bytes(b"frames")
+    clips = [Clip(sound, "a.wav", video=video_path)]
     path = tmp_path / "heads.h5"
     request = REQUEST.changed(modality=modality)
     create_cache(path, clips, ["Hm?"], SHAPE, request, FINGERPRINT)
-    given, other = (heard, seen) if modality == "audio" else (seen, heard)
+    given, other = (sound, video_path) if modality == "audio" else (video_path, sound)
     with CacheWriter(path) as writer:
         writer.write([ClipResult(0, vectors_of(1)[0], "", 1.0, 1.0, compute_content(given))])
         other.write_bytes(b"something else")
@@ -209,7 +209,7 @@ def test_only_what_the_model_is_given_counts_as_a_change(tmp_path: Path, modalit
         assert find_changes(writer, clips, ["Hm?"]).rows.tolist() == [0]
 
 
-def test_an_unreadable_sound_is_known_by_itself_whatever_its_video(tmp_path: Path, tiny: LALM) -> None:
+def test_the_content_of_an_unreadable_sound_does_not_need_its_video(tmp_path: Path, tiny: LALM) -> None:
     (tmp_path / "a.wav").write_text("not audio")
     clips = [Clip(tmp_path / "a.wav", "a.wav", video=tmp_path / "nowhere.mkv")]
     report = extract_to_cache(clips, tmp_path / "heads.h5", TINY, lalm=tiny)
@@ -225,10 +225,10 @@ def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
     written = data / "low/0.wav"
 
     def decode(audio: Any, *how: Any) -> Any:
-        heard = read_waveform(audio, *how)
+        sound = read_waveform(audio, *how)
         if audio == written:
             soundfile.write(written, tone(300 + np.random.default_rng().uniform(1, 99)), 16000)
-        return heard
+        return sound
 
     with monkeypatch.context() as patched:
         patched.setattr("calm.extract.media.decode.read_waveform", decode)

@@ -80,7 +80,7 @@ def test_a_file_system_that_cannot_reserve_blocks_will_do(tmp_path: Path, monkey
         assert cache.done.tolist() == [1]
 
 
-def test_a_disk_without_room_is_told_before_anything_is_computed(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_before_anything_is_computed(tmp_path: Path) -> None:
     # A limit on the file size acts like a full disk: both fail when blocks are reserved.
     result = run_in_other_process(
         """

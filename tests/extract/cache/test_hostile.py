@@ -100,7 +100,7 @@ def test_what_is_not_a_plain_dataset_is_refused(tmp_path: Path, version: int, ki
 
 
 @VERSIONS
-def test_a_link_beside_the_datasets_is_refused(tmp_path: Path, version: int) -> None:
+def test_a_link_next_to_the_datasets_is_refused(tmp_path: Path, version: int) -> None:
     path = WRITERS[version](tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
         file["more"] = h5py.ExternalLink("/etc/passwd", "/")
@@ -239,7 +239,7 @@ def test_tables_that_are_wrong_are_damage(tmp_path: Path, change: Callable[[h5py
 
 
 @pytest.mark.parametrize("said", [np.zeros(3), 3, "something else", np.bytes_(b"\xff")])
-def test_what_says_it_is_something_else_is_no_cache(tmp_path: Path, said: Any) -> None:
+def test_a_file_marked_as_another_format_is_no_cache(tmp_path: Path, said: Any) -> None:
     path = write_version_2(tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["format"] = said
@@ -277,7 +277,7 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), version=st.sampled_from([1, 2]))
-def test_whatever_attributes_and_datasets_hold_only_errors_of_one_line_come_out(
+def test_random_content_raises_only_one_line_errors(
     valid: dict[int, bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, version: int
 ) -> None:
     path = copies(tmp_path_factory, valid[version])
@@ -305,7 +305,7 @@ def test_whatever_attributes_and_datasets_hold_only_errors_of_one_line_come_out(
     deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data(), version=st.sampled_from([1, 2]))
-def test_whatever_bytes_are_wrong_only_errors_of_one_line_come_out(
+def test_corrupted_bytes_raise_only_one_line_errors(
     valid: dict[int, bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, version: int
 ) -> None:
     whole = bytearray(valid[version])

@@ -21,7 +21,7 @@ def pickled(path: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("version", WRITERS)
-def test_a_cache_of_the_same_clips_is_read_again_wherever_this_process_has_gone(
+def test_a_pickled_cache_opens_after_a_change_of_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     (away := tmp_path / "away").mkdir()
@@ -44,22 +44,22 @@ def test_more_rows_or_a_copy_are_the_same_clips(tmp_path: Path) -> None:
         pickle.loads(stored)
 
 
-def extended(path: Path) -> None:
+def extend(path: Path) -> None:
     clips = [Clip("", "first"), *CLIPS]
     with CacheWriter(path) as writer, extend_cache(writer, clips, ["Hm?"] * len(clips)):
         pass
 
 
-def made_anew(path: Path, clips: Any = CLIPS, text: str = "Hm?", **made: Any) -> None:
+def create_again(path: Path, clips: Any = CLIPS, text: str = "Hm?", **changes: Any) -> None:
     path.unlink()
-    create_cache(path, clips, [text] * len(clips), SHAPE, REQUEST, replace(FINGERPRINT, **made))
+    create_cache(path, clips, [text] * len(clips), SHAPE, REQUEST, replace(FINGERPRINT, **changes))
 
 
 CHANGES = {
-    "longer": extended,
-    "other order": lambda path: made_anew(path, CLIPS[::-1]),
-    "other question": lambda path: made_anew(path, text="Eh?"),
-    "other model": lambda path: made_anew(path, weights="other"),
+    "longer": extend,
+    "other order": lambda path: create_again(path, CLIPS[::-1]),
+    "other question": lambda path: create_again(path, text="Eh?"),
+    "other model": lambda path: create_again(path, weights="other"),
 }
 
 
@@ -69,15 +69,15 @@ def test_a_cache_of_other_clips_is_not_read_in_its_place(tmp_path: Path, change:
     before = pickled(path)
     CHANGES[change](path)
     for stored in before:
-        with pytest.raises(ValueError, match=r"heads\.h5 has other clips than when it was pickled") as told:
+        with pytest.raises(ValueError, match=r"heads\.h5 has other clips than when it was pickled") as error:
             pickle.loads(stored)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
 
 
 def test_what_was_replaced_while_it_was_open_is_pickled_as_what_it_is(tmp_path: Path) -> None:
     path = write_version_2(tmp_path / "heads.h5")
     with HeadCache(path) as cache:
-        made_anew(path, [Clip("", "first"), *CLIPS])
+        create_again(path, [Clip("", "first"), *CLIPS])
         stored = pickle.dumps(cache[0])
     with pytest.raises(ValueError, match="has other clips than"):
         pickle.loads(stored)

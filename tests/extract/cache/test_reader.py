@@ -64,9 +64,7 @@ def test_rows_without_vectors_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("looked_at_before", [True, False])
-def test_what_describes_clips_in_few_words_and_numbers_can_be_read_after_closing(
-    tmp_path: Path, looked_at_before: bool
-) -> None:
+def test_small_columns_can_be_read_after_closing(tmp_path: Path, looked_at_before: bool) -> None:
     path = fill_cache(make_cache(tmp_path / "heads.h5"), [0, 2])
 
     def described(cache: HeadCache) -> list[list[object]]:
@@ -170,8 +168,8 @@ def test_a_named_pipe_is_refused_before_anybody_waits_at_it(tmp_path: Path) -> N
                 print(error)
         """
     for path in (pipe, link):
-        told = run_in_other_process(code, path).stdout.splitlines()
-        assert told == [f"{path} is a named pipe, not a file"] * 3
+        output_lines = run_in_other_process(code, path).stdout.splitlines()
+        assert output_lines == [f"{path} is a named pipe, not a file"] * 3
     assert {p.name for p in tmp_path.iterdir()} == {"heads.h5", "link.h5"}
 
 

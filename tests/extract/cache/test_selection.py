@@ -63,7 +63,7 @@ def test_runs_and_blocks_cover_every_row_once(rows: np.ndarray) -> None:
     assert sorted(found) == list(range(len(rows)))
 
 
-def test_a_cache_and_its_rows_are_arrays_of_the_shapes_they_tell(tmp_path: Path) -> None:
+def test_a_cache_and_its_rows_are_arrays_of_the_shapes_that_they_report(tmp_path: Path) -> None:
     with HeadCache(write_version_2(tmp_path / "heads.h5", CLIPS[:7], done=7)) as cache:
         assert cache.shape == cache[:].shape == np.asarray(cache).shape == np.asarray(cache[:]).shape == (7, *SHAPE)
         np.testing.assert_array_equal(np.asarray(cache), vectors_of(7))
@@ -80,9 +80,7 @@ def test_a_cache_and_its_rows_are_arrays_of_the_shapes_they_tell(tmp_path: Path)
 
 
 @pytest.mark.parametrize("version", WRITERS)
-def test_a_closed_cache_keeps_what_describes_clips_and_says_of_the_rest_that_it_is_closed(
-    tmp_path: Path, version: int
-) -> None:
+def test_a_closed_cache_keeps_its_small_columns_and_reports_that_it_is_closed(tmp_path: Path, version: int) -> None:
     path = WRITERS[version](tmp_path / "heads.h5")
     with HeadCache(path) as cache:
         labels = cache.labels.tolist()

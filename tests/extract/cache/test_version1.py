@@ -15,7 +15,7 @@ from calm.extract import CacheWriter, HeadCache
 from tests.extract.cache.files import CLIPS, write_version_1, write_version_2
 
 
-def test_both_versions_tell_the_same(tmp_path: Path) -> None:
+def test_both_format_versions_have_the_same_content(tmp_path: Path) -> None:
     old, new = write_version_1(tmp_path / "1.h5"), write_version_2(tmp_path / "2.h5")
     with HeadCache(old) as one, HeadCache(new) as two:
         assert (one.version, two.version) == (1, 2)
@@ -51,7 +51,7 @@ def test_the_commands_take_an_old_cache(tmp_path: Path, monkeypatch: pytest.Monk
         assert result.exit_code == 0, result.stderr
 
 
-def test_an_old_cache_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_version_1_cache_is_not_resumed(tmp_path: Path) -> None:
     path = write_version_1(tmp_path / "heads.h5")
     before = path.read_bytes()
     with pytest.raises(

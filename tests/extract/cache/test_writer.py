@@ -149,7 +149,7 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_a_cache_that_is_open_in_this_process_says_so(tmp_path: Path) -> None:
     path = make_cache(tmp_path / "heads.h5")
     with HeadCache(path):
-        with pytest.raises(OSError, match="is open in this process: close the HeadCache that reads it") as told:
+        with pytest.raises(OSError, match="is open in this process: close the HeadCache that reads it") as error:
             CacheWriter(path)
-        assert str(told.value).startswith(f"{path} ") and "\n" not in str(told.value)
+        assert str(error.value).startswith(f"{path} ") and "\n" not in str(error.value)
     CacheWriter(path).close()

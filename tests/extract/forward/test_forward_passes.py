@@ -63,7 +63,7 @@ def test_a_bug_of_ours_stops_the_run(tiny: LALM, monkeypatch: pytest.MonkeyPatch
         collect_results(head_vectors(tiny, find_clips([tone(300)]), [QUESTION]))
 
 
-def test_rows_that_no_processor_takes_fail_with_their_names_and_the_others_go_on(tiny: LALM, tmp_path: Path) -> None:
+def test_clips_that_the_processor_refuses_fail_alone_with_their_names(tiny: LALM, tmp_path: Path) -> None:
     questions = ["What?", "Is it <|AUDIO|>?", "\ud800", "Who?", "{", ""]
     rows = [{"audio": f"{i}.wav", "label": "a", "question": question} for i, question in enumerate(questions)]
     for i in range(len(rows)):
@@ -103,7 +103,7 @@ def test_what_went_through_before_a_bug_is_kept(tiny: LALM, monkeypatch: pytest.
         next(results)
 
 
-def test_memory_that_does_not_suffice_is_told_in_words_by_some_devices(
+def test_out_of_memory_is_recognized_by_its_message(
     tiny: LALM, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     clips, forward = find_clips([tone(300, 0.5), tone(300, 4.0), tone(400, 0.6)]), type(tiny.model).forward

@@ -20,7 +20,7 @@ QUESTIONS = ("What is the sound in this audio clip?", "Hm?")
 NEW = 9
 
 
-def asked(lalm: LALM, clips: int = 2) -> Mapping[str, Any]:
+def make_inputs(lalm: LALM, clips: int = 2) -> Mapping[str, Any]:
     waves = [noise(0.5 + i, i) for i in range(clips)]
     chats = [lalm.builder.chat(QUESTIONS[i % 2]) for i in range(clips)]
     return lalm.inputs(waves, chats, padding_side="left")
@@ -34,13 +34,13 @@ def whole_pass(lalm: LALM, inputs: Mapping[str, Any], answer: torch.Tensor) -> t
         "input_ids": torch.cat([inputs["input_ids"], answer], dim=1),
         "attention_mask": torch.cat([inputs["attention_mask"], torch.ones_like(answer)], dim=1),
     }
-    seen: list[torch.Tensor] = []
-    hooks = [p.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for p in lalm.heads.projections]
+    recorded: list[torch.Tensor] = []
+    hooks = [p.register_forward_pre_hook(lambda _, args: recorded.append(args[0])) for p in lalm.heads.projections]
     with torch.inference_mode():
         lalm.model(**inputs | longer, use_cache=False)
     for hook in hooks:
         hook.remove()
-    return torch.stack(seen, dim=1).unflatten(-1, (8, 32))
+    return torch.stack(recorded, dim=1).unflatten(-1, (8, 32))
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -51,7 +51,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("how", [{}, {"do_sample": True, "num_return_sequences": 3}], ids=["greedy", "sampled"])
 def test_vectors_along_an_answer_are_those_of_a_whole_pass(tiny: LALM, every: int, how: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    inputs = asked(tiny)
+    inputs = make_inputs(tiny)
     settings = {"do_sample": False, "min_new_tokens": NEW, "max_new_tokens": NEW} | how
     found = record_generation(tiny, inputs, every=every, tokens=3, **settings)
     answers = 2 * how.get("num_return_sequences", 1)
@@ -68,15 +68,15 @@ def test_vectors_along_an_answer_are_those_of_a_whole_pass(tiny: LALM, every: in
 
 def test_chosen_layers_alone_are_recorded_in_their_order(tiny: LALM) -> None:
     how: dict[str, Any] = {"do_sample": False, "min_new_tokens": 4, "max_new_tokens": 4}
-    whole = record_generation(tiny, asked(tiny), **how)
-    some = record_generation(tiny, asked(tiny), layers=[4, 1], **how)
+    whole = record_generation(tiny, make_inputs(tiny), **how)
+    some = record_generation(tiny, make_inputs(tiny), layers=[4, 1], **how)
     torch.testing.assert_close(some.heads, whole.heads[:, :, [4, 1]])
     torch.testing.assert_close(some.prompt, whole.prompt[:, [4, 1]])
     assert not any(projection._forward_pre_hooks for projection in tiny.heads.projections)
 
 
-def test_what_follows_the_end_of_an_answer_is_told_apart(tiny: LALM) -> None:
-    inputs = asked(tiny)
+def test_tokens_after_the_end_of_an_answer_are_marked(tiny: LALM) -> None:
+    inputs = make_inputs(tiny)
     how: dict[str, Any] = {"do_sample": False, "max_new_tokens": NEW}
     end = int(record_generation(tiny, inputs, min_new_tokens=NEW, **how).tokens[0, 3])  # the first answer ends there
     found = record_generation(tiny, inputs, eos_token_id=end, pad_token_id=0, **how)
@@ -89,7 +89,7 @@ def test_what_follows_the_end_of_an_answer_is_told_apart(tiny: LALM) -> None:
 @pytest.mark.parametrize("how", [{"num_beams": 2}, {"prompt_lookup_num_tokens": 2}], ids=str)
 def test_tokens_that_are_not_generated_one_by_one_are_refused(tiny: LALM, how: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="use neither beam search nor assisted generation"):
-        record_generation(tiny, asked(tiny), **how)
+        record_generation(tiny, make_inputs(tiny), **how)
 
 
 def test_prompts_that_are_padded_on_the_right_are_refused(tiny: LALM) -> None:
@@ -138,7 +138,7 @@ def test_a_part_that_reaches_beyond_the_prompt_is_refused() -> None:
 
 
 def test_nothing_generated_has_no_vectors(tiny: LALM) -> None:
-    found = record_generation(tiny, asked(tiny), do_sample=False, max_new_tokens=1)
+    found = record_generation(tiny, make_inputs(tiny), do_sample=False, max_new_tokens=1)
     assert found.heads.shape == (2, 0, 6, 8, 32) and found.steps == []
     assert np.isfinite(found.prompt.numpy()).all()
 
@@ -146,20 +146,20 @@ def test_nothing_generated_has_no_vectors(tiny: LALM) -> None:
 def test_settings_of_a_generation_config_hold(tiny: LALM) -> None:
     settings = GenerationConfig(num_beams=2, max_new_tokens=4)
     with pytest.raises(ValueError, match="neither beam search"):
-        record_generation(tiny, asked(tiny), generation_config=settings)
+        record_generation(tiny, make_inputs(tiny), generation_config=settings)
     end = int(
-        record_generation(tiny, asked(tiny), do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW).tokens[0, 3]
+        record_generation(tiny, make_inputs(tiny), do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW).tokens[0, 3]
     )
     how: dict[str, Any] = {"eos_token_id": end, "pad_token_id": 0, "max_new_tokens": NEW, "do_sample": False}
     given = record_generation(
-        tiny, asked(tiny), generation_config=GenerationConfig(**how), return_dict_in_generate=True
+        tiny, make_inputs(tiny), generation_config=GenerationConfig(**how), return_dict_in_generate=True
     )
-    expected = record_generation(tiny, asked(tiny), **how)
+    expected = record_generation(tiny, make_inputs(tiny), **how)
     assert given.tokens.tolist() == expected.tokens.tolist()
     assert given.answered.tolist() == expected.answered.tolist() and not given.answered.all()
 
 
-def test_a_recorder_begins_anew_each_time(tiny: LALM) -> None:
+def test_a_recorder_can_be_used_again(tiny: LALM) -> None:
     first, second = (tiny.inputs([noise(0.5, seed)], [tiny.builder.chat("Hm?")]) for seed in (0, 1))
     recorder = HeadRecorder(tiny.heads, first["attention_mask"])
     with torch.inference_mode():
@@ -170,7 +170,7 @@ def test_a_recorder_begins_anew_each_time(tiny: LALM) -> None:
 
 
 def test_what_else_runs_inside_of_an_open_recorder_does_not_wait_for_ever(tiny: LALM) -> None:
-    inputs, other = asked(tiny), tiny.inputs([noise(3.0)], [tiny.builder.chat("Who?")], padding_side="left")
+    inputs, other = make_inputs(tiny), tiny.inputs([noise(3.0)], [tiny.builder.chat("Who?")], padding_side="left")
     with (
         pytest.raises(RuntimeError, match="does not match the attention mask"),
         HeadRecorder(tiny.heads, inputs["attention_mask"], every=1),
@@ -179,7 +179,7 @@ def test_what_else_runs_inside_of_an_open_recorder_does_not_wait_for_ever(tiny: 
 
 
 def test_more_tokens_than_there_are_make_the_mean_over_all(tiny: LALM) -> None:
-    inputs = asked(tiny)
+    inputs = make_inputs(tiny)
     length = inputs["input_ids"].shape[1]
     many = record_heads(tiny.model, tiny.heads, inputs, tokens=10**12)
     torch.testing.assert_close(many, record_heads(tiny.model, tiny.heads, inputs, tokens=length))

@@ -23,7 +23,7 @@ SOUND = 1
     st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=n)),
     st.integers(1, 3),
 )
-def test_what_is_shared_is_what_all_begin_with_before_the_sound(prompts: list[list[int]], tokens: int) -> None:
+def test_the_prefix_is_the_common_start_before_the_audio(prompts: list[list[int]], tokens: int) -> None:
     ids = torch.zeros(len(prompts), max(map(len, prompts)), dtype=torch.long)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt)
@@ -38,7 +38,7 @@ def test_what_is_shared_is_what_all_begin_with_before_the_sound(prompts: list[li
 
 
 @pytest.fixture
-def seen(tiny: LALM) -> Iterator[list[int]]:
+def lengths_read(tiny: LALM) -> Iterator[list[int]]:
     """Record how many positions the decoder's first layer reads in each forward pass."""
     lengths: list[int] = []
     hook = tiny.heads.projections[0].register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
@@ -47,31 +47,31 @@ def seen(tiny: LALM) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("how", [{}, {"tokens": 4}, {"layers": [3, 1]}], ids=str)
-def test_vectors_are_the_same_after_a_shared_beginning(tiny: LALM, seen: list[int], how: dict) -> None:
+def test_the_prefix_cache_does_not_change_head_vectors(tiny: LALM, lengths_read: list[int], how: dict) -> None:
     waves = [noise(seconds, seed) for seed, seconds in enumerate((1.0, 0.4, 2.0))]
     chats = [tiny.builder.chat(question) for question in (QUESTION, "Hm?", "Who is it?")]
     prepared = tiny.builder.prepare(waves, chats)
     prefixes = PrefixCaches(tiny, how.get("tokens", 1), how.get("layers"))
     prefix = prefixes.get(prepared)
     assert prefix is not None and prefixes.get(prepared) is prefix
-    seen.clear()
+    lengths_read.clear()
     found, expected = (record_heads(tiny.model, tiny.heads, prepared, prefix=p, **how) for p in (prefix, None))
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
-    assert seen == [seen[1] - prefix.length, seen[1]] and prefix.length > 10
+    assert lengths_read == [lengths_read[1] - prefix.length, lengths_read[1]] and prefix.length > 10
 
 
-def test_extraction_leaves_the_beginning_out(tiny: LALM, seen: list[int]) -> None:
+def test_extraction_skips_the_prompt_prefix(tiny: LALM, lengths_read: list[int]) -> None:
     clips = find_clips([noise(1.0, seed) for seed in range(4)])
     vectors = collect_results(head_vectors(tiny, clips, [QUESTION] * 4, batch_size=2)).values
     assert vectors is not None
-    beginning, *passes = seen
+    beginning, *passes = lengths_read
     inputs = tiny.inputs([noise(1.0, 0)], [tiny.builder.chat(QUESTION)])
     assert beginning > 10 and passes == [inputs["input_ids"].shape[1] - beginning] * 2
     expected = record_heads(tiny.model, tiny.heads, inputs)[0].numpy()
     np.testing.assert_allclose(vectors[0], expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) -> None:
+def test_replaced_embeddings_disable_the_prefix_cache(lengths_read: list[int]) -> None:
     """A model that replaces the embedding of a prefix token runs over the whole prompt."""
     lalm = load_lalm("tiny-random", device="cpu")
     prepared = lalm.builder.prepare([noise(1.0)], [lalm.builder.chat(QUESTION)])
@@ -84,7 +84,7 @@ def test_other_embeddings_than_the_tokens_own_are_not_shared(seen: list[int]) ->
     torch.testing.assert_close(found, expected)
 
 
-def test_a_decoder_that_forgets_has_no_shared_beginning() -> None:
+def test_a_decoder_with_recurrent_or_sliding_state_has_no_prefix_cache() -> None:
     lalm = load_lalm("tiny-random", device="cpu")
     decoder = lalm.model.get_decoder()
     decoder.config.sliding_window, decoder.has_sliding_layers = 6, True
@@ -92,7 +92,7 @@ def test_a_decoder_that_forgets_has_no_shared_beginning() -> None:
     assert compute_prefix_cache(lalm.model, lalm.heads, tuple(range(10, 20)), 5) is None
 
 
-def test_the_oldest_of_many_beginnings_are_forgotten() -> None:
+def test_the_oldest_prefix_caches_are_dropped() -> None:
     lalm = load_lalm("tiny-random", device="cpu")
     prefixes = PrefixCaches(lalm)
     for letter in "abcdefgh":

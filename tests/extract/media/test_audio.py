@@ -37,18 +37,18 @@ def test_channels_are_averaged() -> None:
 def test_a_ten_minute_file_is_cut_without_being_decoded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "long.wav"
     soundfile.write(file, np.tile(noise(60.0, rate=8000), 10), 8000)
-    asked = []
+    sizes_read = []
     original = soundfile.SoundFile.read
 
     def read(self: soundfile.SoundFile, frames: int, **options: object) -> np.ndarray:
-        asked.append(frames)
+        sizes_read.append(frames)
         return original(self, frames, **options)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
     clip = read_waveform(file, 16000, max_seconds=5.0)
     assert len(samples_of(clip)) == 80000
     assert clip.seconds == 600.0
-    assert 5.1 * 8000 <= sum(asked) < 10 * 8000
+    assert 5.1 * 8000 <= sum(sizes_read) < 10 * 8000
 
 
 def test_cutting_a_file_equals_cutting_it_after_resampling(tmp_path: Path) -> None:

@@ -19,20 +19,21 @@ from tests.extract.media.decoded_clips import samples_of
 from tests.extract.media.videos import numbered_frames, write_video
 
 RATE = 16000
-HEARD, SEEN, BOTH = MediaOptions(), MediaOptions("visual"), MediaOptions("audio-visual")
+AUDIO, VISUAL, BOTH = MediaOptions(), MediaOptions("visual"), MediaOptions("audio-visual")
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Clip:
     """Make a clip with audio and video in separate files."""
-    film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4)
+    video_path = write_video(tmp_path / "video.mkv", numbered_frames(8), 4)
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
-    return Clip(tmp_path / "clip.wav", "clip", video=film)
+    return Clip(tmp_path / "clip.wav", "clip", video=video_path)
 
 
-def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
+def test_what_a_model_gets_is_what_is_hashed(clip: Clip) -> None:
     digests = {
-        media_options.modality: decode_clip(clip, media_options, RATE).content for media_options in (HEARD, SEEN, BOTH)
+        media_options.modality: decode_clip(clip, media_options, RATE).content
+        for media_options in (AUDIO, VISUAL, BOTH)
     }
     assert digests == {
         "audio": compute_content(clip.audio),
@@ -41,19 +42,19 @@ def test_what_a_model_is_given_is_what_is_digested(clip: Clip) -> None:
     }
 
 
-def test_pictures_in_the_file_of_the_sound_are_digested_with_it_and_once(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "film.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
-    for media_options in (HEARD, SEEN, BOTH):
-        assert select_sources(Clip(film, "film"), media_options) == (film,)
-        assert decode_clip(Clip(film, "film"), media_options, RATE).content == compute_content(film)
+def test_frames_in_the_file_of_the_sound_are_hashed_once(tmp_path: Path) -> None:
+    video_path = write_video(tmp_path / "video.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
+    for media_options in (AUDIO, VISUAL, BOTH):
+        assert select_sources(Clip(video_path, "video"), media_options) == (video_path,)
+        assert decode_clip(Clip(video_path, "video"), media_options, RATE).content == compute_content(video_path)
 
 
-def test_sound_is_heard_though_its_video_is_missing_and_pictures_seen_though_their_sound_is(clip: Clip) -> None:
+def test_sound_is_decoded_without_its_video_and_frames_without_their_sound(clip: Clip) -> None:
     Path(str(clip.video)).rename(str(clip.video) + ".away")
-    assert decode_clip(clip, HEARD, RATE).samples is not None
+    assert decode_clip(clip, AUDIO, RATE).samples is not None
     Path(str(clip.video) + ".away").rename(str(clip.video))
     Path(str(clip.audio)).unlink()
-    assert decode_clip(clip, SEEN, RATE).frames is not None
+    assert decode_clip(clip, VISUAL, RATE).frames is not None
     with pytest.raises(FileNotFoundError, match=r"no such file: .*clip\.wav"):
         decode_clip(clip, BOTH, RATE)
 
@@ -81,10 +82,10 @@ def changing(path: Path, change: Callable[[Path, float], None], times: int) -> C
     left = [700.0 + 100 * i for i in range(times)]
 
     def decode(*args: Any) -> Any:
-        heard = read_waveform(*args)
+        decoded = read_waveform(*args)
         if left:
             change(path, left.pop(0))
-        return heard
+        return decoded
 
     return decode
 
@@ -96,43 +97,41 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, change, 1))
-    heard = decode_clip(Clip(path, "clip"), HEARD, RATE)
-    assert heard.content == compute_content(path)
-    np.testing.assert_array_equal(samples_of(heard), samples_of(read_waveform(path, RATE)))
+    decoded = decode_clip(Clip(path, "clip"), AUDIO, RATE)
+    assert decoded.content == compute_content(path)
+    np.testing.assert_array_equal(samples_of(decoded), samples_of(read_waveform(path, RATE)))
 
 
-def test_a_file_that_changes_whenever_it_is_read_fails_its_clip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_keeps_changing_fails_its_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(440), RATE)
     monkeypatch.setattr("calm.extract.media.decode.read_waveform", changing(path, replace_whole, 1000))
     with pytest.raises(OSError, match=r"^the file changed while it was read: .*clip\.wav$"):
-        decode_clip(Clip(path, "clip"), HEARD, RATE)
+        decode_clip(Clip(path, "clip"), AUDIO, RATE)
 
 
 def test_a_video_that_changes_while_it_is_read_is_read_again(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = Path(str(clip.video))
-    left = [write_video(film.with_name("later.mkv"), numbered_frames(12), 4)]
+    video_path = Path(str(clip.video))
+    left = [write_video(video_path.with_name("later.mkv"), numbered_frames(12), 4)]
 
     def decode(*args: Any) -> Any:
-        seen = read_frames(*args)
+        decoded_frames = read_frames(*args)
         if left:
-            left.pop().replace(film)
-        return seen
+            left.pop().replace(video_path)
+        return decoded_frames
 
     monkeypatch.setattr("calm.extract.media.decode.read_frames", decode)
     both = decode_clip(clip, BOTH, RATE)
     assert both.seconds == 3.0
-    assert both.content == compute_content(clip.audio, film)
+    assert both.content == compute_content(clip.audio, video_path)
 
 
-def test_samples_in_memory_are_digested_as_they_are() -> None:
+def test_samples_in_memory_are_hashed_as_they_are() -> None:
     (clip,) = find_clips([tone(300)])
-    assert decode_clip(clip, HEARD, RATE).content == compute_content(clip.audio)
+    assert decode_clip(clip, AUDIO, RATE).content == compute_content(clip.audio)
 
 
-def test_a_file_that_claims_any_size_is_digested_in_a_moment(tmp_path: Path) -> None:
+def test_a_file_of_any_claimed_size_is_hashed_quickly(tmp_path: Path) -> None:
     sparse = tmp_path / "sparse.wav"
     sparse.write_bytes(b"RIFF")
     os.truncate(sparse, 2**40)

@@ -32,7 +32,7 @@ def test_esc10_is_read_from_its_metadata_with_folds_as_groups(esc10: Path) -> No
     assert Path(str(clips[0].audio)).is_file()
 
 
-def test_sub_folders_are_classes_whatever_lies_below_them(tmp_path: Path) -> None:
+def test_sub_folders_are_classes_at_any_depth_below(tmp_path: Path) -> None:
     touch(tmp_path, "dog/1.wav", "dog/park/2.FLAC", "rain/3.ogg", "rain/notes.txt", ".git/4.wav", "dog/._5.wav")
     found = [(clip.name, clip.label) for clip in find_clips(tmp_path)]
     assert found == [("dog/1.wav", "dog"), ("dog/park/2.FLAC", "dog"), ("rain/3.ogg", "rain")]
@@ -62,7 +62,7 @@ def test_case_and_blanks_do_not_matter_in_a_manifest(tmp_path: Path) -> None:
     assert (clip.label, clip.group) == ("dog", "ann")
 
 
-def test_a_class_may_be_called_test_beside_other_classes(tmp_path: Path) -> None:
+def test_a_class_next_to_others_may_be_called_test(tmp_path: Path) -> None:
     touch(tmp_path, "test/1.wav", "tone/2.wav")
     assert [clip.label for clip in find_clips(tmp_path)] == ["test", "tone"]
 
@@ -149,7 +149,7 @@ def test_numbers_as_labels_are_kept_as_text(tmp_path: Path) -> None:
     assert (clip.label, clip.group) == ("7", "0")
 
 
-def test_a_list_of_paths_and_arrays_takes_its_labels_beside_it() -> None:
+def test_a_list_of_paths_and_arrays_takes_labels_as_another_argument() -> None:
     clips = find_clips([np.zeros(5), Path("a/b.wav"), (np.zeros(5), 8000)], labels=[1, "dog", None])
     assert [(clip.name[:7], clip.label) for clip in clips] == [("clip 0 ", "1"), ("a/b.wav", "dog"), ("clip 2 ", None)]
     assert find_clips([np.zeros(5)])[0].name == clips[0].name != find_clips([np.ones(5)])[0].name
@@ -190,14 +190,14 @@ def manifest(text: str, name: str = "list.csv") -> Callable[[Path], Path]:
         (manifest("[1, 2]", "list.json"), ValueError, "must contain a list of objects, one per clip"),
     ],
 )
-def test_what_cannot_be_understood_is_told(
+def test_an_invalid_manifest_gives_a_clear_error(
     tmp_path: Path, make: Callable[[Path], Path], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         find_clips(make(tmp_path))
 
 
-def test_a_column_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("wav,label\nx.wav,dog\n")
     with pytest.raises(ValueError, match=r"no column 'speaker': it has wav, label"):
         find_clips(tmp_path / "list.csv", columns=Columns(group="speaker"))
@@ -217,7 +217,7 @@ def test_absolute_paths_are_named_by_their_place_below_the_root(tmp_path: Path) 
     assert find_clips(tmp_path / "list.csv")[0].name == "x/1.wav"
 
 
-def test_file_names_that_are_no_text_can_be_told(tmp_path: Path) -> None:
+def test_file_names_that_are_not_valid_text_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/dog/b\xe4r.wav")).touch()
     assert find_clips(tmp_path)[0].name == "dog/b\\xe4r.wav"

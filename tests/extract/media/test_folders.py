@@ -12,7 +12,7 @@ from calm.extract import find_clips
 from tests.extract.media.test_find import touch
 
 
-def found_in(folder: Path) -> list[tuple[str, str | None]]:
+def list_clips(folder: Path) -> list[tuple[str, str | None]]:
     return [(clip.name, clip.label) for clip in find_clips(folder)]
 
 
@@ -26,7 +26,7 @@ def test_class_folders_and_clips_may_be_links(tmp_path: Path) -> None:
     data = tmp_path / "data"
     link(data / "dog", tmp_path / "store/a")
     link(data / "rain/4.wav", tmp_path / "store/b/3.wav")
-    assert found_in(data) == [("dog/1.wav", "dog"), ("dog/park/2.wav", "dog"), ("rain/4.wav", "rain")]
+    assert list_clips(data) == [("dog/1.wav", "dog"), ("dog/park/2.wav", "dog"), ("rain/4.wav", "rain")]
 
 
 def test_two_classes_that_are_one_folder_are_both_listed(tmp_path: Path) -> None:
@@ -35,20 +35,20 @@ def test_two_classes_that_are_one_folder_are_both_listed(tmp_path: Path) -> None
         data = tmp_path / f"data-{len(split)}"
         link(data / f"{split}dog", tmp_path / "store")
         link(data / f"{split}wolf", tmp_path / "store")
-        assert found_in(data) == [(f"{split}dog/1.wav", "dog"), (f"{split}wolf/1.wav", "wolf")]
+        assert list_clips(data) == [(f"{split}dog/1.wav", "dog"), (f"{split}wolf/1.wav", "wolf")]
 
 
 def test_within_a_class_a_folder_is_entered_once_under_its_own_name(tmp_path: Path) -> None:
     touch(tmp_path, "dog/park/1.wav", "dog/2.wav")
     link(tmp_path / "dog/again", "park")
-    assert found_in(tmp_path) == [("dog/2.wav", "dog"), ("dog/park/1.wav", "dog")]
+    assert list_clips(tmp_path) == [("dog/2.wav", "dog"), ("dog/park/1.wav", "dog")]
 
 
 @pytest.mark.parametrize("target", [".", "..", "../..", "../../..", "../dog", "/"])
 def test_a_link_to_a_folder_above_itself_is_not_entered(tmp_path: Path, target: str) -> None:
     touch(tmp_path, "data/dog/1.wav", "data/rain/2.wav", "beside/3.wav")
     link(tmp_path / "data/dog/up", target)
-    assert found_in(tmp_path / "data") == [("dog/1.wav", "dog"), ("rain/2.wav", "rain")]
+    assert list_clips(tmp_path / "data") == [("dog/1.wav", "dog"), ("rain/2.wav", "rain")]
 
 
 def test_a_link_out_of_a_linked_class_does_not_lead_back_to_what_is_above(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_link_out_of_a_linked_class_does_not_lead_back_to_what_is_above(tmp_pa
     link(tmp_path / "data/dog", tmp_path / "store/dog")
     link(tmp_path / "store/dog/up", "..")
     link(tmp_path / "store/dog/back", tmp_path / "data")
-    assert found_in(tmp_path / "data") == [("dog/1.wav", "dog"), ("rain/2.wav", "rain")]
+    assert list_clips(tmp_path / "data") == [("dog/1.wav", "dog"), ("rain/2.wav", "rain")]
 
 
 def test_crossing_links_do_not_multiply(tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_hidden_folders_and_links_that_lead_nowhere_are_passed_over(tmp_path: Pa
     link(tmp_path / ".hidden", tmp_path / "store")
     link(tmp_path / "dog/gone", tmp_path / "nowhere")
     link(tmp_path / "dog/itself", "itself")
-    assert found_in(tmp_path) == [("dog/1.wav", "dog"), ("store/2.wav", "store")]
+    assert list_clips(tmp_path) == [("dog/1.wav", "dog"), ("store/2.wav", "store")]
 
 
 def test_a_clip_that_is_a_link_to_nowhere_is_listed_so_that_it_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "dog/1.wav")
     link(tmp_path / "dog/2.wav", tmp_path / "nowhere.wav")
-    assert found_in(tmp_path) == [("dog/1.wav", "dog"), ("dog/2.wav", "dog")]
+    assert list_clips(tmp_path) == [("dog/1.wav", "dog"), ("dog/2.wav", "dog")]
 
 
 def test_only_files_are_clips(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_only_files_are_clips(tmp_path: Path) -> None:
     link(tmp_path / "dog/null.wav", "/dev/null")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "dog/s.wav"))
-        assert found_in(tmp_path) == [("dog/1.wav", "dog"), ("dog/folder.wav/2.wav", "dog")]
+        assert list_clips(tmp_path) == [("dog/1.wav", "dog"), ("dog/folder.wav/2.wav", "dog")]
 
 
 def test_one_pipe_is_no_clip(tmp_path: Path) -> None:
@@ -112,6 +112,6 @@ def test_a_folder_that_may_not_be_looked_into_is_warned_of(tmp_path: Path) -> No
     (tmp_path / "rain").chmod(0)
     try:
         with pytest.warns(UserWarning, match="cannot list the files of .*rain, which is skipped: Permission denied"):
-            assert found_in(tmp_path) == [("dog/1.wav", "dog")]
+            assert list_clips(tmp_path) == [("dog/1.wav", "dog")]
     finally:
         (tmp_path / "rain").chmod(0o755)

@@ -64,9 +64,9 @@ def test_what_is_no_file_fails_its_own_clip_and_is_not_opened(tmp_path: Path, na
             except OSError as error: print(error)
         print(audio_duration(path, 16000))
     """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     words = {"pipe": "a named pipe", "socket": "a socket", "device": "a device", "folder": "a folder"}[kind]
-    assert told.stdout.splitlines() == [f"{tmp_path / name} is {words}, not a file"] * 3 + ["0.0"]
+    assert process.stdout.splitlines() == [f"{tmp_path / name} is {words}, not a file"] * 3 + ["0.0"]
 
 
 def test_a_manifest_may_name_a_pipe_without_anybody_waiting_for_it(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
         read_waveform(tmp_path / "clip.wav", RATE)
 
 
-def test_a_film_that_is_a_list_of_other_files_opens_none_of_them(tmp_path: Path) -> None:
+def test_a_video_that_lists_other_files_opens_none_of_them(tmp_path: Path) -> None:
     write_video(tmp_path / "other.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))
     (tmp_path / "clip.mkv").write_text("ffconcat version 1.0\nfile other.mkv\n")
     with pytest.raises(VideoError, match="not readable"):
@@ -106,8 +106,8 @@ def test_a_film_that_is_a_list_of_other_files_opens_none_of_them(tmp_path: Path)
 def test_links_to_files_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "store.wav", tone(440), RATE)
     (tmp_path / "clip.wav").symlink_to("store.wav")
-    heard = decode_clip(Clip(tmp_path / "clip.wav", "clip"), MediaOptions(), RATE)
-    assert heard.content == compute_content(tmp_path / "store.wav")
+    decoded = decode_clip(Clip(tmp_path / "clip.wav", "clip"), MediaOptions(), RATE)
+    assert decoded.content == compute_content(tmp_path / "store.wav")
 
 
 # --- false headers ---
@@ -133,8 +133,8 @@ def test_a_rate_that_no_recorder_has_fails_its_own_clip(tmp_path: Path, rate: in
 
 def test_rates_of_ultrasound_and_infrasound_are_taken(tmp_path: Path) -> None:
     for rate in (100, 384_000, 2_000_000, 10_000_000):
-        heard = read_waveform(wav_at(tmp_path / "clip.wav", rate, rate // 10), RATE)
-        assert (len(samples_of(heard)), heard.seconds) == (RATE // 10, 0.1)
+        decoded = read_waveform(wav_at(tmp_path / "clip.wav", rate, rate // 10), RATE)
+        assert (len(samples_of(decoded)), decoded.seconds) == (RATE // 10, 0.1)
 
 
 def test_a_clip_of_too_many_samples_to_be_read_whole_says_so(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_length_that_the_header_invents_takes_no_memory(tmp_path: Path) -> Non
             assert "not readable as audio" in str(error)
 
 
-def test_pictures_larger_than_any_camera_takes_are_refused(tmp_path: Path) -> None:
+def test_frames_of_implausible_size_are_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", numbered_frames(4), 4, codec="mpeg4")
     whole = path.read_bytes()
     assert whole.count(struct.pack(">HH", 64, 48)) >= 1
@@ -175,7 +175,7 @@ def test_pictures_larger_than_any_camera_takes_are_refused(tmp_path: Path) -> No
             assert str(error)
 
 
-def test_a_film_that_shows_a_picture_for_years_is_refused_where_it_is_not_cut(tmp_path: Path) -> None:
+def test_a_frame_that_lasts_for_years_is_refused_unless_the_video_is_cut(tmp_path: Path) -> None:
     frames = (numbered_frames(2, 64, 64), 1e-6)
     with memory_of(2), pytest.raises(VideoError, match=r"frames take more than 2 GiB: set max_seconds"):
         read_frames(frames, 2.0, 10**6)
@@ -212,11 +212,11 @@ def test_every_kind_of_file_that_can_be_written_is_read_whole_and_in_part(
         return  # soundfile lists this format, but cannot write it at this rate
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
-    heard, beginning = samples_of(read_waveform(path, rate)), samples_of(read_waveform(path, rate, max_seconds=0.5))
-    assert len(heard) == pytest.approx(16000, abs=1600)
-    loud = np.abs(np.fft.rfft(heard[:16000]))
+    decoded, beginning = samples_of(read_waveform(path, rate)), samples_of(read_waveform(path, rate, max_seconds=0.5))
+    assert len(decoded) == pytest.approx(16000, abs=1600)
+    loud = np.abs(np.fft.rfft(decoded[:16000]))
     assert loud.argmax() * rate / 16000 == pytest.approx(440 * rate / 8000, abs=rate / 1000)
-    np.testing.assert_array_equal(beginning, heard[: rate // 2])
+    np.testing.assert_array_equal(beginning, decoded[: rate // 2])
 
 
 # --- arrays ---
@@ -225,14 +225,14 @@ def test_every_kind_of_file_that_can_be_written_is_read_whole_and_in_part(
 @pytest.mark.parametrize(
     "rate", [0, -1, 0.5, float("nan"), float("inf"), -float("inf"), "16000", True, None, 2j, [8000], 10**400]
 )
-def test_a_rate_that_is_none_fails_its_own_clip(rate: Any) -> None:
+def test_an_invalid_rate_fails_its_own_clip(rate: Any) -> None:
     with pytest.raises(AudioError, match="Hz"):
         read_waveform((np.zeros(100, dtype=np.float32), rate), RATE)
     assert audio_duration((np.zeros(100), rate), RATE) == 0
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "2", True, None])
-def test_pictures_at_a_rate_that_is_none_fail_their_own_clip(rate: Any) -> None:
+def test_frames_at_an_invalid_rate_fail_their_own_clip(rate: Any) -> None:
     with pytest.raises(VideoError, match="invalid frame rate"):
         read_frames((np.zeros((2, 8, 8, 3), dtype=np.uint8), rate), 2.0, 10**6)
 
@@ -253,14 +253,14 @@ def test_pictures_at_a_rate_that_is_none_fail_their_own_clip(rate: Any) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_waveform_fails_its_own_clip(audio: Any) -> None:
+def test_an_invalid_waveform_fails_its_own_clip(audio: Any) -> None:
     with pytest.raises(AudioError):
         read_waveform(audio, RATE)
     assert audio_duration(audio, RATE) >= 0
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 0, 0, 3), (2, 0, 8, 3), (2, 8, 8, 4), (2, 8, 8)])
-def test_what_is_no_film_fails_its_own_clip(shape: tuple[int, ...]) -> None:
+def test_an_invalid_video_fails_its_own_clip(shape: tuple[int, ...]) -> None:
     with pytest.raises(VideoError):
         read_frames((np.zeros(shape, dtype=np.uint8), 2.0), 2.0, 10**6)
 
@@ -300,13 +300,13 @@ def test_changed_bytes_fail_their_own_clip_at_most(
     assert audio_duration(path, RATE) >= 0
     for media_options in (MediaOptions(), MediaOptions("visual")) if suffix in ("mp4", "mkv") else (MediaOptions(),):
         try:
-            heard = decode_clip(clip, media_options, RATE, max_seconds)
+            decoded = decode_clip(clip, media_options, RATE, max_seconds)
         except (AudioError, VideoError, OSError) as error:
             assert str(error) and "\n" not in str(error)
         else:
-            assert heard.content == compute_content(path)
-            assert heard.samples is None or np.isfinite(heard.samples).all()
-            assert heard.seconds >= 0
+            assert decoded.content == compute_content(path)
+            assert decoded.samples is None or np.isfinite(decoded.samples).all()
+            assert decoded.seconds >= 0
 
 
 def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path: Path) -> None:
@@ -318,11 +318,14 @@ def test_a_failed_clip_has_its_content_known_where_its_file_can_be_read(tmp_path
 
 
 def test_a_decoded_clip_has_the_digest_of_its_sources(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
+    video_path = write_video(tmp_path / "clip.mkv", numbered_frames(8), 4, noise(1.0, 0, RATE))
     soundfile.write(tmp_path / "clip.wav", noise(1.0, 1, RATE), RATE)
-    both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=film), BOTH, RATE)
-    assert both.content == compute_content(tmp_path / "clip.wav", film)
+    both = decode_clip(Clip(tmp_path / "clip.wav", "clip", video=video_path), BOTH, RATE)
+    assert both.content == compute_content(tmp_path / "clip.wav", video_path)
     assert both.samples is not None and both.frames is not None
-    heard, seen = read_waveform(tmp_path / "clip.wav", RATE), read_frames(film, BOTH.frame_rate, BOTH.frame_pixels)
-    assert heard.frames is None and seen.samples is None and np.isnan(seen.peak)
-    assert (both.peak, both.seconds) == (heard.peak, seen.seconds)
+    decoded, video = (
+        read_waveform(tmp_path / "clip.wav", RATE),
+        read_frames(video_path, BOTH.frame_rate, BOTH.frame_pixels),
+    )
+    assert decoded.frames is None and video.samples is None and np.isnan(video.peak)
+    assert (both.peak, both.seconds) == (decoded.peak, video.seconds)

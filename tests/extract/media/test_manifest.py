@@ -57,17 +57,17 @@ def test_a_manifest_larger_than_memory_is_named(tmp_path: Path) -> None:
         try: find_clips(path)
         except ValueError as error: print(error)
     """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout == f"{tmp_path / 'list.json'} cannot be read as json: not enough memory\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert process.stdout == f"{tmp_path / 'list.json'} cannot be read as json: not enough memory\n"
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.json", "list.jsonl"])
 def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     code = f"from calm.extract import find_clips; find_clips({str(tmp_path / name)!r})"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert told.stderr.splitlines()[-1].endswith(f"{name} is a named pipe, not a file")
-    assert "ValueError" in told.stderr.splitlines()[-1]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert process.stderr.splitlines()[-1].endswith(f"{name} is a named pipe, not a file")
+    assert "ValueError" in process.stderr.splitlines()[-1]
 
 
 def test_halves_of_characters_become_signs_and_file_names_that_are_no_text_are_found(tmp_path: Path) -> None:

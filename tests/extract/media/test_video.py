@@ -80,17 +80,17 @@ def test_frames_are_made_smaller_and_never_larger(height: int, width: int, tmp_p
 def test_sound_comes_with_its_own_beginning(tmp_path: Path) -> None:
     wave = noise(1.0, 0, RATE)
     path = write_video(tmp_path / "clip.mkv", numbered_frames(20), 10, wave, sound_begins=0.5)
-    heard = samples_of(read_waveform(path, RATE))
-    np.testing.assert_array_equal(heard[: RATE // 2], 0)
-    np.testing.assert_allclose(heard[RATE // 2 : RATE // 2 + RATE], wave, atol=1e-4)
+    sound = samples_of(read_waveform(path, RATE))
+    np.testing.assert_array_equal(sound[: RATE // 2], 0)
+    np.testing.assert_allclose(sound[RATE // 2 : RATE // 2 + RATE], wave, atol=1e-4)
 
 
 def test_channels_are_mixed_and_long_sound_is_cut(tmp_path: Path) -> None:
     left, right = noise(2.0, 0, RATE), noise(2.0, 1, RATE)
     path = write_video(tmp_path / "clip.mkv", None, wave=np.stack([left, right], axis=1))
-    heard = read_waveform(path, RATE, max_seconds=0.5)
-    assert (len(samples_of(heard)), heard.seconds) == (RATE // 2, pytest.approx(2.0, abs=0.01))
-    np.testing.assert_allclose(samples_of(heard), ((left + right) / 2)[: RATE // 2], atol=1e-4)
+    sound = read_waveform(path, RATE, max_seconds=0.5)
+    assert (len(samples_of(sound)), sound.seconds) == (RATE // 2, pytest.approx(2.0, abs=0.01))
+    np.testing.assert_allclose(samples_of(sound), ((left + right) / 2)[: RATE // 2], atol=1e-4)
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
@@ -142,15 +142,15 @@ def test_a_request_that_makes_no_sense_is_refused(media_options: dict, reason: s
         Request("tiny", **media_options)
 
 
-def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Path) -> None:
+def test_the_soundtrack_of_a_video_decodes_like_an_audio_file(tiny: LALM, tmp_path: Path) -> None:
     for label, seed in (("a", 0), ("b", 1)):
         wave = noise(1.0, seed, RATE)
         (tmp_path / "sounds" / label).mkdir(parents=True)
-        (tmp_path / "films" / label).mkdir(parents=True)
+        (tmp_path / "videos" / label).mkdir(parents=True)
         soundfile.write(tmp_path / "sounds" / label / "clip.wav", np.round(wave * 32767) / 32767, RATE, "PCM_16")
-        write_video(tmp_path / "films" / label / "clip.mkv", numbered_frames(4), 4, wave)
+        write_video(tmp_path / "videos" / label / "clip.mkv", numbered_frames(4), 4, wave)
     vectors = []
-    for kind in ("sounds", "films"):
+    for kind in ("sounds", "videos"):
         report = extract_to_cache(find_clips(tmp_path / kind), tmp_path / f"{kind}.h5", Request("tiny"), lalm=tiny)
         assert report.failures == {}
         with HeadCache(report.path) as cache:
@@ -159,7 +159,7 @@ def test_sound_of_a_video_is_heard_like_that_of_a_file(tiny: LALM, tmp_path: Pat
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-2, rtol=1e-2)
 
 
-def test_a_model_without_eyes_is_shown_no_video(tiny: LALM, tmp_path: Path) -> None:
+def test_video_is_refused_for_a_model_without_video_input(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([write_video(tmp_path / "clip.mkv", numbered_frames(4), 4, noise(1.0, 0, RATE))])
     with pytest.raises(ValueError, match=r"video is not supported for model 'tiny': use qwen2\.5-omni or qwen3-omni"):
         extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", modality="visual"), lalm=tiny)
@@ -184,11 +184,11 @@ def test_a_manifest_may_have_a_column_of_videos(tmp_path: Path) -> None:
     for name in ("a.wav", "a.mp4"):
         (tmp_path / name).touch()
     (tmp_path / "both.csv").write_text("file_name,video,label\na.wav,a.mp4,dog\n")
-    (tmp_path / "films.csv").write_text("video_path,label\na.mp4,dog\n")
+    (tmp_path / "video_only.csv").write_text("video_path,label\na.mp4,dog\n")
     (tmp_path / "named.csv").write_text("path,film,label\na.wav,a.mp4,dog\n")
-    both, films = find_clips(tmp_path / "both.csv")[0], find_clips(tmp_path / "films.csv")[0]
+    both, video_only = find_clips(tmp_path / "both.csv")[0], find_clips(tmp_path / "video_only.csv")[0]
     assert (both.audio, both.video) == (tmp_path / "a.wav", tmp_path / "a.mp4")
-    assert (films.audio, films.video) == (tmp_path / "a.mp4", tmp_path / "a.mp4")
+    assert (video_only.audio, video_only.video) == (tmp_path / "a.mp4", tmp_path / "a.mp4")
     named = find_clips(tmp_path / "named.csv", columns=Columns(video="film"))[0]
     assert (named.audio, named.video) == (tmp_path / "a.wav", tmp_path / "a.mp4")
 
@@ -235,7 +235,7 @@ def test_no_odd_file_stops_an_extraction(tiny: LALM, tmp_path: Path) -> None:
     assert frames_of(read_frames(odd["growing"], 25.0, EVERYTHING)).shape[1:] == (48, 64, 3)
 
 
-def test_pictures_that_no_encoder_takes_are_refused() -> None:
+def test_frames_that_no_encoder_accepts_are_refused() -> None:
     with pytest.raises(VideoError, match="frames of 3000 × 2 pixels: the aspect ratio is above 200"):
         read_frames((np.zeros((2, 2, 3000, 3), dtype=np.uint8), 2.0), 2.0, EVERYTHING)
     with pytest.raises(VideoError, match="invalid frame rate 0"):
@@ -251,7 +251,7 @@ def test_a_row_without_sound_has_that_of_its_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("media_options", "most"), [(MediaOptions("audio"), 6), (MediaOptions("visual"), 2)], ids=["audio", "visual"]
 )
-def test_pictures_go_in_batches_that_memory_holds(
+def test_batches_of_frames_fit_into_memory(
     tiny: LALM, monkeypatch: pytest.MonkeyPatch, media_options: MediaOptions, most: int
 ) -> None:
     """Limit the memory to two clips of 10 s: 20 frames each, three float32 colours per pixel."""
@@ -272,6 +272,6 @@ def test_pictures_go_in_batches_that_memory_holds(
     assert read == [most] * (6 // most)
 
 
-def test_no_more_pictures_are_looked_at_than_there_is_room_for(tiny: LALM) -> None:
+def test_video_clips_are_limited_to_the_maximum_number_of_frames(tiny: LALM) -> None:
     assert tiny.builder.limit_seconds(None, MediaOptions("visual", fps=1000.0)) == 0.768
     assert tiny.builder.limit_seconds(3.0, MediaOptions("visual")) == 3.0

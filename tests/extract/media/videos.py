@@ -38,18 +38,18 @@ def write_video(
         if title is not None:
             container.metadata["title"] = title
         if frames is not None:
-            pictures = container.add_stream(codec, rate=fps)
-            pictures.height, pictures.width = frames.shape[1:3]
-            pictures.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
+            video_stream = container.add_stream(codec, rate=fps)
+            video_stream.height, video_stream.width = frames.shape[1:3]
+            video_stream.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
         if wave is not None:
             samples = wave if wave.ndim == 2 else wave[:, None]
             layout = "mono" if samples.shape[1] == 1 else "stereo"
-            sound = container.add_stream(sound_codec, rate=RATE, layout=layout)
+            audio_stream = container.add_stream(sound_codec, rate=RATE, layout=layout)
         if frames is not None:
             for frame in frames:
-                for packet in pictures.encode(av.VideoFrame.from_ndarray(frame, "rgb24")):
+                for packet in video_stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")):
                     container.mux(packet)
-            for packet in pictures.encode(None):
+            for packet in video_stream.encode(None):
                 container.mux(packet)
         if wave is not None:
             integers = np.round(samples * 32767).clip(-32768, 32767).astype(np.int16)
@@ -58,8 +58,8 @@ def write_video(
                 block = np.ascontiguousarray(integers[first : first + step].reshape(1, -1))
                 frame = av.AudioFrame.from_ndarray(block, format="s16", layout=layout)
                 frame.sample_rate, frame.pts = RATE, first + round(sound_begins * RATE)
-                for packet in sound.encode(frame):
+                for packet in audio_stream.encode(frame):
                     container.mux(packet)
-            for packet in sound.encode(None):
+            for packet in audio_stream.encode(None):
                 container.mux(packet)
     return path

@@ -24,11 +24,11 @@ def head_switched_off(layer: int, head: int) -> LALM:
 
 
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (2, 1), (5, 7)])
-def test_a_head_that_is_switched_off_makes_another_model(tiny: LALM, layer: int, head: int) -> None:
+def test_a_disabled_head_changes_the_digest(tiny: LALM, layer: int, head: int) -> None:
     assert head_switched_off(layer, head).weights_digest != tiny.weights_digest
 
 
-def test_a_cache_is_not_gone_on_with_once_a_head_is_switched_off(tiny: LALM, tmp_path: Path) -> None:
+def test_a_cache_is_not_resumed_once_a_head_is_disabled(tiny: LALM, tmp_path: Path) -> None:
     clips = find_clips([noise(0.5, seed) for seed in range(4)])
     extract_to_cache(clips[:2], tmp_path / "heads.h5", Request("tiny"), lalm=tiny)
     with pytest.raises(ValueError, match="they differ in weights"):
@@ -72,7 +72,7 @@ def test_the_digest_does_not_depend_on_how_much_is_hashed_at_once(monkeypatch: p
     assert weights_digest(weights) == whole
 
 
-def test_a_cache_of_a_digest_that_saw_a_part_is_read_and_not_gone_on_with(tiny: LALM, tmp_path: Path) -> None:
+def test_a_cache_with_a_partial_digest_is_read_but_not_resumed(tiny: LALM, tmp_path: Path) -> None:
     """Early caches of version 0.1.0 have a digest of a part of the weights only."""
     clips = find_clips([noise(0.5, seed) for seed in range(3)])
     path = tmp_path / "heads.h5"

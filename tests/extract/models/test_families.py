@@ -82,7 +82,7 @@ def test_its_heads_window_and_rate_are_found(family: tuple[Case, Any, LALM]) -> 
     assert (lalm.builder.window_seconds, lalm.builder.sampling_rate) == (case.window_seconds, case.sampling_rate)
 
 
-def test_a_clip_has_its_own_vectors_in_any_company(family: tuple[Case, Any, LALM]) -> None:
+def test_vectors_of_a_clip_do_not_depend_on_its_batch(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
     waves = clips(lalm)
     texts = [QUESTION if i % 3 else "Hm?" for i in range(len(waves))]
@@ -170,7 +170,7 @@ def attention_by_hand(module: Any, x: torch.Tensor, rotary: Any, heads: int, dim
     return rearrange(weights @ v, "h t d -> t h d")
 
 
-def test_answers_are_as_likely_as_a_whole_pass_says(family: tuple[Case, Any, LALM]) -> None:
+def test_answer_likelihoods_equal_those_of_a_full_pass(family: tuple[Case, Any, LALM]) -> None:
     _, _, lalm = family
     answers = ("dog barking", "rain")
     waves = clips(lalm)
@@ -200,9 +200,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("module", "reason"), REFUSED.items(), ids=REFUSED)
-def test_models_that_cannot_be_asked_are_refused_before_they_are_loaded(
-    module: str, reason: str, tmp_path: Path
-) -> None:
+def test_models_without_a_prompt_are_refused_before_they_are_loaded(module: str, reason: str, tmp_path: Path) -> None:
     if module == "granite_speech5" and not usable("torchaudio"):
         pytest.skip("torchaudio cannot be imported here")
     importlib.import_module(f"tests.extract.models.families.{module}").build(tmp_path)

@@ -23,10 +23,10 @@ def test_a_builder_without_weights_makes_the_inputs_that_the_model_makes(tiny: L
     builder = load_input_builder(str(tmp_path))
     waves, chats = [noise(1.0), noise(0.4, 1)], [builder.chat(QUESTION), builder.chat("Hm?")]
     for side in ("left", "right"):
-        made, expected = (b.prepare(waves, chats, padding_side=side) for b in (builder, tiny.builder))
-        assert made.keys() == expected.keys()
-        for name in made:
-            torch.testing.assert_close(made[name], expected[name])
+        found, expected = (b.prepare(waves, chats, padding_side=side) for b in (builder, tiny.builder))
+        assert found.keys() == expected.keys()
+        for name in found:
+            torch.testing.assert_close(found[name], expected[name])
     assert (builder.sampling_rate, builder.window_seconds, builder.media_token_ids) == (
         16000,
         5.0,
@@ -44,9 +44,9 @@ def test_a_builder_is_sent_to_another_process(tiny: LALM, tmp_path: Path) -> Non
     import pickle
 
     builder = load_input_builder("tiny")
-    told = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(builder), capture_output=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(builder), capture_output=True, check=True)
     expected = tiny.builder.prepare([np.zeros(8000, np.float32)], [tiny.builder.chat("Hm?")])["input_ids"].shape[1]
-    assert int(told.stdout) == expected
+    assert int(process.stdout) == expected
 
 
 def test_a_text_that_holds_the_mark_of_a_sound_is_refused(tiny: LALM) -> None:
@@ -54,7 +54,7 @@ def test_a_text_that_holds_the_mark_of_a_sound_is_refused(tiny: LALM) -> None:
         tiny.builder.chat("Is it <|AUDIO|>?")
 
 
-def test_a_clip_that_the_processor_cannot_take_is_told_from_a_processor_that_takes_none(tiny: LALM) -> None:
+def test_a_bad_clip_is_distinguished_from_a_processor_that_fails_for_every_clip(tiny: LALM) -> None:
     two_marks = tiny.builder.chat("Hm?").replace("<|AUDIO|>", "<|AUDIO|><|AUDIO|>")
     with pytest.raises(InputError, match="the processor refused its audio or its question: The total number"):
         tiny.builder.prepare([noise(1.0)], [two_marks])

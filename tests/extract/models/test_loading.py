@@ -31,7 +31,7 @@ def vectors(lalm: LALM) -> torch.Tensor:
     return record_heads(lalm.model, lalm.heads, lalm.inputs([noise(1.0)], [lalm.builder.chat("What is this?")]))
 
 
-def test_a_local_folder_loads_through_the_auto_classes_and_hears_the_same(tiny: LALM, saved_tiny: Path) -> None:
+def test_a_local_folder_loads_through_the_auto_classes_with_the_same_vectors(tiny: LALM, saved_tiny: Path) -> None:
     lalm = load_lalm(str(saved_tiny), device="cpu")
     assert type(lalm.model).__name__ == "Qwen2AudioForConditionalGeneration"
     assert lalm.weights_digest == tiny.weights_digest
@@ -65,7 +65,7 @@ def test_the_model_is_frozen_and_in_evaluation_mode(tiny: LALM) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_dtype_is_as_asked(saved_tiny: Path, dtype: str) -> None:
+def test_the_requested_dtype_is_used(saved_tiny: Path, dtype: str) -> None:
     assert load_lalm(str(saved_tiny), dtype=dtype, device="cpu").dtype == dtype
 
 
@@ -154,7 +154,7 @@ def test_a_processor_that_needs_more_packages_names_the_extra(
         load_lalm(str(saved_tiny))
 
 
-def test_a_model_spread_by_device_map_hears_the_same(tiny: LALM, saved_tiny: Path) -> None:
+def test_a_device_map_does_not_change_head_vectors(tiny: LALM, saved_tiny: Path) -> None:
     lalm = load_lalm(str(saved_tiny), device_map="auto", dtype="float32")
     assert lalm.weights_digest == tiny.weights_digest
     torch.testing.assert_close(vectors(lalm), vectors(tiny))
@@ -175,7 +175,7 @@ def test_a_model_that_would_be_offloaded_is_refused(saved_tiny: Path, monkeypatc
         load_lalm(str(saved_tiny), device_map="auto")
 
 
-def test_what_a_folder_holds_is_told_without_loading_it(saved_tiny: Path, tmp_path: Path) -> None:
+def test_the_state_of_a_checkpoint_folder_is_identified_without_loading_it(saved_tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(saved_tiny, folder)
     before = checkpoint_state(str(folder), None)

@@ -19,7 +19,9 @@ def test_the_estimate_is_what_the_weights_take() -> None:
     assert memory.count_weights(AutoModelForMultimodalLM, model.config).bytes(torch.bfloat16) == expected
 
 
-def test_what_does_not_fit_is_refused_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_is_refused_with_a_suggestion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The checkpoint has no weight files: the check does not need them."""
     _, processor = another_tiny()
     AutoConfig.for_model("qwen2_audio").save_pretrained(tmp_path)
@@ -47,14 +49,14 @@ def test_where_the_dtype_is_not_known_only_what_surely_does_not_fit_is_refused(
         load_lalm(str(tmp_path), device="meta")
 
 
-def test_attention_is_computed_as_asked() -> None:
+def test_the_requested_attention_implementation_is_used() -> None:
     assert load_lalm("tiny-random", device="cpu", attention="eager").model.config._attn_implementation == "eager"
     assert load_lalm("tiny", device="cpu", attention="eager").model.config._attn_implementation == "eager"
     with pytest.raises(ValueError, match="cannot load model 'tiny': .*nonsense"):
         load_lalm("tiny", device="cpu", attention="nonsense")
 
 
-def test_what_would_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_need_less_memory_are_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda _: 10e9)
     gpus, weights = [torch.device("cuda", 0), torch.device("cuda", 1)], memory.Weights(int(8e9), int(1e9))
     memory.check_fits(weights, torch.bfloat16, gpus)

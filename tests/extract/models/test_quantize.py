@@ -37,8 +37,8 @@ def test_vectors_are_near_those_of_whole_weights(quantize: str, most: float) -> 
 def test_the_estimate_is_near_what_they_take(quantize: str) -> None:
     model = load_lalm("tiny", device="cpu", quantize=quantize).model
     weights = memory.count_weights(AutoModelForMultimodalLM, another_tiny()[0].config)
-    told = weights.bytes(torch.float32, quantize)
-    assert abs(told / sum(t.nbytes for t in model.state_dict().values()) - 1) < 0.02
+    estimate = weights.bytes(torch.float32, quantize)
+    assert abs(estimate / sum(t.nbytes for t in model.state_dict().values()) - 1) < 0.02
 
 
 @needs_bitsandbytes
@@ -53,7 +53,7 @@ def test_bits_are_part_of_what_a_cache_is(tmp_path: Path) -> None:
         extract_to_cache(clips, tmp_path / "h.h5", Request("tiny", device="cpu"))
 
 
-def test_what_cannot_be_quantized_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_quantization_or_a_missing_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="quantize must be int8 or nf4, got '2bit'"):
         load_lalm("tiny", quantize="2bit")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -45,7 +45,7 @@ def new_kinds(tiny: LALM) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize(("classifier", "ahead"), [(SAVClassifier(), 0.1), (CALMClassifier(), 0.03)])
-def test_its_heads_tell_new_kinds_apart_better_than_random_ones(
+def test_its_heads_classify_new_kinds_better_than_random_ones(
     new_kinds: dict[str, tuple[np.ndarray, np.ndarray]], classifier: SAVClassifier | CALMClassifier, ahead: float
 ) -> None:
     means = {}
@@ -74,7 +74,7 @@ def test_the_checkpoint_is_small_and_says_what_it_is() -> None:
     assert all(part in card for part in ("Data", "Training", "Figures", "Limits"))
 
 
-def test_a_random_model_differs_by_seed_and_hears_as_long_as_it_is_told() -> None:
+def test_a_random_model_differs_by_seed_and_has_the_given_window() -> None:
     first, second = (LALM("tiny-random", *random_tiny(seed)) for seed in (0, 1))
     assert first.weights_digest != second.weights_digest
     short = LALM("tiny-random", *random_tiny(window_seconds=2))

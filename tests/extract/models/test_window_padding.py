@@ -16,19 +16,19 @@ from tests.conftest import noise
 def test_the_spectrogram_of_a_clip_does_not_need_that_of_a_long_window(seconds: float) -> None:
     """A shortened spectrogram has the same frames of the clip as the 300 s of Qwen2.5-Omni's processor."""
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=30)
-    told = FAMILIES["qwen2_5_omni_thinker"].audio_kwargs
-    assert told is not None
+    make_kwargs = FAMILIES["qwen2_5_omni_thinker"].audio_kwargs
+    assert make_kwargs is not None
     wave = noise(seconds)
 
     def spectrogram(**sound: int) -> tuple[torch.Tensor, int]:
-        made = extractor(
+        features = extractor(
             wave, sampling_rate=16000, padding="max_length", return_attention_mask=True, return_tensors="pt", **sound
         )
-        return made["input_features"], int(made["attention_mask"].sum())
+        return features["input_features"], int(features["attention_mask"].sum())
 
-    (short, heard), (whole, expected) = spectrogram(**told(extractor, len(wave))), spectrogram()
-    assert heard == expected and short.shape[-1] == min(-(-(heard + 3) // 8) * 8, 3000)
-    torch.testing.assert_close(short[..., :heard], whole[..., :heard], rtol=0, atol=0)
+    (short, n_frames), (whole, expected) = spectrogram(**make_kwargs(extractor, len(wave))), spectrogram()
+    assert n_frames == expected and short.shape[-1] == min(-(-(n_frames + 3) // 8) * 8, 3000)
+    torch.testing.assert_close(short[..., :n_frames], whole[..., :n_frames], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("seconds", [(0.1,), (0.31, 1.0), (2.0, 0.5), (4.97,), (5.0, 3.0)])
@@ -56,8 +56,8 @@ def test_the_cut_leaves_what_convolutions_reach_and_no_more(tiny: LALM) -> None:
         found = record_heads(shorten_encoder_window(tiny.model, frames), tiny.heads, inputs)
         return float((found - expected).abs().max() / expected.abs().max())
 
-    heard = int(prepared["feature_attention_mask"].sum())
-    assert cut(heard + 2) < 1e-5 < cut(heard)
+    n_frames = int(prepared["feature_attention_mask"].sum())
+    assert cut(n_frames + 2) < 1e-5 < cut(n_frames)
 
 
 def test_the_model_itself_stays_as_it_is(tiny: LALM) -> None:

@@ -120,10 +120,10 @@ def build(folder: Path) -> tuple[int, int, int]:
     )
     model = Qwen2_5OmniForConditionalGeneration(config)
     extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=2)
-    pictures = {"patch_size": 4, "temporal_patch_size": 2, "merge_size": 2, "size": PIXELS}
+    image_kwargs = {"patch_size": 4, "temporal_patch_size": 2, "merge_size": 2, "size": PIXELS}
     processor = Qwen2_5OmniProcessor(
-        Qwen2VLImageProcessor(**pictures),
-        Qwen2VLVideoProcessor(**pictures),
+        Qwen2VLImageProcessor(**image_kwargs),
+        Qwen2VLVideoProcessor(**image_kwargs),
         extractor,
         tokenizer,
         chat_template=TEMPLATE,
