@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -24,9 +25,10 @@ DOCS = Path(__file__).parent
 PUBLIC_MODULES = ("calm", "calm.extract", "calm.fit", "calm.sounds")
 #: Markdown files outside of this folder, and the pages that include them.
 INCLUDED = {
-    "../benchmarks/README.md": "benchmarks.md",
-    "../CONTRIBUTING.md": "development.md",
-    "../calm/extract/models/tiny/checkpoint/README.md": "tiny.md",
+    "CONTRIBUTING.md": "/development.md",
+    "benchmarks/README.md": "/benchmarks.md",
+    "calm/extract/models/tiny/checkpoint/README.md": "/tiny.md",
+    "examples/train_tiny/README.md": "/train_tiny.md",
 }
 
 project = "calm"
@@ -152,10 +154,12 @@ def resolve_reference(
     return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, content)
 
 
-def link_included_pages(app: Sphinx, page: str, source: list[str]) -> None:
-    """Link to the page that includes a Markdown file where the source links to the file itself."""
-    for path, included in INCLUDED.items():
-        source[0] = source[0].replace(f"]({path}", f"]({included}")
+def link_included_pages(app: Sphinx, *names: object) -> None:
+    """Link to the page that includes a Markdown file where a source links to the file itself."""
+    source = names[-1]
+    assert isinstance(source, list)
+    for path, page in INCLUDED.items():
+        source[0] = re.sub(rf"\]\((?:\.\./)+{re.escape(path)}", f"]({page}", source[0])
 
 
 def skip_members_of_others(
@@ -172,4 +176,5 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_command_reference)
     app.connect("autodoc-skip-member", skip_members_of_others)
     app.connect("source-read", link_included_pages)
+    app.connect("include-read", link_included_pages)
     app.connect("missing-reference", resolve_reference)
