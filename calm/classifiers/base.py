@@ -494,7 +494,7 @@ def _has_layers(X: Any) -> bool:
 
 
 def _number_groups(groups: ArrayLike | None) -> NDArray[np.int64] | None:
-    """Map groups to integers; return None if no two clips share one. None or an empty string is its own group."""
+    """Map groups to integers; return None if no two clips share one. None or an empty string is a group of one clip."""
     listed = [] if groups is None else np.asarray(groups, dtype=object).tolist()
     keys = [(i,) if group is None or group == "" else group for i, group in enumerate(listed)]
     first = {key: number for number, key in enumerate(dict.fromkeys(keys))}

@@ -260,7 +260,7 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
     Parameters
     ----------
     clips : sequence of Clip
-        Clips, perhaps with questions and answer options of their own.
+        Clips, perhaps with their own questions and answer options.
     prompt : Prompt
         The template, and the question for clips without their own. If the template contains ``{options}``, the
         answer options of clips without their own are the labels of all clips.

@@ -59,7 +59,7 @@ def head_recall(X: Array, y: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, n_splits: int = 20, seed: int = 0) -> float:
-    """Measure how strongly heads specialise in classes.
+    """Measure how strongly heads specialize in classes.
 
     The measure is the standard deviation, without sampling noise, of the interaction between heads and classes in a
     table of recalls. Heads that are good or bad for all classes do not raise it. Neither do classes that are easy or
@@ -89,7 +89,7 @@ def head_specialization(X: NDArray[np.floating], y: NDArray[np.integer], *, n_sp
     See Also
     --------
     calm.fit.head_recall : Compute the table of recalls.
-    calm.fit.head_weights : Compute weights that make use of specialised heads.
+    calm.fit.head_weights : Compute weights that make use of specialized heads.
 
     Notes
     -----
