@@ -88,9 +88,11 @@ def _print_cache(cache: HeadCache) -> None:
     labels = {label: n for label, n in facts["labels"].items() if label}
     if labels:
         smallest, largest = min(labels.values()), max(labels.values())
-        per_class = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+        per_class = format_count(largest, "clip")
+        if smallest != largest:
+            per_class = f"{smallest} to {per_class}"
         names = ", ".join(sorted(labels))
-        print_line(f"labels    {format_count(len(labels), 'class')} of {per_class} clips each: {names}")
+        print_line(f"labels    {format_count(len(labels), 'class')} of {per_class} each: {names}")
     else:
         print_line("labels    none")
     splits = {split: n for split, n in facts["splits"].items() if split}
