@@ -67,7 +67,7 @@ def test_paragraphs_of_a_help_page_are_not_broken_off_in_the_middle(command: str
         ("fit", "By default all available clips"),
         ("extract", "By default the manifest's own folder"),
         ("demo", "By default the first accelerator"),
-        ("predict", "By default as many as fit"),
+        ("predict", "By default 8 on a CPU"),
     ],
 )
 def test_a_default_without_a_value_is_described_in_words(command: str, default: str) -> None:
