@@ -10,7 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import calm
 
@@ -71,7 +71,6 @@ copybutton_prompt_is_regexp = True
 # Reference
 autodoc_typehints = "none"  # numpydoc has the types
 autosummary_generate = True
-autosummary_ignore_module_all = False
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_xref_param_type = False
 
@@ -127,18 +126,14 @@ def find_public_name(target: str) -> str | None:
         public = importlib.import_module(module)
         if target.split(".")[0] in public.__all__:
             return f"{module}.{target}"
-    parts = target.split(".")
-    for split in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:split]))
-        except ImportError:
-            continue
-        owner, *members = parts[split:]
-        found = getattr(found, owner, None)
-        for module in PUBLIC_MODULES:
-            public = importlib.import_module(module)
-            if found is not None and any(getattr(public, name) is found for name in public.__all__ if name == owner):
-                return ".".join([module, owner, *members])
+    module_name, _, name = target.rpartition(".")
+    try:
+        value = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError):
+        return None  # a method, or an object of another project
+    for module in PUBLIC_MODULES:
+        if getattr(importlib.import_module(module), name, None) is value:
+            return f"{module}.{name}"
     return None
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import safetensors.numpy
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -122,7 +124,6 @@ def save_as_version_2(clf: HeadClassifier, path: Path) -> None:
 
 @pytest.mark.parametrize("clips", [3, 24])
 def test_files_of_version_2_are_read(classifier: HeadClassifier, clips: int, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
     X, y = task(clips)
     with cache_of(tmp_path / "heads.h5", X, y, max_seconds=float("inf")) as cache:
         classifier.fit(cache, y)
@@ -288,7 +289,6 @@ def test_what_is_wrong_is_named(damage: Callable[[Content], None], message: str,
 
 
 def test_tensors_of_a_kind_that_numpy_does_not_have_are_refused(saved: Saved, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
 
     header, tensors = saved["calm"]

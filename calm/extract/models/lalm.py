@@ -48,7 +48,7 @@ class LALM:
     See Also
     --------
     calm.extract.load_lalm : Load a model by its name.
-    calm.extract.Request.load : Load the model of a request.
+    calm.Request.load : Load the model of a request.
 
     Examples
     --------

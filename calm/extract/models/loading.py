@@ -53,7 +53,7 @@ def load_lalm(name: str, **options: Any) -> LALM:
     See Also
     --------
     calm.extract.load_input_builder : Load the builder of a model's inputs, without its weights.
-    calm.extract.Request.load : Load the model of a request.
+    calm.Request.load : Load the model of a request.
     calm.extract.resolve_model : Return the hub id or folder that a name stands for.
 
     Examples
