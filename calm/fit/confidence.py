@@ -49,25 +49,19 @@ def temperature_costs(
     -------
     temperatures, costs : arrays of shape (n_candidates,)
         Candidate temperatures and their costs.
+
+    Examples
+    --------
+    These scores are always right, but too small. A lower temperature raises the confidence:
+
+    >>> scores, y = np.array([[0.2, 0.0], [0.0, 0.2]] * 20), np.array([0, 1] * 20)
+    >>> temperatures, costs = temperature_costs(scores, y, np.ones(40), prior=1.0)
+    >>> round(float(temperatures[costs.argmin()]), 2)
+    0.63
     """
     temperatures = prior * _CANDIDATES
     evidence = [weights.sum() * log_loss(scores / t, y, weights) for t in temperatures]
     return temperatures, _EVIDENCE * np.asarray(evidence) + 0.5 * (np.log(_CANDIDATES) / _PRIOR_SPREAD) ** 2
-
-
-def choose_temperature(
-    scores: NDArray[np.floating], y: NDArray[np.integer], weights: NDArray[np.floating], prior: float
-) -> float:
-    """Choose the candidate temperature of the lowest cost; see :func:`temperature_costs`.
-
-    These scores are always right, but too small. A lower temperature raises the confidence:
-
-    >>> scores, y = np.array([[0.2, 0.0], [0.0, 0.2]] * 20), np.array([0, 1] * 20)
-    >>> round(choose_temperature(scores, y, np.ones(40), prior=1.0), 2)
-    0.63
-    """
-    temperatures, costs = temperature_costs(scores, y, weights, prior)
-    return float(temperatures[costs.argmin()])
 
 
 def expected_calibration_error(probabilities: ArrayLike, y: ArrayLike, n_bins: int = 10) -> float:
