@@ -1,3 +1,6 @@
+from . import extract as extract
+from . import fit as fit
+from . import sounds as sounds
 from .classifiers.calm import CALMClassifier as CALMClassifier
 from .classifiers.explanation import Explanation as Explanation
 from .classifiers.global_weights import GlobalWeightClassifier as GlobalWeightClassifier

@@ -6,11 +6,21 @@ import importlib.util
 import subprocess
 import sys
 
+import pytest
+
 import calm
 
 
+SUBPACKAGES = ["extract", "fit", "sounds"]
+
+
 def test_no_public_name_is_hidden_by_a_module_of_the_same_name() -> None:
-    assert [name for name in calm.__all__ if importlib.util.find_spec(f"calm.{name}")] == []
+    assert [name for name in calm.__all__ if importlib.util.find_spec(f"calm.{name}")] == SUBPACKAGES
+
+
+@pytest.mark.parametrize("name", SUBPACKAGES)
+def test_import_calm_makes_the_public_subpackages_available(name: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import calm; assert calm.{name}.__all__"], check=True)
 
 
 def test_functions_are_functions_whatever_was_imported_before() -> None:

@@ -34,6 +34,7 @@ def test_every_public_name_has_a_page_in_the_reference() -> None:
     pages = "\n".join(path.read_text() for path in API.glob("*.rst"))
     listed = set(re.findall(r"^   (\w+)$", pages, re.MULTILINE)) | set(re.findall(r"(\w+)``", pages))
     listed |= set(re.findall(r"py:data:: (\w+)", pages))
+    listed |= set(re.findall(r"automodule:: calm\.(\w+)", pages))
     assert sorted({name for _, name, _ in NAMES} - listed) == []
 
 
