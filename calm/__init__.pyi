@@ -22,6 +22,8 @@ from .extract import Request as Request
 from .extract import extract_to_cache as extract_to_cache
 from .extract import find_clips as find_clips
 from .extract import load_lalm as load_lalm
+from .inference.audio_explanation import AudioExplanation as AudioExplanation
+from .inference.audio_explanation import explain_audio as explain_audio
 from .inference.head_extractor import HeadExtractor as HeadExtractor
 from .inference.prediction import AudioPrediction as AudioPrediction
 from .inference.prediction import predict_audio as predict_audio

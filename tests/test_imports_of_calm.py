@@ -10,7 +10,6 @@ import pytest
 
 import calm
 
-
 SUBPACKAGES = ["extract", "fit", "sounds"]
 
 
