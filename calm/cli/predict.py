@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from calm.cli._files import CLASSIFIER, load_classifier
+from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier
 from calm.cli._options import expand_option_groups
-from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_table
+from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, show_predictions
+from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures
 from calm.extract.models.placement import Placement
 from calm.options import option_values
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
     from calm.extract import Clip
-    from calm.inference.prediction import AudioPrediction
 
 
 @one_line_errors
 @expand_option_groups
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Audio or video files, folders or manifests.")],
+    clips: Annotated[
+        list[Path],
+        typer.Argument(help="Audio or video files, folders or manifests; or head caches, which need no model."),
+    ],
     placement: Placement,
     classifier: Annotated[
         Path, typer.Option("--classifier", "-c", help="Fitted classifier, from calm fit.")
@@ -38,6 +40,14 @@ def predict(
             max=1.0,
             help="Reject clips that seem to belong to no class: their label is shown as none of these. About this "
             "share of the clips that belong to a class is rejected too. By default no clip is rejected.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write all predictions to, with the probability of every class: .csv, .tsv or .jsonl.",
         ),
     ] = None,
     model: Annotated[
@@ -63,39 +73,28 @@ def predict(
     """Predict the label of each clip, with its probability and the runners-up.
 
     The classifier file names the model, prompt and precision of the support set; clips are processed in the same way.
+    If the data name the true labels, they are shown, with the accuracy.
     """
-    from calm import predict_audio
-
+    if out is not None:
+        check_out_file(out)
     fitted = load_classifier(classifier)
     if reject is not None:
         _check_can_reject(fitted, classifier)
-    found_clips = _find_clips(clips)
-    prediction = predict_audio(
-        fitted,
-        found_clips,
-        model=model,
-        batch_size=batch_size,
-        progress=not json and len(found_clips) > 8,
-        **option_values(placement),
-    )
-    predictions = list(_make_predictions(prediction, top, reject))
-    if json:
-        _print_as_json(predictions, prediction.failures)
-    elif predictions:
-        _print_as_table(predictions)
-    print_failures(prediction.failures)
-    if prediction.failures:
-        raise typer.Exit(SOME_CLIPS_FAILED if prediction.clips else 1)
-
-
-@dataclass(frozen=True)
-class _ClipPrediction:
-    """Prediction for one clip."""
-
-    clip: str  #: its name
-    ranking: list[tuple[str, float]]  #: labels with their probabilities, the most probable first
-    is_rejected: bool  #: whether it seems to belong to no class
-    typicality: float | None  #: None if the classifier does not compute it
+    caches = [path for path in clips if is_hdf5(path)]
+    found_clips = find_all_clips([path for path in clips if path not in caches], others=len(caches))
+    predictions: list[ClipPrediction] = []
+    failures: dict[str, str] = {}
+    for cache in caches:
+        predictions += _predict_cache(fitted, cache, reject)
+    if found_clips:
+        options = {"model": model, "batch_size": batch_size, "progress": not json and len(found_clips) > 8}
+        new_predictions, failures = _predict_clips(fitted, found_clips, reject, options | option_values(placement))
+        predictions += new_predictions
+    classes = [str(label) for label in fitted.classes_]
+    show_predictions(predictions, failures, classes, top=top, out=out, as_json=json)
+    print_failures(failures)
+    if failures:
+        raise typer.Exit(SOME_CLIPS_FAILED if predictions else 1)
 
 
 def _check_can_reject(fitted: HeadClassifier, file: Path) -> None:
@@ -106,12 +105,15 @@ def _check_can_reject(fitted: HeadClassifier, file: Path) -> None:
         raise ValueError(f"{file} does not support --reject: only CALM fitted on at least two clips per class does")
 
 
-def _find_clips(paths: list[Path]) -> list[Clip]:
-    """Find the clips of all paths. A missing path becomes a clip that fails, unless all paths are missing."""
+def find_all_clips(paths: list[Path], others: int = 0) -> list[Clip]:
+    """Find the clips of all paths. A missing path becomes a clip that fails, unless all paths are missing.
+
+    ``others`` is the number of paths that exist and are handled elsewhere.
+    """
     from calm import find_clips
     from calm.extract import Clip
 
-    if not any(path.exists() for path in paths):
+    if paths and not others and not any(path.exists() for path in paths):
         raise FileNotFoundError(f"no such file or folder: {paths[0]}")
     return [
         replace(clip, name=str(clip.audio))
@@ -120,36 +122,42 @@ def _find_clips(paths: list[Path]) -> list[Clip]:
     ]
 
 
-def _make_predictions(prediction: AudioPrediction, top: int, reject: float | None) -> Iterator[_ClipPrediction]:
-    """Yield the prediction for each clip that could be read, with its ``top`` most probable labels."""
-    for i, (clip, probabilities) in enumerate(zip(prediction.clips, prediction.probabilities, strict=True)):
-        best = np.argsort(-probabilities)[:top]
-        typicality = None if prediction.typicality is None else float(prediction.typicality[i])
-        yield _ClipPrediction(
-            clip=clip.name,
-            ranking=[(str(prediction.classes[c]), float(probabilities[c])) for c in best],
-            is_rejected=reject is not None and typicality is not None and typicality <= reject,
-            typicality=typicality,
+def _predict_clips(
+    fitted: HeadClassifier, clips: list[Clip], reject: float | None, options: dict[str, Any]
+) -> tuple[list[ClipPrediction], dict[str, str]]:
+    """Predict clips from audio or video; also return the reasons of failures."""
+    from calm import predict_audio
+
+    result = predict_audio(fitted, clips, **options)
+    names = [clip.name for clip in result.clips]
+    labels = [clip.label for clip in result.clips]
+    return list(_make_predictions(fitted, names, labels, result.probabilities, result.typicality, reject)), (
+        result.failures
+    )
+
+
+def _predict_cache(fitted: HeadClassifier, path: Path, reject: float | None) -> list[ClipPrediction]:
+    """Predict all clips of a head cache that have head vectors."""
+    from calm import HeadCache
+    from calm.inference.prediction import supports_rejection
+
+    with HeadCache(path) as cache:
+        rows = cache[cache.done]
+        typicality = fitted.typicality(rows) if supports_rejection(fitted) else None
+        return list(_make_predictions(fitted, rows.names, rows.labels, fitted.predict_proba(rows), typicality, reject))
+
+
+def _make_predictions(
+    fitted: HeadClassifier, names: Any, labels: Any, probabilities: Any, typicality: Any, reject: float | None
+) -> Iterator[ClipPrediction]:
+    """Yield the prediction for each clip; its label in the data is kept if it is a class of the classifier."""
+    classes = {str(label) for label in fitted.classes_}
+    for i, (name, label, row) in enumerate(zip(names, labels, probabilities, strict=True)):
+        p_value = None if typicality is None else float(typicality[i])
+        yield ClipPrediction(
+            clip=str(name),
+            scores=rank_labels(fitted.classes_, row),
+            truth=str(label) if str(label) in classes else None,
+            is_rejected=reject is not None and p_value is not None and p_value <= reject,
+            typicality=p_value,
         )
-
-
-def _print_as_json(predictions: list[_ClipPrediction], failures: dict[str, str]) -> None:
-    """Print one JSON object per clip, failed clips last."""
-    for prediction in predictions:
-        label, probability = prediction.ranking[0]
-        result: dict[str, Any] = {"clip": prediction.clip, "label": None if prediction.is_rejected else label}
-        typicality = {} if prediction.typicality is None else {"typicality": prediction.typicality}
-        print_json(result | {"probability": probability} | typicality | {"ranking": dict(prediction.ranking)})
-    for name, reason in failures.items():
-        print_json({"clip": name, "error": reason})
-
-
-def _print_as_table(predictions: list[_ClipPrediction]) -> None:
-    """Print a table with one row per clip."""
-    rows = []
-    for prediction in predictions:
-        (label, probability), *others = prediction.ranking
-        shown_label = f"none of these ({label}?)" if prediction.is_rejected else label
-        runners_up = ", ".join(f"{name} {p:.3f}" for name, p in others)
-        rows.append((prediction.clip, shown_label, f"{probability:.3f}", runners_up))
-    print_table(("clip", "label", "probability", "runners-up"), rows, numbers=(2,))

@@ -18,6 +18,9 @@ QUESTIONS = {
 
 DEFAULT_QUESTION = QUESTIONS["audio"]
 
+#: Template that names the answer options, for instruction-tuned models. The default of zero-shot classification.
+OPTIONS_TEMPLATE = "{question} Choose from: {options}."
+
 #: Maximum length of a clip's prompt in characters. The labels of AudioSet together need a third of it.
 MAX_TEXT_LENGTH = 2**15
 

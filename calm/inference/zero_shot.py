@@ -15,15 +15,13 @@ from calm.extract.failures import describe_failures
 from calm.extract.forward.batch_loader import Batch, BatchLoader
 from calm.extract.forward.batch_size import BatchSize
 from calm.extract.forward.forward_passes import forward_passes
+from calm.extract.prompt import OPTIONS_TEMPLATE
 from calm.options import build_group, document_options, options_of
 
 if TYPE_CHECKING:
     import torch
 
     from calm.extract import LALM
-
-#: Default template, for instruction-tuned models.
-OPTIONS_TEMPLATE = "{question} Choose from: {options}."
 
 #: Default batch size. Every answer continues the KV cache of the whole batch, which takes memory.
 _BATCH_SIZE = 8
