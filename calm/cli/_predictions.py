@@ -82,6 +82,7 @@ def show_predictions(
     out: Path | None,
     as_json: bool,
     score_name: str = "probability",
+    accuracy_remark: str = "",
 ) -> None:
     """Print predictions as JSON, or else write them to ``out`` and print a summary, or else print them as a table."""
     if out is not None:
@@ -95,7 +96,7 @@ def show_predictions(
             _print_table(predictions, top, score_name)
         else:
             print_line(f"labels: {_describe_labels(predictions)}")
-        _print_accuracy(predictions)
+        _print_accuracy(predictions, accuracy_remark)
     if out is not None:
         print_line(f"wrote {out}: {format_count(len(predictions) + len(failures), 'clip')}")
 
@@ -131,14 +132,14 @@ def _print_table(predictions: Sequence[ClipPrediction], top: int, score_name: st
     print_table([header[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=(shown.index(3),))
 
 
-def _print_accuracy(predictions: Sequence[ClipPrediction]) -> None:
+def _print_accuracy(predictions: Sequence[ClipPrediction], remark: str) -> None:
     """Print the accuracy on the clips whose label is known, if there are any."""
     known = [prediction for prediction in predictions if prediction.truth is not None]
     if known:
         right = sum(prediction.label == prediction.truth for prediction in known)
         print_line(
-            f"accuracy {format_percent(right / len(known))} ({right} of {format_count(len(known), 'labelled clip')}, "
-            "support clips included)"
+            f"accuracy {format_percent(right / len(known))} "
+            f"({right} of {format_count(len(known), 'labelled clip')}){remark}"
         )
 
 
@@ -180,11 +181,15 @@ def _make_rows(
     predictions: Iterable[ClipPrediction], failures: Mapping[str, str], classes: Sequence[str], score_name: str
 ) -> Iterator[list[Any]]:
     """Yield the header and one row per clip."""
-    yield [*(score_name if name == "probability" else name for name in _COLUMNS), *classes]
+    yield [
+        *(score_name if name == "probability" else name for name in _COLUMNS),
+        *(f"{score_name} of {label}" for label in classes),
+    ]
     for prediction in predictions:
         fields = [prediction.clip, prediction.label, prediction.scores[prediction.best], prediction.truth]
         fields += [prediction.typicality, "; ".join(prediction.notes), None]
-        yield [*fields, *(prediction.scores[label] for label in classes)]
+        scores = [prediction.scores[label] for label in classes]
+        yield [f"{field:.6g}" if isinstance(field, float) else field for field in [*fields, *scores]]
     for name, reason in failures.items():
         yield [name, *[None] * (len(_COLUMNS) - 2), reason, *[None] * len(classes)]
 

@@ -91,7 +91,15 @@ def predict(
         new_predictions, failures = _predict_clips(fitted, found_clips, reject, options | option_values(placement))
         predictions += new_predictions
     classes = [str(label) for label in fitted.classes_]
-    show_predictions(predictions, failures, classes, top=top, out=out, as_json=json)
+    show_predictions(
+        predictions,
+        failures,
+        classes,
+        top=top,
+        out=out,
+        as_json=json,
+        accuracy_remark="; clips of the support set count too, calm evaluate leaves them out",
+    )
     print_failures(failures)
     if failures:
         raise typer.Exit(SOME_CLIPS_FAILED if predictions else 1)

@@ -17,22 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
 
 from calm import HeadCache
-from calm.cli import app
+from tests.cli.commands import calm, extract, fails
 from tests.conftest import noise, tone
 
 Maker = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def calm(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
 
 
 def calm_in_a_process(*args: object, **options: Any) -> subprocess.Popen[str]:
@@ -44,10 +34,6 @@ def calm_in_a_process(*args: object, **options: Any) -> subprocess.Popen[str]:
 
 def _restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def extract(data: Path, *args: object) -> Result:
-    return calm("extract", "--model", "tiny", "--device", "cpu", data, *args)
 
 
 def test_defaults_chain_from_a_folder_to_a_label(class_folder: Maker) -> None:
@@ -258,12 +244,6 @@ def test_a_narrow_terminal_cuts_no_answer() -> None:
 
 
 # --- errors: one line on standard error, a non-zero exit code, and no traceback ---
-
-
-def fails(result: Result, message: str) -> None:
-    assert result.exit_code == 1
-    assert re.match(f"error: .*{message}", result.stderr), result.stderr
-    assert result.stderr.count("\n") == 1
 
 
 def test_extracting_from_nothing(tmp_path: Path) -> None:

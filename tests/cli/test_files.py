@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import calm.classifiers.file as classifier_file
-from tests.cli.test_cli import calm, extract, fails, in_an_empty_folder  # noqa: F401
+from tests.cli.commands import calm, extract, fails
 from tests.conftest import tone
 
 Maker = Callable[..., Path]

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from calm import HeadCache
-from tests.cli.test_cli import calm, extract, in_an_empty_folder  # noqa: F401
+from tests.cli.commands import calm, extract
 from tests.cli.test_help import COMMANDS
 from tests.conftest import tone
 
