@@ -15,7 +15,7 @@ import pytest
 
 from calm import CALMClassifier, load
 from calm.atomic_file import create_atomic_file
-from tests.extract.cache.files import write_version_2
+from tests.extract.cache.files import write_current_version
 from tests.tasks import task
 
 _SAVE = """
@@ -94,7 +94,7 @@ def plant_links(path: Path, victim: Path) -> list[Path]:
     return links
 
 
-@pytest.mark.parametrize("make", [write_version_2, lambda path: CALMClassifier().fit(*task()).save(path)])
+@pytest.mark.parametrize("make", [write_current_version, lambda path: CALMClassifier().fit(*task()).save(path)])
 def test_links_at_temporary_paths_are_not_followed(tmp_path: Path, make: Callable[[Path], object]) -> None:
     (victim := tmp_path / "victim").write_bytes(b"precious")
     links = plant_links(tmp_path / "made", victim)
@@ -126,7 +126,7 @@ def test_what_has_taken_a_parts_place_is_neither_renamed_nor_removed(tmp_path: P
 def test_a_folder_that_is_called_like_a_part_blocks_nothing(tmp_path: Path, who: str) -> None:
     (folder := tmp_path / f".made.{who}.part").mkdir()
     os.utime(folder, (1, 1))
-    write_version_2(tmp_path / "made")
+    write_current_version(tmp_path / "made")
     assert folder.is_dir() and (tmp_path / "made").is_file()
 
 

@@ -37,6 +37,16 @@ def test_a_cache_of_version_1_is_read_and_fitted_on(old: Path) -> None:
         ).all()
 
 
+def test_a_cache_of_version_2_is_read(old: Path) -> None:
+    with HeadCache(old / "version2.h5") as cache:
+        assert (cache.version, cache.shape, len(cache.done)) == (2, (10, 6, 8, 32), 9)
+        assert cache.labels.tolist() == ["high"] * 4 + ["low"] * 6
+        assert cache.request == Request("tiny")
+        assert cache.seconds[3] == 7 and np.isnan(cache.decoded_seconds).all()
+        assert cache.notes == {"high/3.wav": ("cut to the first 5 s of 7.0 s",), "low/4.wav": ("digital silence",)}
+        assert cache.failures == {"low/broken.wav": "not readable as audio: Format not recognised"}
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_of_version_2_judges_a_cache_as_it_did(old: Path, name: str) -> None:
     classifier = load(old / name)

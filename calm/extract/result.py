@@ -30,6 +30,8 @@ class ClipResult:
         Largest absolute sample value; NaN if unknown.
     content : Content
         Digest, size and modification time of the clip's files.
+    decoded_seconds : float, default=nan
+        Length of the audio in seconds that could be decoded; NaN if unknown. See :class:`calm.extract.DecodedClip`.
 
     See Also
     --------
@@ -49,6 +51,7 @@ class ClipResult:
     seconds: float = math.nan
     peak: float = math.nan
     content: Content = UNKNOWN
+    decoded_seconds: float = math.nan
 
     @property
     def failed(self) -> bool:

@@ -11,15 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from calm.atomic_file import check_writable_folder
 from calm.extract.cache.creation import create_cache, extend_cache
-from calm.extract.cache.layout import DONE, FAILED
+from calm.extract.cache.layout import FAILED
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import check_resumable, find_changes, has_pending_work, matches_clips
 from calm.extract.cache.writer import CacheWriter
+from calm.extract.clip_notes import is_cut
 from calm.extract.fingerprint import MODEL_DEPENDENT_OPTIONS, check_compatible, compute_fingerprint
 from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.clip import Clip
@@ -31,9 +29,6 @@ from calm.extract.prompt import MAX_TEXT_LENGTH, Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import build_group, document_options
-
-#: Tolerance in seconds before a clip counts as cut: lossy codecs pad the last frame, and encoders round lengths.
-_PADDING_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,9 @@ class ExtractionReport:
         Number of clips of digital silence.
     window_seconds : float
         Maximum clip length in seconds; infinity means no limit.
+    notes : dict of str to tuple of str
+        What is unusual about clips that have head vectors, by name of the clip: truncated, cut, very short, or digital
+        silence. Clips without a note are left out.
 
     See Also
     --------
@@ -71,6 +69,7 @@ class ExtractionReport:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from calm.extract import find_clips
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report = extract_to_cache(find_clips([np.zeros(160000)]), f"{folder}/heads.h5", Request("tiny"))
@@ -88,6 +87,7 @@ class ExtractionReport:
     cut: int
     silent: int
     window_seconds: float
+    notes: dict[str, tuple[str, ...]]
 
 
 @document_options(RunOptions)
@@ -282,6 +282,7 @@ def prompt_texts(clips: Sequence[Clip], prompt: Prompt) -> list[str]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from calm.extract import find_clips
     >>> clips = find_clips([np.zeros(8), np.ones(8)], ["dog", "rain"])
     >>> prompt_texts(clips, Prompt("{question} Choose from: {options}.", "What is it?"))[0]
@@ -329,19 +330,20 @@ def _extract_pending(
 
 def _make_report(cache: CacheWriter, new: int) -> ExtractionReport:
     """Count the clips of a cache by what became of them."""
-    done: NDArray[np.bool_] = cache.status == DONE
-    window_seconds = cache.fingerprint.max_seconds
+    done, window_seconds = cache.done, cache.fingerprint.max_seconds
+    lengths = zip(cache.seconds[done].tolist(), cache.decoded_seconds[done].tolist(), strict=True)
     return ExtractionReport(
         path=cache.path,
         clips=len(cache),
-        done=int(done.sum()),
+        done=len(done),
         new=new,
         failed=int((cache.status == FAILED).sum()),
         unread=int((cache.status[cache.pending] == FAILED).sum()),
         failures=cache.failures,
-        cut=int((cache.seconds[done] > window_seconds + _PADDING_SECONDS).sum()),
+        cut=sum(is_cut(*length, window_seconds) for length in lengths),
         silent=int((cache.peak[done] == 0).sum()),
         window_seconds=window_seconds,
+        notes=cache.notes,
     )
 
 

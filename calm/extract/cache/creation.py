@@ -227,6 +227,7 @@ def _plan_datasets(
         "status": _Dataset((n,), np.dtype(np.uint8)),  # PENDING
         "reason": _Dataset((n,), h5py.string_dtype("utf-8", REASON_BYTES)),
         "seconds": _Dataset((n,), np.dtype(np.float32), lambda _: np.nan),
+        "decoded_seconds": _Dataset((n,), np.dtype(np.float32), lambda _: np.nan),
         "peak": _Dataset((n,), np.dtype(np.float32), lambda _: np.nan),
         "digest": _Dataset((n, DIGEST_BYTES), np.dtype(np.uint8)),
         "size": _Dataset((n,), np.dtype(np.int64)),

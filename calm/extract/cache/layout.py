@@ -15,6 +15,8 @@ heads              (clip, layer, head,      head vectors
 status             (clip,) uint8            0 pending, 1 done, 2 failed
 reason             (clip,) text             why a clip failed
 seconds            (clip,) float32          length in seconds before the clip is cut; NaN until known
+decoded_seconds    (clip,) float32          length in seconds that could be decoded, up to shortly after the cut; NaN
+                                            if unknown
 peak               (clip,) float32          largest absolute sample; NaN until known
 digest             (clip, 16) uint8         XXH3 of the files or samples that the model needed; zeros until known
 size               (clip,) int64            total size of its files in bytes
@@ -33,8 +35,9 @@ Attributes: ``format``, ``format_version``, ``model``, ``revision`` (commit of a
 field of :class:`Fingerprint`, ``request`` (JSON of :class:`Request`), and ``made_with`` (JSON of versions and
 checkpoint).
 
-Version 1 had no ``digest``, ``size`` and ``modified``, and stored ``label``, ``split`` and ``group`` as (clip,) text
-without tables. It can still be read, but not written.
+Version 2 had no ``decoded_seconds``. It can still be read and resumed; it becomes version 3 when its list of clips
+changes. Version 1 also had no ``digest``, ``size`` and ``modified``, and stored ``label``, ``split`` and ``group`` as
+(clip,) text without tables. It can still be read, but not written.
 """
 
 from __future__ import annotations
@@ -44,7 +47,10 @@ from dataclasses import dataclass
 from calm.extract.prompt import MAX_TEXT_LENGTH
 
 FORMAT = "calm head cache"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+#: Older versions can only be read.
+OLDEST_WRITABLE_VERSION = 2
 
 PENDING, DONE, FAILED = 0, 1, 2
 
@@ -84,13 +90,18 @@ _BY_CLIP = {
     "name": Column((TEXT,)),
 }
 
+_VERSION_2 = (
+    _BY_CLIP
+    | {"digest": Column(("uint8",), ("clip", DIGEST_BYTES)), "size": Column(("int64",)), "modified": Column(("int64",))}
+    | {column: Column(("int32",)) for column in TABLES}
+    | {table: Column((TEXT,), (table,)) for table in TABLES.values()}
+)
+
 #: Datasets of a file, by format version.
 COLUMNS: dict[int, dict[str, Column]] = {
     1: _BY_CLIP
     | dict.fromkeys(("label", "split", "group"), Column((TEXT,)))
     | {"prompt": Column(("int32",)), "prompts": Column((TEXT,), ("prompts",))},
-    2: _BY_CLIP
-    | {"digest": Column(("uint8",), ("clip", DIGEST_BYTES)), "size": Column(("int64",)), "modified": Column(("int64",))}
-    | {column: Column(("int32",)) for column in TABLES}
-    | {table: Column((TEXT,), (table,)) for table in TABLES.values()},
+    2: _VERSION_2,
+    3: _VERSION_2 | {"decoded_seconds": Column(("float32",))},
 }

@@ -20,6 +20,7 @@ from calm.extract.cache.file import close_on_error, damage_as_value_error, open_
 from calm.extract.cache.layout import DONE, FAILED, TABLES, DamagedFileError
 from calm.extract.cache.rows import HeadRows
 from calm.extract.cache.selection import find_runs, select_rows, split_into_blocks
+from calm.extract.clip_notes import describe_clips
 from calm.extract.failures import failures_by_name
 from calm.extract.media.content import UNKNOWN, Content
 
@@ -175,7 +176,7 @@ class HeadCache:
         """Load the columns that stay available after closing; texts stay encoded until they are needed."""
         # A read error is reported when the column is used: closing a file should not fail.
         with contextlib.suppress(OSError, ValueError):
-            _ = self.seconds, self.peak
+            _ = self.seconds, self.decoded_seconds, self.peak
             for column, table in TABLES.items():
                 if column not in self._categorical:
                     names = [name for name in (column, table) if name in self._file]  # version 1 has few tables
@@ -220,6 +221,16 @@ class HeadCache:
     def seconds(self) -> NDArray[np.float32]:
         """Length of each clip in seconds before it is cut, of shape (n_clips,); NaN until it is known."""
         return self._read_column("seconds")
+
+    @cached_property
+    def decoded_seconds(self) -> NDArray[np.float32]:
+        """Length of each clip in seconds that could be decoded, up to shortly after the cut, of shape (n_clips,).
+
+        NaN where it is unknown, and in caches of an earlier format.
+        """
+        if self.version < 3:
+            return np.full(len(self), np.nan, dtype=np.float32)
+        return self._read_column("decoded_seconds")
 
     @cached_property
     def peak(self) -> NDArray[np.float32]:
@@ -270,6 +281,21 @@ class HeadCache:
         prompts = self.categorical("prompt")
         texts, reasons = prompts.texts[prompts.codes[failed]], self._read_texts("reason", failed)
         return failures_by_name(zip(failed.tolist(), self.read_names(failed), texts, reasons, strict=True))
+
+    @property
+    def notes(self) -> dict[str, tuple[str, ...]]:
+        """Notes on clips that are done, by clip name: truncated, cut, very short, or digital silence.
+
+        Clips without a note are left out.
+        """
+        done = self.done
+        return describe_clips(
+            self.read_names(done),
+            self.seconds[done].tolist(),
+            self.decoded_seconds[done].tolist(),
+            self.peak[done].tolist(),
+            self.fingerprint.max_seconds,
+        )
 
     def read_names(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read the names of some clips.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.extract.cache.file import close_on_error, open_cache_file, os_error_message
-from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, FORMAT_VERSION, PENDING, REASON_BYTES
+from calm.extract.cache.layout import DIGEST_BYTES, DONE, FAILED, OLDEST_WRITABLE_VERSION, PENDING, REASON_BYTES
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.selection import find_runs
 from calm.extract.result import ClipResult
@@ -43,7 +43,7 @@ class CacheWriter(HeadCache):
     OSError
         If this process has the file open, or cannot write to it.
     ValueError
-        If the file is not a head cache, is damaged, or has an older or newer format version.
+        If the file is not a head cache, is damaged, or has another format version that cannot be written.
 
     See Also
     --------
@@ -69,7 +69,7 @@ class CacheWriter(HeadCache):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         with close_on_error(self._file):
-            if self.version < FORMAT_VERSION:
+            if self.version < OLDEST_WRITABLE_VERSION:
                 raise ValueError(
                     f"{path} has format version {self.version}, which can be read but no longer written: "
                     f"extract again to another file"
@@ -170,9 +170,11 @@ class CacheWriter(HeadCache):
     def _put_metadata(self, results: Sequence[ClipResult]) -> None:
         """Store length, peak and content of clips."""
         rows, contents = _rows(results), [result.content for result in results]
-        self.seconds[rows], self.peak[rows] = [r.seconds for r in results], [r.peak for r in results]
-        self._put("seconds", rows, self.seconds[rows])
-        self._put("peak", rows, self.peak[rows])
+        for column in ("seconds", "decoded_seconds", "peak"):
+            known: NDArray[np.float32] = getattr(self, column)
+            known[rows] = [getattr(result, column) for result in results]
+            if column in self._file:  # version 2 has no decoded_seconds
+                self._put(column, rows, known[rows])
         digests = b"".join(content.digest.ljust(DIGEST_BYTES, b"\0") for content in contents)
         self._put("digest", rows, np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES))
         self._put("size", rows, [content.size for content in contents])
@@ -184,17 +186,20 @@ class CacheWriter(HeadCache):
         Parameters
         ----------
         source : HeadCache
-            A cache of the same format version.
+            A cache of a format version that can be written.
         rows : array of int of shape (n_rows,)
             Rows of this cache to write, ascending.
         source_rows : array of int of shape (n_rows,)
             Rows of ``source`` to read.
         """
-        for column in ("seconds", "peak", "digest", "size", "modified"):
+        for column in ("seconds", "decoded_seconds", "peak"):
+            known: NDArray[np.float32] = getattr(self, column)
+            known[rows] = getattr(source, column)[source_rows]
+            self._file[column][:] = known
+        for column in ("digest", "size", "modified"):
             values = self._read_column(column)
             values[rows] = source._read_column(column)[source_rows]
             self._file[column][:] = values
-        self.seconds, self.peak = self._read_column("seconds"), self._read_column("peak")
         status = source.status[source_rows]
         failed, done = status == FAILED, status == DONE
         self._put("reason", rows[failed], source._read_column("reason", source_rows[failed]))

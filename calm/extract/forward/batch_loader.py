@@ -164,7 +164,14 @@ class BatchLoader:
         if decoded is None:
             sources = select_sources(self.clips[row], self.media_options)
             return ClipResult(row, reason=reason, content=compute_content_if_readable(*sources))
-        return ClipResult(row, None, reason, decoded.seconds, decoded.peak, decoded.content)
+        return ClipResult(
+            row,
+            reason=reason,
+            seconds=decoded.seconds,
+            peak=decoded.peak,
+            content=decoded.content,
+            decoded_seconds=decoded.decoded_seconds,
+        )
 
     def batches(
         self, size: BatchSize, *, rows: Sequence[int] | None = None, workers: int | None = None

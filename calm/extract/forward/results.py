@@ -24,6 +24,12 @@ class ClipResults:
         Value of each of these clips. None if no clip succeeded.
     failures : sequence of ClipResult, default=()
         Results of the clips that failed, in the order of the list.
+    seconds : float array of shape (n,), default=None
+        Length of each of the clips in ``rows`` in seconds before it is cut; None if it was not recorded.
+    decoded_seconds : float array of shape (n,), default=None
+        Length of each of these clips in seconds that could be decoded; see :class:`calm.extract.DecodedClip`.
+    peak : float array of shape (n,), default=None
+        Largest absolute sample of each of these clips.
 
     See Also
     --------
@@ -39,6 +45,9 @@ class ClipResults:
     rows: NDArray[np.int64]
     values: NDArray[Any] | None
     failures: Sequence[ClipResult] = field(default=())
+    seconds: NDArray[np.float64] | None = None
+    decoded_seconds: NDArray[np.float64] | None = None
+    peak: NDArray[np.float64] | None = None
 
 
 def collect_results(
@@ -57,7 +66,7 @@ def collect_results(
     Returns
     -------
     ClipResults
-        Values and failures, sorted by clip.
+        Values, lengths, peaks and failures, sorted by clip.
 
     See Also
     --------
@@ -72,6 +81,7 @@ def collect_results(
     (array([0, 2]), (2, 3), 'no samples in it')
     """
     rows: list[int] = []
+    audio_facts: list[tuple[float, float, float]] = []
     parts: list[NDArray[Any]] = []
     failures: list[ClipResult] = []
     for batch in batches:
@@ -81,9 +91,14 @@ def collect_results(
             values = np.stack([np.asarray(result.value) for result in succeeded])
             parts.append(values if convert is None else convert(values))
             rows += [result.row for result in succeeded]
+            audio_facts += [(result.seconds, result.decoded_seconds, result.peak) for result in succeeded]
     order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
+    seconds, decoded_seconds, peak = np.array(audio_facts, dtype=np.float64).reshape(-1, 3)[order].T
     return ClipResults(
         rows=np.asarray(rows, dtype=np.int64)[order],
         values=np.concatenate(parts)[order] if parts else None,
         failures=tuple(sorted(failures, key=lambda result: result.row)),
+        seconds=seconds,
+        decoded_seconds=decoded_seconds,
+        peak=peak,
     )

@@ -81,7 +81,8 @@ def read_waveform(audio: Audio, sampling_rate: int, max_seconds: float | None = 
     Returns
     -------
     DecodedClip
-        The waveform, the length of the clip before it is cut, and its peak. ``frames`` is None.
+        The waveform, the length of the clip before it is cut, the length that could be decoded, and the peak.
+        ``frames`` is None.
 
     Raises
     ------
@@ -213,7 +214,14 @@ def _decode_sound(sound: Sound, sampling_rate: int, max_seconds: float | None) -
     n_padding = round(MIN_SECONDS * sampling_rate) - len(samples)
     if n_padding > 0:
         samples = np.pad(samples, (0, n_padding))
-    return DecodedClip(samples, None, max(sound.seconds, n_decoded / sound.rate), float(peak))
+    decoded_seconds = n_decoded / sound.rate
+    return DecodedClip(
+        samples,
+        None,
+        max(sound.seconds, decoded_seconds),
+        float(peak),
+        decoded_seconds=decoded_seconds if sound.has_exact_length else math.nan,
+    )
 
 
 def _resample(blocks: Iterator[NDArray[np.float32]], rate: float, sampling_rate: int) -> Iterator[NDArray[np.float32]]:

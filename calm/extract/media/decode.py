@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _decode(clip: Clip, media_options: MediaOptions, sampling_rate: int, max_sec
         return _decode_video(clip, media_options, max_seconds)
     audio = read_waveform(clip.audio, sampling_rate, max_seconds)
     video = _decode_video(clip, media_options, max_seconds)
-    return replace(audio, frames=video.frames, seconds=max(audio.seconds, video.seconds))
+    return replace(audio, frames=video.frames, seconds=max(audio.seconds, video.seconds), decoded_seconds=math.nan)
 
 
 def _decode_video(clip: Clip, media_options: MediaOptions, max_seconds: float | None) -> DecodedClip:

@@ -27,6 +27,10 @@ class DecodedClip:
         Largest absolute sample. 0 means digital silence, NaN means no audio.
     content : Content, default=UNKNOWN
         Digest, size and modification time of the files or arrays that were decoded.
+    decoded_seconds : float, default=nan
+        Length of the audio in seconds that could be decoded. It is shorter than ``seconds`` if the file is truncated,
+        and also for a clip that is cut, because decoding stops shortly after the cut. NaN means unknown: frames only,
+        or a file that declares no exact length of its audio.
 
     See Also
     --------
@@ -46,6 +50,7 @@ class DecodedClip:
     seconds: float
     peak: float = math.nan
     content: Content = UNKNOWN
+    decoded_seconds: float = math.nan
 
     @classmethod
     def from_waveform(cls, clip: DecodedClip | NDArray[np.float32], sampling_rate: int) -> DecodedClip:
@@ -65,5 +70,5 @@ class DecodedClip:
         """
         if isinstance(clip, DecodedClip):
             return clip
-        samples = clip
-        return cls(samples, None, len(samples) / sampling_rate, float(np.abs(samples).max(initial=0)))
+        samples, seconds = clip, len(clip) / sampling_rate
+        return cls(samples, None, seconds, float(np.abs(samples).max(initial=0)), decoded_seconds=seconds)

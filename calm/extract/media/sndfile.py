@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,16 @@ from calm.extract.media.sound import Sound
 _BLOCK = 2**15
 
 _NOT_READABLE = "not readable as audio"
+
+#: Line of libsndfile's log about audio data that is shorter than the header declares, in WAV, AU and AIFF files.
+_WRONG_SIZE = re.compile(r"^ *(?:data|Data Size|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+#: Programs that write to a pipe declare about this many bytes or more, because they do not know the length.
+_UNKNOWN_SIZE = 0x7FFF0000
+
+#: Where the Xing header of an MP3 file is searched. A large picture in front of it hides it: the length then counts as
+#: an estimate.
+_MP3_HEAD_BYTES = 2**16
 
 
 class _ForwardOnlyFile(soundfile.SoundFile):
@@ -46,7 +58,31 @@ def open_sound(path: Path, failure: type[ValueError]) -> Iterator[Sound]:
         with wrap_library_errors(failure, _NOT_READABLE):
             file = _ForwardOnlyFile(stream.fileno(), closefd=False)
         with file:
-            yield Sound(file.samplerate, file.frames / max(file.samplerate, 1), _read_blocks(file, failure))
+            seconds = _declared_frames(file) / max(file.samplerate, 1)
+            yield Sound(file.samplerate, seconds, _read_blocks(file, failure), _has_exact_length(file, stream.fileno()))
+
+
+def _declared_frames(file: _ForwardOnlyFile) -> float:
+    """Return the number of frames that the header declares.
+
+    For a truncated WAV, AIFF or AU file, libsndfile reports only the frames that are there, and logs the size that the
+    header declares.
+    """
+    logged = _WRONG_SIZE.search(file.extra_info)
+    if logged is None:
+        return file.frames
+    declared_bytes, available_bytes = map(int, logged.groups())
+    if not 0 < available_bytes < declared_bytes < _UNKNOWN_SIZE:
+        return file.frames
+    return file.frames * declared_bytes / available_bytes
+
+
+def _has_exact_length(file: _ForwardOnlyFile, descriptor: int) -> bool:
+    """Return whether the length of a file is exact: libsndfile estimates that of an MP3 without a Xing header."""
+    if file.format != "MP3":
+        return True
+    head = os.pread(descriptor, _MP3_HEAD_BYTES, 0)
+    return b"Xing" in head or b"Info" in head
 
 
 def _read_blocks(file: _ForwardOnlyFile, failure: type[ValueError]) -> Iterator[NDArray[np.float32]]:

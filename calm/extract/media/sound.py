@@ -16,3 +16,4 @@ class Sound:
     rate: float  #: sampling rate in Hz
     seconds: float  #: length according to the header; 0 where it is unknown
     blocks: Iterator[NDArray[np.float32]]  #: consecutive blocks (samples, channels), up to the end
+    has_exact_length: bool = True  #: False if the header's length is an estimate, or that of a video around the sound

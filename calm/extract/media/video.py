@@ -292,7 +292,9 @@ def open_soundtrack(path: Path) -> Iterator[Sound]:
         with wrap_library_errors(VideoError, _NOT_READABLE):
             rate, layout, channels = int(stream.rate), stream.layout.name, len(stream.layout.channels)
         blocks = _decode_audio_blocks(container, stream, rate, layout, channels)
-        yield Sound(rate, declared_duration(container), blocks)
+        # FFmpeg estimates the length of raw AAC. The length of a video may be that of its frames.
+        has_exact_length = not container.streams.video and container.format.name != "aac"
+        yield Sound(rate, declared_duration(container), blocks, has_exact_length)
 
 
 def _decode_audio_blocks(

@@ -1,4 +1,4 @@
-"""Helpers: caches of both format versions, results to write, and code run in another process."""
+"""Helpers: caches of all format versions, results to write, and code run in another process."""
 
 from __future__ import annotations
 
@@ -94,13 +94,29 @@ def write_version_1(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None 
 
 
 def write_version_2(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
+    """Write the same cache in format version 2, as the current version without its new column."""
+    return downgrade_to_version_2(write_current_version(path, clips, done))
+
+
+def downgrade_to_version_2(path: Path) -> Path:
+    """Remove what version 3 added to a cache."""
+    smaller = path.with_suffix(".old")
+    with h5py.File(path) as new, h5py.File(smaller, "w") as old:
+        for name in new:
+            if name != "decoded_seconds":
+                new.copy(name, old)
+        old.attrs.update(dict(new.attrs) | {"format_version": 2})
+    return smaller.replace(path)
+
+
+def write_current_version(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None = None) -> Path:
     """Write the same cache in the current format."""
     done = len(clips) - 1 if done is None else done
     create_cache(path, clips, ["Hm?"] * len(clips), SHAPE, REQUEST, FINGERPRINT, made_with={"python": "3"})
     with CacheWriter(path) as writer:
         writer.write(
             [
-                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, compute_content(np.full(3, i)))
+                ClipResult(i, vectors_of(len(clips))[i], "", 2.5, 0.5, compute_content(np.full(3, i)), 2.5)
                 if i < done
                 else ClipResult(i, reason="gone")
                 for i in range(min(len(clips), done + 1))
@@ -109,4 +125,4 @@ def write_version_2(path: Path, clips: Sequence[Clip] = CLIPS, done: int | None 
     return path
 
 
-WRITERS = {1: write_version_1, 2: write_version_2}
+WRITERS = {1: write_version_1, 2: write_version_2, 3: write_current_version}

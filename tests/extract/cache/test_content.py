@@ -31,7 +31,7 @@ from calm.extract.media import content
 from calm.extract.media.content import compute_content
 from calm.extract.result import ClipResult
 from tests.conftest import tone
-from tests.extract.cache.files import CLIPS, FINGERPRINT, REQUEST, SHAPE, vectors_of, write_version_2
+from tests.extract.cache.files import CLIPS, FINGERPRINT, REQUEST, SHAPE, vectors_of, write_current_version
 
 Maker = Callable[..., Path]
 TINY = Request(model="tiny")
@@ -48,7 +48,7 @@ def stored(path: Path) -> np.ndarray:
 
 
 def test_what_a_clip_was_is_stored_with_its_row(tmp_path: Path) -> None:
-    path = write_version_2(tmp_path / "heads.h5")
+    path = write_current_version(tmp_path / "heads.h5")
     with HeadCache(path) as cache:
         known = list(cache.contents())
         assert [what.digest for what in known[:7]] == [compute_content(np.full(3, i)).digest for i in range(7)]

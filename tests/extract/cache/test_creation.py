@@ -95,7 +95,7 @@ def test_a_full_disk_is_reported_before_anything_is_computed(tmp_path: Path) -> 
         tmp_path / "heads.h5",
     )
     assert result.stderr.splitlines()[-1].startswith(
-        f"OSError: not enough disk space for {tmp_path / 'heads.h5'}, which needs 41.1 MB"
+        f"OSError: not enough disk space for {tmp_path / 'heads.h5'}, which needs 41.5 MB"
     )
     assert list(tmp_path.iterdir()) == []
 

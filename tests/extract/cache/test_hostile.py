@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calm.extract import CacheWriter, HeadCache
-from tests.extract.cache.files import WRITERS, write_version_1, write_version_2
+from tests.extract.cache.files import WRITERS, write_current_version
 
 VERSIONS = pytest.mark.parametrize("version", [1, 2])
 
@@ -231,7 +231,7 @@ def test_content_that_is_wrong_is_damage(
     ],
 )
 def test_tables_that_are_wrong_are_damage(tmp_path: Path, change: Callable[[h5py.File], None], what: str) -> None:
-    path = write_version_2(tmp_path / "heads.h5")
+    path = write_current_version(tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
         change(file)
     with pytest.raises(ValueError, match=f"is damaged: {what}"):
@@ -240,7 +240,7 @@ def test_tables_that_are_wrong_are_damage(tmp_path: Path, change: Callable[[h5py
 
 @pytest.mark.parametrize("said", [np.zeros(3), 3, "something else", np.bytes_(b"\xff")])
 def test_a_file_marked_as_another_format_is_no_cache(tmp_path: Path, said: Any) -> None:
-    path = write_version_2(tmp_path / "heads.h5")
+    path = write_current_version(tmp_path / "heads.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["format"] = said
     refused(path, "is an HDF5 file, but not a head cache")
@@ -272,11 +272,11 @@ def copies(tmp_path_factory: pytest.TempPathFactory, whole: bytes) -> Path:
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
     folder = tmp_path_factory.mktemp("valid")
-    return {1: write_version_1(folder / "1.h5").read_bytes(), 2: write_version_2(folder / "2.h5").read_bytes()}
+    return {version: write(folder / f"{version}.h5").read_bytes() for version, write in WRITERS.items()}
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), version=st.sampled_from([1, 2]))
+@given(data=st.data(), version=st.sampled_from(sorted(WRITERS)))
 def test_random_content_raises_only_one_line_errors(
     valid: dict[int, bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, version: int
 ) -> None:
@@ -304,7 +304,7 @@ def test_random_content_raises_only_one_line_errors(
 @settings(
     deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(data=st.data(), version=st.sampled_from([1, 2]))
+@given(data=st.data(), version=st.sampled_from(sorted(WRITERS)))
 def test_corrupted_bytes_raise_only_one_line_errors(
     valid: dict[int, bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, version: int
 ) -> None:

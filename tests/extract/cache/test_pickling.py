@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calm.extract import CacheWriter, Clip, HeadCache, create_cache, extend_cache
-from tests.extract.cache.files import CLIPS, FINGERPRINT, REQUEST, SHAPE, WRITERS, vectors_of, write_version_2
+from tests.extract.cache.files import CLIPS, FINGERPRINT, REQUEST, SHAPE, WRITERS, vectors_of, write_current_version
 
 
 def pickled(path: Path) -> list[bytes]:
@@ -34,11 +34,11 @@ def test_a_pickled_cache_opens_after_a_change_of_the_working_directory(
 
 
 def test_more_rows_or_a_copy_are_the_same_clips(tmp_path: Path) -> None:
-    path = write_version_2(tmp_path / "heads.h5", done=3)
+    path = write_current_version(tmp_path / "heads.h5", done=3)
     before = pickled(path)
     shutil.copy(path, tmp_path / "copy.h5")
     (tmp_path / "copy.h5").replace(path)
-    write_version_2(tmp_path / "filled.h5", done=7)
+    write_current_version(tmp_path / "filled.h5", done=7)
     (tmp_path / "filled.h5").replace(path)
     for stored in before:
         pickle.loads(stored)
@@ -65,7 +65,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_cache_of_other_clips_is_not_read_in_its_place(tmp_path: Path, change: str) -> None:
-    path = write_version_2(tmp_path / "heads.h5")
+    path = write_current_version(tmp_path / "heads.h5")
     before = pickled(path)
     CHANGES[change](path)
     for stored in before:
@@ -75,7 +75,7 @@ def test_a_cache_of_other_clips_is_not_read_in_its_place(tmp_path: Path, change:
 
 
 def test_what_was_replaced_while_it_was_open_is_pickled_as_what_it_is(tmp_path: Path) -> None:
-    path = write_version_2(tmp_path / "heads.h5")
+    path = write_current_version(tmp_path / "heads.h5")
     with HeadCache(path) as cache:
         create_again(path, [Clip("", "first"), *CLIPS])
         stored = pickle.dumps(cache[0])
@@ -84,7 +84,7 @@ def test_what_was_replaced_while_it_was_open_is_pickled_as_what_it_is(tmp_path: 
 
 
 def test_a_cache_is_pickled_while_it_is_open(tmp_path: Path) -> None:
-    with HeadCache(write_version_2(tmp_path / "heads.h5")) as cache:
+    with HeadCache(write_current_version(tmp_path / "heads.h5")) as cache:
         pass
     with pytest.raises(ValueError, match="has been closed"):
         pickle.dumps(cache)

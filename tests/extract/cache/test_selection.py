@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from calm.extract import Clip, HeadCache
 from calm.extract.cache.selection import find_runs, select_rows, split_into_blocks
-from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, vectors_of, write_version_2
+from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, vectors_of, write_current_version
 
 INDICES = st.integers(-7, 6)
 CHOICES = st.one_of(
@@ -64,7 +64,7 @@ def test_runs_and_blocks_cover_every_row_once(rows: np.ndarray) -> None:
 
 
 def test_a_cache_and_its_rows_are_arrays_of_the_shapes_that_they_report(tmp_path: Path) -> None:
-    with HeadCache(write_version_2(tmp_path / "heads.h5", CLIPS[:7], done=7)) as cache:
+    with HeadCache(write_current_version(tmp_path / "heads.h5", CLIPS[:7], done=7)) as cache:
         assert cache.shape == cache[:].shape == np.asarray(cache).shape == np.asarray(cache[:]).shape == (7, *SHAPE)
         np.testing.assert_array_equal(np.asarray(cache), vectors_of(7))
         np.testing.assert_array_equal(np.asarray(cache[[4, 1]], dtype=np.float64), vectors_of(7)[[4, 1]])
@@ -131,7 +131,7 @@ def test_a_grid_search_takes_a_cache_and_its_rows(tmp_path: Path, n_jobs: int) -
     from calm import CALMClassifier
 
     clips = [Clip("", str(i), "ab"[i % 2]) for i in range(12)]
-    with HeadCache(write_version_2(tmp_path / "heads.h5", clips, done=12)) as cache:
+    with HeadCache(write_current_version(tmp_path / "heads.h5", clips, done=12)) as cache:
         search = GridSearchCV(CALMClassifier(), {"top_heads": [1, 2]}, cv=2, n_jobs=n_jobs, error_score="raise")
         for X in (cache, cache[2:]):
             labels = cache[:].labels[-len(X) :]
