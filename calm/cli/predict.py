@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,11 +137,16 @@ def _predict_clips(
     from calm import predict_audio
 
     result = predict_audio(fitted, clips, **options)
-    names = [clip.name for clip in result.clips]
-    labels = [clip.label for clip in result.clips]
-    return list(_make_predictions(fitted, names, labels, result.probabilities, result.typicality, reject)), (
-        result.failures
+    predictions = _make_predictions(
+        fitted,
+        names=[clip.name for clip in result.clips],
+        labels=[clip.label for clip in result.clips],
+        probabilities=result.probabilities,
+        typicality=result.typicality,
+        notes=result.notes,
+        reject=reject,
     )
+    return list(predictions), result.failures
 
 
 def _predict_cache(fitted: HeadClassifier, path: Path, reject: float | None) -> list[ClipPrediction]:
@@ -151,16 +156,32 @@ def _predict_cache(fitted: HeadClassifier, path: Path, reject: float | None) -> 
 
     with HeadCache(path) as cache:
         rows = cache[cache.done]
-        typicality = fitted.typicality(rows) if supports_rejection(fitted) else None
-        return list(_make_predictions(fitted, rows.names, rows.labels, fitted.predict_proba(rows), typicality, reject))
+        notes = cache.notes
+        predictions = _make_predictions(
+            fitted,
+            names=rows.names.tolist(),
+            labels=rows.labels.tolist(),
+            probabilities=fitted.predict_proba(rows),
+            typicality=fitted.typicality(rows) if supports_rejection(fitted) else None,
+            notes=[notes.get(name, ()) for name in rows.names.tolist()],
+            reject=reject,
+        )
+        return list(predictions)
 
 
 def _make_predictions(
-    fitted: HeadClassifier, names: Any, labels: Any, probabilities: Any, typicality: Any, reject: float | None
+    fitted: HeadClassifier,
+    *,
+    names: Sequence[Any],
+    labels: Sequence[Any],
+    probabilities: Any,
+    typicality: Any,
+    notes: Sequence[tuple[str, ...]],
+    reject: float | None,
 ) -> Iterator[ClipPrediction]:
     """Yield the prediction for each clip; its label in the data is kept if it is a class of the classifier."""
     classes = {str(label) for label in fitted.classes_}
-    for i, (name, label, row) in enumerate(zip(names, labels, probabilities, strict=True)):
+    for i, (name, label, row, clip_notes) in enumerate(zip(names, labels, probabilities, notes, strict=True)):
         p_value = None if typicality is None else float(typicality[i])
         yield ClipPrediction(
             clip=str(name),
@@ -168,4 +189,5 @@ def _make_predictions(
             truth=str(label) if str(label) in classes else None,
             is_rejected=reject is not None and p_value is not None and p_value <= reject,
             typicality=p_value,
+            notes=clip_notes,
         )

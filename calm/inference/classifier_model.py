@@ -36,6 +36,7 @@ class ProcessedClips:
 
     clips: tuple[Clip, ...]  #: those that did not fail
     values: NDArray[Any] | None  #: one row for each of them; None if all failed
+    notes: tuple[tuple[str, ...], ...]  #: what is unusual about each of them, such as that it was cut
     failures: dict[str, str]  #: reason of each failure by name of the clip
 
 
@@ -89,6 +90,7 @@ def process_clips(
     return ProcessedClips(
         clips=tuple(clips[row] for row in results.rows),
         values=results.values,
+        notes=results.describe(extraction.fingerprint.max_seconds),
         failures=describe_failures(results.failures, clips, texts),
     )
 

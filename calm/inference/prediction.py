@@ -35,6 +35,9 @@ class AudioPrediction:
         None if the classifier cannot compute it.
     failures : dict of str to str
         Reason of each failure by name of the clip.
+    notes : tuple of tuple of str
+        What is unusual about the audio of each clip, usually nothing: that only its beginning was used, that the file
+        is truncated, that it is shorter than 0.1 s, or that it is digital silence.
 
     See Also
     --------
@@ -54,6 +57,7 @@ class AudioPrediction:
     probabilities: NDArray[np.float64]
     typicality: NDArray[np.float64] | None
     failures: dict[str, str]
+    notes: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labels(self) -> NDArray[Any]:
@@ -146,6 +150,7 @@ def predict_audio(
         probabilities=scores[:, :n_classes],
         typicality=scores[:, -1] if has_typicality else None,
         failures=processed.failures,
+        notes=processed.notes,
     )
 
 

@@ -110,6 +110,35 @@ def test_a_rejected_clip_has_no_label_in_the_file(data: Path) -> None:
     assert row["label"] == "" and float(row["probability"]) > 0.5
 
 
+def test_clips_that_are_cut_truncated_tiny_or_silent_are_noted(data: Path) -> None:
+    soundfile.write("silence.wav", np.zeros(16000), 16000)
+    soundfile.write("one sample.wav", np.full(1, 0.5), 16000)
+    soundfile.write("long.wav", tone(500, seconds=12), 16000)
+    soundfile.write("truncated.wav", tone(500, seconds=4), 16000)
+    Path("truncated.wav").write_bytes(Path("truncated.wav").read_bytes()[:32044])
+    files = ["silence.wav", "one sample.wav", "long.wav", "truncated.wav", data / "low/0.wav"]
+    rows = [json.loads(line) for line in calm("predict", *files, "--json").stdout.splitlines()]
+    assert [row["notes"] for row in rows] == [
+        ["digital silence"],
+        ["only 0.06 ms long, padded to 0.1 s"],
+        ["cut to the first 5 s of 12.0 s"],
+        ["truncated: the file ends after 1.0 s of 4.0 s"],
+        [],
+    ]
+    printed = calm("predict", *files).stdout
+    assert printed.splitlines()[0].endswith("notes") and "cut to the first 5 s of 12.0 s\n" in printed
+    assert "notes" not in calm("predict", data / "low/0.wav").stdout
+    calm("predict", "long.wav", "--out", "predictions.csv")
+    assert pd.read_csv("predictions.csv")["notes"].tolist() == ["cut to the first 5 s of 12.0 s"]
+
+
+def test_notes_of_a_cache_are_those_of_its_files(data: Path) -> None:
+    soundfile.write(data / "low/silence.wav", np.zeros(16000), 16000)
+    extract(data)
+    rows = [json.loads(line) for line in calm("predict", "heads.h5", "--json").stdout.splitlines()]
+    assert {row["clip"]: row["notes"] for row in rows if row["notes"]} == {"low/silence.wav": ["digital silence"]}
+
+
 def test_a_classifier_from_a_pipeline_predicts_on_audio(class_folder: Maker) -> None:
     from sklearn.pipeline import make_pipeline
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.clip_notes import describe_clip
 from calm.extract.result import ClipResult
 
 
@@ -48,6 +49,26 @@ class ClipResults:
     seconds: NDArray[np.float64] | None = None
     decoded_seconds: NDArray[np.float64] | None = None
     peak: NDArray[np.float64] | None = None
+
+    def describe(self, window_seconds: float) -> tuple[tuple[str, ...], ...]:
+        """Describe what is unusual about the audio of each clip in ``rows``: cut, truncated, very short or silent.
+
+        Parameters
+        ----------
+        window_seconds : float
+            Maximum clip length in seconds; infinity means no limit.
+
+        Returns
+        -------
+        tuple of tuple of str
+            Notes of each clip, usually none.
+        """
+        if self.seconds is None or self.decoded_seconds is None or self.peak is None:
+            return ((),) * len(self.rows)
+        return tuple(
+            describe_clip(*facts, window_seconds)
+            for facts in zip(self.seconds, self.decoded_seconds, self.peak, strict=True)
+        )
 
 
 def collect_results(
