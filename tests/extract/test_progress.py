@@ -17,7 +17,7 @@ from calm.extract.progress import announce_if_slow
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that the test sets."""
     now = [1000.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("calm.extract.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -272,11 +272,11 @@ def check_storable(clips: Sequence[Clip], texts: Sequence[str]) -> None:
 def _encode(column: str, text: str, clip: Clip) -> bytes:
     """Encode a text of a clip, and check that a cache can store it."""
     encoded, max_bytes = text.encode(), LONGEST[column]
+    owner = f"the {column} of {clip.name[:60]!r}"
     if len(encoded) > max_bytes:
-        owner = f"the {column} of {clip.name[:60]!r}"
         raise ValueError(f"{owner} takes {len(encoded)} bytes, but a cache stores at most {max_bytes}: shorten it")
     if "\0" in text:  # NUL is the padding of stored text
-        raise ValueError(f"{text!r} contains a NUL character, which a cache cannot store: remove it")
+        raise ValueError(f"{owner} contains a NUL character, which a cache cannot store: remove it")
     return encoded
 
 

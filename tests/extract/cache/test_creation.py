@@ -116,7 +116,7 @@ def test_a_cache_can_be_made_where_hard_links_cannot(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("other", [Clip("", "dog\0"), Clip("", "a", "dog\0"), Clip("", "a", group="dog\0")])
 def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, other: Clip) -> None:
-    with pytest.raises(ValueError, match=r"'dog\\x00' contains a NUL character, which a cache cannot store: remove it"):
+    with pytest.raises(ValueError, match="contains a NUL character, which a cache cannot store: remove it"):
         make_cache(tmp_path / "heads.h5", [other, THREE_CLIPS[1]])
     assert list(tmp_path.iterdir()) == []
 
