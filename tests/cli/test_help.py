@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from calm.cli import app
 
-COMMANDS = ("extract", "fit", "predict", "evaluate", "info", "models", "demo")
+COMMANDS = ("extract", "fit", "predict", "evaluate", "info", "export", "models", "demo")
 
 
 def run_command(*args: str) -> Result:
