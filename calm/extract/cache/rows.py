@@ -127,8 +127,15 @@ class HeadRows:
 
         Examples
         --------
-        >>> cache = HeadCache("heads.h5")  # doctest: +SKIP
-        >>> X, y, groups = cache[cache.done].to_numpy()  # doctest: +SKIP
+        >>> import tempfile
+        >>> from calm.extract import HeadCache, Request, extract_to_cache, find_clips
+        >>> clips = find_clips([np.ones(1600), np.zeros(1600)], ["hum", "silence"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
+        ...     with HeadCache(report.path) as cache:
+        ...         X, y, groups = cache[:].to_numpy()
+        >>> X.shape, y.tolist()
+        ((2, 6, 8, 32), ['hum', 'silence'])
         """
         return make_arrays(self)
 
@@ -153,7 +160,15 @@ class HeadRows:
 
         Examples
         --------
-        >>> HeadCache("heads.h5").to_frame().groupby("label").seconds.mean()  # doctest: +SKIP
+        >>> import tempfile
+        >>> from calm.extract import HeadCache, Request, extract_to_cache, find_clips
+        >>> clips = find_clips([np.ones(1600), np.zeros(1600)], ["hum", "silence"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
+        ...     with HeadCache(report.path) as cache:
+        ...         frame = cache[:].to_frame()
+        >>> frame[["label", "status", "peak"]].values.tolist()
+        [['hum', 'done', 1.0], ['silence', 'done', 0.0]]
         """
         return make_frame(self, vectors)
 
