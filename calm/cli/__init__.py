@@ -10,6 +10,7 @@ from calm.cli._streams import prepare_streams
 from calm.cli.demo import demo
 from calm.cli.evaluate import evaluate
 from calm.cli.explain import explain
+from calm.cli.export import export
 from calm.cli.extract import extract
 from calm.cli.fit import FitCommand, fit
 from calm.cli.info import info
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, fit, predict, evaluate, explain, zero_shot, info, models, demo):
+for command in (extract, fit, predict, evaluate, explain, zero_shot, info, export, models, demo):
     docstring = inspect.getdoc(command) or ""
     paragraphs = (" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))  # rich keeps line breaks
     app.command(cls=FitCommand if command is fit else None, help="\n\n".join(paragraphs))(command)

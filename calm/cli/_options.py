@@ -44,7 +44,12 @@ def expand_option_groups(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def run(**values: Any) -> R:
-        arguments = {name: build_group(group, _pop_group_values(values, name, group)) for name, group in groups.items()}
+        try:
+            arguments = {
+                name: build_group(group, _pop_group_values(values, name, group)) for name, group in groups.items()
+            }
+        except ValueError as error:  # two options that do not fit together, or a value that only the group can check
+            raise typer.BadParameter(str(error)) from error
         return command(**arguments, **values)
 
     parameters = []

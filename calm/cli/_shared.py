@@ -18,7 +18,11 @@ from calm.unique_warnings import show_each_warning_once
 SOME_CLIPS_FAILED = 3
 INTERRUPTED = 130
 
-_SHOWN_FAILURES = 10
+#: Number of clips that are listed.
+_MAX_LISTED = 10
+
+#: Longest cell of a table, and longest label in a list of labels, in characters.
+_MAX_CELL = 60
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,7 +71,10 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
-    """Print a table with aligned columns; the columns whose indices are in ``numbers`` are aligned to the right."""
+    """Print a table with aligned columns; the columns whose indices are in ``numbers`` are aligned to the right.
+
+    Long cells are shortened, except those of the last column, which no other column follows.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -76,7 +83,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
     for i, name in enumerate(header):
         table.add_column(Text(escape_unprintable(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(escape_unprintable(cell)) for cell in row))  # Text: a label is not markup
+        shown = [*map(shorten, row[:-1]), *row[-1:]]
+        table.add_row(*(Text(escape_unprintable(cell)) for cell in shown))  # Text: a label is not markup
     console = Console(highlight=False, width=1000)  # wide, because rich truncates cells on a narrow terminal
     with console.capture() as captured:
         console.print(table)
@@ -84,12 +92,46 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: I
         _write(line.rstrip())  # the cells are escaped already, and the escape codes of the bold header must stay
 
 
+def shorten(text: str) -> str:
+    """Replace the middle of a long text by …, so that the end of a path stays.
+
+    >>> shorten("rain"), shorten("a" * 40 + "b" * 40)
+    ('rain', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaa…bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb')
+    """
+    half = _MAX_CELL // 2
+    return text if len(text) <= _MAX_CELL else f"{text[: half - 1]}…{text[-half:]}"
+
+
 def print_failures(failures: Mapping[str, str]) -> None:
     """Print the names of failed clips with their reasons to standard error."""
-    for name, reason in list(failures.items())[:_SHOWN_FAILURES]:
-        print_line(f"failed: {name}: {reason}", err=True)
-    if len(failures) > _SHOWN_FAILURES:
-        print_line(f"… and {len(failures) - _SHOWN_FAILURES} more", err=True)
+    _print_first([f"failed: {name}: {reason}" for name, reason in failures.items()])
+
+
+def print_notes(notes: Mapping[str, Sequence[str]]) -> None:
+    """Print what is unusual about clips to standard error; clips that are only cut come last."""
+    only_cut_last = sorted(notes.items(), key=lambda item: all(note.startswith("cut ") for note in item[1]))
+    _print_first([f"note: {name}: {'; '.join(clip_notes)}" for name, clip_notes in only_cut_last])
+
+
+def _print_first(lines: Sequence[str]) -> None:
+    """Print the first lines to standard error, and how many more there are."""
+    for line in lines[:_MAX_LISTED]:
+        print_line(line, err=True)
+    if len(lines) > _MAX_LISTED:
+        print_line(f"… and {len(lines) - _MAX_LISTED} more", err=True)
+
+
+def format_size(n_bytes: int) -> str:
+    """Format a number of bytes in kB, MB or GB.
+
+    >>> format_size(46_493), format_size(1_440_000), format_size(999_960), format_size(12)
+    ('46.5 kB', '1.4 MB', '1.0 MB', '0.0 kB')
+    """
+    kilobytes = n_bytes / 1000
+    if kilobytes < 999.95:
+        return f"{kilobytes:.1f} kB"
+    megabytes = kilobytes / 1000
+    return f"{megabytes:.1f} MB" if megabytes < 999.95 else f"{megabytes / 1000:.1f} GB"
 
 
 def format_percent(share: float) -> str:

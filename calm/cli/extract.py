@@ -20,6 +20,7 @@ from calm.cli._shared import (
     print_failures,
     print_json,
     print_line,
+    print_notes,
 )
 from calm.extract.media.clip import Columns
 from calm.extract.request import Request
@@ -53,6 +54,19 @@ def extract(
             rich_help_panel=Columns.panel,
         ),
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Extract only this many clips of each class (in each split), taken from its groups in turn. "
+            "A later run without it adds the others.",
+            rich_help_panel=RunOptions.panel,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Extract only the clips of this split, such as train.", rich_help_panel=RunOptions.panel),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Extract the head vectors of every clip into a head cache.
@@ -61,8 +75,13 @@ def extract(
     with the reason, and is tried again by the next run.
     """
     from calm.extract import extract_to_cache, find_clips
+    from calm.extract.media.subset import limit_clips, select_split
 
     clips = find_clips(data, columns=columns, root=root)
+    if split is not None:
+        clips = select_split(clips, split)
+    if limit is not None:
+        clips = limit_clips(clips, limit)
     if not json:
         print_line(_describe_clips(data, clips))
     signal.signal(signal.SIGTERM, _raise_keyboard_interrupt)  # clusters send SIGTERM before they kill a job
@@ -77,11 +96,11 @@ def extract(
     else:
         _print_report(report, out, clips)
     if report.failures:
-        raise typer.Exit(SOME_CLIPS_FAILED)
+        raise typer.Exit(SOME_CLIPS_FAILED if report.done else 1)
 
 
 #: Keys of the JSON output.
-_JSON_KEYS = ("cache", "clips", "done", "new", "failed", "unread", "failures", "cut", "silent")
+_JSON_KEYS = ("cache", "clips", "done", "new", "failed", "unread", "failures", "cut", "silent", "notes")
 
 
 def _describe_clips(data: Path, clips: list[Clip]) -> str:
@@ -93,6 +112,16 @@ def _describe_clips(data: Path, clips: list[Clip]) -> str:
     splits = Counter(clip.split for clip in clips if clip.split is not None)
     parts += [f"{split} {n}" for split, n in splits.items()]
     return f"{data}: {', '.join(parts)}"
+
+
+def _print_leakage_advice(clips: list[Clip]) -> None:
+    """Print one line if nothing keeps clips of one recording from being both in the support set and in the queries."""
+    if all(clip.group is None and clip.split is None for clip in clips):
+        print_line(
+            "note: the clips have no groups, so clips of one recording or speaker may be in both support set and "
+            "queries: name groups in a manifest with a group column",
+            err=True,
+        )
 
 
 def _print_report(report: ExtractionReport, out: Path, clips: list[Clip]) -> None:
@@ -109,9 +138,11 @@ def _print_report(report: ExtractionReport, out: Path, clips: list[Clip]) -> Non
         print_line(
             f"warning: {format_count(report.silent, 'clip')} of digital silence (all samples are zero)", err=True
         )
+    print_notes(report.notes)
     if report.failures:
         _print_retry_advice(report.unread, report.failed - report.unread)
     elif (shots_option := _suggest_shots([clip.label for clip in clips])) is not None:
+        _print_leakage_advice(clips)
         print_line(f"next: calm fit{shots_option}" + ("" if out == CACHE else f" {out}"))
 
 

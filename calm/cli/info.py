@@ -11,7 +11,17 @@ import numpy as np
 import typer
 
 from calm.cli._files import CACHE, is_hdf5, load_classifier, may_be_safetensors, open_cache
-from calm.cli._shared import format_count, format_percent, one_line_errors, print_failures, print_json, print_line
+from calm.cli._shared import (
+    format_count,
+    format_percent,
+    format_size,
+    one_line_errors,
+    print_failures,
+    print_json,
+    print_line,
+    print_notes,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -50,6 +60,7 @@ def _collect_cache_facts(cache: HeadCache) -> dict[str, Any]:
         "storage": cache.storage,
         "done": len(cache.done),
         "failed": cache.failures,
+        "notes": cache.notes,
         "labels": _count_clips(cache.categorical("label")),
         "groups": len({*cache.categorical("group").texts.tolist()} - {""}),
         "splits": _count_clips(cache.categorical("split")),
@@ -81,8 +92,8 @@ def _print_cache(cache: HeadCache) -> None:
     state = [f"{facts['done']} done"]
     state += [f"{pending} pending"] if pending else []
     state += [f"{len(facts['failed'])} failed"] if facts["failed"] else []
-    size = cache.path.stat().st_size / 1e6
-    print_line(f"{cache.path}: a head cache of {format_count(clips, 'clip')} ({', '.join(state)}), {size:.1f} MB")
+    size = format_size(cache.path.stat().st_size)
+    print_line(f"{cache.path}: a head cache of {format_count(clips, 'clip')} ({', '.join(state)}), {size}")
     attention_layers = f" (those with attention: {cache.fingerprint.layers})" if cache.fingerprint.layers else ""
     print_line(f"heads     {layers} layers{attention_layers} × {heads} heads × {dim} dimensions, {cache.storage}")
     labels = {label: n for label, n in facts["labels"].items() if label}
@@ -91,7 +102,7 @@ def _print_cache(cache: HeadCache) -> None:
         per_class = format_count(largest, "clip")
         if smallest != largest:
             per_class = f"{smallest} to {per_class}"
-        names = ", ".join(sorted(labels))
+        names = ", ".join(map(shorten, sorted(labels)))
         print_line(f"labels    {format_count(len(labels), 'class')} of {per_class} each: {names}")
     else:
         print_line("labels    none")
@@ -104,6 +115,7 @@ def _print_cache(cache: HeadCache) -> None:
     versions = {name: v for name, v in cache.made_with.items() if name not in ("revision", "checkpoint")}
     print_line(f"made with {', '.join(f'{name} {number}' for name, number in versions.items())}")
     print_failures(facts["failed"])
+    print_notes(facts["notes"])
 
 
 def _collect_classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
@@ -126,10 +138,11 @@ def _collect_classifier_facts(classifier: HeadClassifier) -> dict[str, Any]:
 def _print_classifier(file: Path, classifier: HeadClassifier) -> None:
     """Print a classifier as text, one aspect per line."""
     facts = _collect_classifier_facts(classifier)
-    size = file.stat().st_size / 1e6
-    print_line(f"{file}: a fitted {facts['kind']}, {size:.1f} MB")
+    size = format_size(file.stat().st_size)
+    print_line(f"{file}: a fitted {facts['kind']}, {size}")
     print_line(f"settings  {', '.join(f'{name}={value!r}' for name, value in facts['parameters'].items())}")
-    print_line(f"classes   {', '.join(f'{label} ({n} clips)' for label, n in facts['classes'].items())}")
+    classes = [f"{shorten(label)} ({format_count(n, 'clip')})" for label, n in facts["classes"].items()]
+    print_line(f"classes   {', '.join(classes)}")
     n_used, layers = len(facts["used_heads"]), facts["used_layers"]
     usage = ""
     if n_used < facts["heads"]:
@@ -138,7 +151,8 @@ def _print_classifier(file: Path, classifier: HeadClassifier) -> None:
     print_line(f"heads     {facts['heads']} × {facts['dim']} dimensions{usage}")
     if hasattr(classifier, "head_weights_"):
         weights = classifier.head_weights_.mean(axis=1)
-        best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in (-weights).argsort()[:5]]
+        best_heads = [h for h in (-weights).argsort()[:5] if weights[h] > 0]
+        best = [f"{classifier.head_names_[h]} ({100 * weights[h]:.1f} %)" for h in best_heads]
         print_line(f"weights   {', '.join(best)}")
     held_out_accuracy = getattr(classifier, "held_out_accuracy_", math.nan)
     if not math.isnan(held_out_accuracy):

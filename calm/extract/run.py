@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from calm.atomic_file import check_writable_folder
-from calm.extract.cache.creation import create_cache, extend_cache
+from calm.extract.cache.creation import check_storable, create_cache, extend_cache
+from calm.extract.cache.file import is_empty_file
 from calm.extract.cache.layout import FAILED
 from calm.extract.cache.reader import HeadCache
 from calm.extract.cache.resume import check_resumable, find_changes, has_pending_work, matches_clips
@@ -22,13 +24,17 @@ from calm.extract.fingerprint import MODEL_DEPENDENT_OPTIONS, check_compatible, 
 from calm.extract.forward.head_vectors import head_vectors
 from calm.extract.media.clip import Clip
 from calm.extract.media.video import require_av
+from calm.extract.models.inputs import InputError
 from calm.extract.models.lalm import LALM
 from calm.extract.models.names import checkpoint_state
-from calm.extract.progress import with_progress
+from calm.extract.progress import announce_if_slow, with_progress
 from calm.extract.prompt import MAX_TEXT_LENGTH, Prompt
 from calm.extract.request import Request
 from calm.extract.run_options import RunOptions
 from calm.options import build_group, document_options
+
+#: Length in seconds of a clip for which prompt tokens are counted, for models without a window.
+_LONG_CLIP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def extract_to_cache(
     lalm : LALM, default=None
         The large audio-language model that ``request`` names, if it is already loaded.
     progress : bool, default=False
-        Whether to show a progress bar if standard error is a terminal.
+        Whether to show progress on standard error: a bar on a terminal, otherwise a line now and then.
     {options}
 
     Returns
@@ -161,11 +167,11 @@ def extract_to_cache(
     if request.media_options.uses_video:
         require_av()  # fail before the model is loaded
     texts = prompt_texts(clips, request.prompt)
-    if not path.exists():
-        lalm = _create(path, clips, texts, request, lalm, run_options)
+    if not path.exists() or is_empty_file(path):
+        lalm = _create(path, clips, texts, request, lalm, run_options, progress)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(CacheWriter(path))  # lock the file first, so that no check below gets outdated
-        cache, lalm = _resume(cache, stack, clips, texts, request, lalm, run_options)
+        cache, lalm = _resume(cache, stack, clips, texts, request, lalm, run_options, progress)
         new = 0 if lalm is None else _extract_pending(cache, lalm, request, clips, texts, run_options, progress)
         report = _make_report(cache, new)
     if not path.exists():
@@ -183,12 +189,15 @@ def _create(
     request: Request,
     lalm: LALM | None,
     run_options: RunOptions,
+    progress: bool,
 ) -> LALM:
     """Create a cache in which all clips are pending; return the model, because the fingerprint needs it loaded."""
-    if path.is_symlink():
+    if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{path} is a link to a file that does not exist: remove the link or name another file")
     check_writable_folder(path)  # fail before the model is loaded
-    lalm = lalm or request.load()
+    check_storable(clips, texts)
+    lalm = lalm or _load(request, progress)
+    _check_request_fits(lalm, request, texts)
     create_cache(
         path,
         clips,
@@ -202,6 +211,35 @@ def _create(
     return lalm
 
 
+def _load(request: Request, progress: bool) -> LALM:
+    with announce_if_slow(f"loading {request.model} …", shown=progress):
+        return request.load()
+
+
+def _check_request_fits(lalm: LALM, request: Request, texts: Sequence[str]) -> None:
+    """Warn of a length limit beyond the model's window, and reject more tokens than a prompt has."""
+    limit = lalm.builder.limit_seconds(request.max_seconds, request.media_options)
+    if request.max_seconds is not None and limit is not None and limit < request.max_seconds:
+        warnings.warn(
+            f"max_seconds={request.max_seconds:g} is more than the model takes: clips are cut to the first {limit:g} s",
+            stacklevel=2,
+        )
+    if request.tokens > 1 and not request.media_options.uses_video:
+        _check_tokens(lalm, request.tokens, max(texts, key=len), _LONG_CLIP_SECONDS if limit is None else limit)
+
+
+def _check_tokens(lalm: LALM, tokens: int, longest_text: str, seconds: float) -> None:
+    """Reject more tokens than the longest prompt has with a clip that fills the window."""
+    try:
+        n_tokens = lalm.builder.count_tokens(longest_text, seconds)
+    except InputError:  # the clip with this text fails alone, with this reason
+        return
+    if tokens > n_tokens:
+        raise ValueError(
+            f"tokens={tokens}, but a prompt with a clip of {seconds:g} s has only {n_tokens} tokens: choose fewer"
+        )
+
+
 def _resume(
     cache: CacheWriter,
     stack: contextlib.ExitStack,
@@ -210,6 +248,7 @@ def _resume(
     request: Request,
     lalm: LALM | None,
     run_options: RunOptions,
+    progress: bool,
 ) -> tuple[CacheWriter, LALM | None]:
     """Update a cache to a list of clips; new and changed clips become pending.
 
@@ -227,7 +266,7 @@ def _resume(
     changes = find_changes(cache, clips, texts)
     is_pending = has_pending_work(cache, clips, texts, changes)
     if is_pending or lalm is not None or not _is_same_checkpoint(cache, request):
-        lalm = lalm or request.load()
+        lalm = lalm or _load(request, progress)
         check_compatible(cache.fingerprint, compute_fingerprint(lalm, request), str(cache.path), "this run")
     cache.update_modified_times(changes.touched, changes.times)
     if not same_clips or len(changes.rows):

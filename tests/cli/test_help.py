@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from calm.cli import app
 
-COMMANDS = ("extract", "fit", "predict", "evaluate", "explain", "zero-shot", "info", "models", "demo")
+COMMANDS = ("extract", "fit", "predict", "evaluate", "explain", "zero-shot", "info", "export", "models", "demo")
 
 
 def run_command(*args: str) -> Result:

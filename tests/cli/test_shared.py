@@ -129,3 +129,12 @@ def test_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.isascii() and out.count("\n") == 1
     assert json.loads(out) == {"clip": NASTY, NASTY: "é"}
+
+
+def test_a_long_cell_does_not_stretch_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "a" * 100 + "z" * 100
+    print_table(("clip", "label", "others"), [(long, "x", long), ("b", long, "c")])
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.index("label") < 65 and header.index("others") < 130
+    assert first.split() == ["a" * 29 + "…" + "z" * 30, "x", long]  # nothing follows the last column
+    assert second.split() == ["b", "a" * 29 + "…" + "z" * 30, "c"]

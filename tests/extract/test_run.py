@@ -285,7 +285,7 @@ def test_clips_that_have_gone_are_refused_naming_one(cached: tuple[Path, Path], 
     (data / "low/0.wav").rename(data / "low/7.wav")
     with pytest.raises(
         ValueError,
-        match=r"1 of the 4 clips in .* are missing from the 4 clips.*, such as low/0\.wav: write to .*, or drop them",
+        match=r"1 of the 4 clips in .* are missing from the 4 .*, such as low/0\.wav: run again with --prune .*",
     ):
         run(find_clips(data), path, tiny)
     report = run(find_clips(data), path, tiny, prune=True)

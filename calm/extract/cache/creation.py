@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from calm.atomic_file import AtomicFile, create_atomic_file
 from calm.extract.cache.attributes import write_attributes
 from calm.extract.cache.clip_keys import clip_keys
-from calm.extract.cache.file import close_on_error
+from calm.extract.cache.file import close_on_error, is_empty_file
 from calm.extract.cache.layout import DIGEST_BYTES, LONGEST, REASON_BYTES, TABLES
 from calm.extract.cache.writer import CacheWriter
 from calm.extract.fingerprint import Fingerprint
@@ -51,7 +52,7 @@ def create_cache(
     Parameters
     ----------
     path : path
-        Where to create the HDF5 file. It must not exist yet.
+        Where to create the HDF5 file. It must not exist yet, or be empty.
     clips : sequence of Clip of length n_clips
         The clips, one per row. Their names, labels, splits and groups are stored.
     texts : sequence of str of length n_clips
@@ -70,7 +71,7 @@ def create_cache(
     Raises
     ------
     FileExistsError
-        If the file exists.
+        If the file exists and is not empty.
     ValueError
         If a text of a clip contains a NUL character, or is longer than ``calm.extract.cache.layout.LONGEST`` allows.
     OSError
@@ -96,12 +97,17 @@ def create_cache(
     ((2, 4, 8, 16), ['dog', 'rain'], [])
     """
     path = Path(path)
+    if is_empty_file(path):
+        path = path.resolve()  # replace the target of a link, not the link
     if path.exists():
         check_regular(path, path.stat().st_mode)
     with create_atomic_file(path) as part:
         _allocate(part, path, clips, texts, heads_shape, request, fingerprint, storage, made_with or {})
         try:
             part.check()
+            if is_empty_file(path):
+                part.path.chmod(stat.S_IMODE(path.stat().st_mode))  # mktemp creates files that others cannot read
+                path.unlink()
             _rename_if_absent(part.path, path)
         except FileNotFoundError:  # another process removed our temporary file as a stale one
             raise BlockingIOError(f"{path} is being created by another process: try again later") from None
@@ -245,19 +251,40 @@ def _plan_datasets(
     return datasets
 
 
+def check_storable(clips: Sequence[Clip], texts: Sequence[str]) -> None:
+    """Check that a cache can store the names, labels, splits, groups and prompt texts of clips.
+
+    Raises
+    ------
+    ValueError
+        If a text is too long or contains a NUL character; the message names the clip.
+    """
+    checked: set[tuple[str, str]] = set()
+    for clip, prompt in zip(clips, texts, strict=True):
+        columns = {"name": clip.name, "label": clip.label, "split": clip.split, "group": clip.group, "prompt": prompt}
+        for column, text in columns.items():
+            if text and (column, text) not in checked:
+                _encode(column, text, clip)
+                if column != "name":
+                    checked.add((column, text))
+
+
+def _encode(column: str, text: str, clip: Clip) -> bytes:
+    """Encode a text of a clip, and check that a cache can store it."""
+    encoded, max_bytes = text.encode(), LONGEST[column]
+    owner = f"the {column} of {clip.name[:60]!r}"
+    if len(encoded) > max_bytes:
+        raise ValueError(f"{owner} takes {len(encoded)} bytes, but a cache stores at most {max_bytes}: shorten it")
+    if "\0" in text:  # NUL is the padding of stored text
+        raise ValueError(f"{owner} contains a NUL character, which a cache cannot store: remove it")
+    return encoded
+
+
 def _plan_texts(column: str, items: Sequence[T], text_of: Callable[[T], str], clip_of: Callable[[T], Clip]) -> _Dataset:
     """Define a text column or table as wide as its longest text; the texts are encoded block by block."""
 
     def encode(item: T) -> bytes:
-        """Encode a text, and check that a cache can store it."""
-        text = text_of(item)
-        encoded, max_bytes = text.encode(), LONGEST[column]
-        if len(encoded) > max_bytes:
-            owner = f"the {column} of {clip_of(item).name[:60]!r}"
-            raise ValueError(f"{owner} takes {len(encoded)} bytes, but a cache stores at most {max_bytes}: shorten it")
-        if "\0" in text:  # NUL is the padding of stored text
-            raise ValueError(f"{text!r} contains a NUL character, which a cache cannot store: remove it")
-        return encoded
+        return _encode(column, text_of(item), clip_of(item))
 
     width = max((len(encode(item)) for item in items), default=0)
     dtype = h5py.string_dtype("utf-8", max(1, width))

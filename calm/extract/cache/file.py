@@ -68,6 +68,11 @@ def close_on_error(file: File) -> Iterator[File]:
         on_error.pop_all()
 
 
+def is_empty_file(path: Path) -> bool:
+    """Return whether a path is an existing file without content, such as ``mktemp`` creates."""
+    return path.is_file() and path.stat().st_size == 0
+
+
 def _open(path: Path, mode: str, locking: bool | str) -> h5py.File:
     """Open an HDF5 file; errors of h5py become readable."""
     try:

@@ -16,6 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from calm.extract.cache.attributes import read_fingerprint, read_made_with, read_request, read_version
+from calm.extract.cache.export import Arrays
 from calm.extract.cache.file import close_on_error, damage_as_value_error, open_cache_file
 from calm.extract.cache.layout import DONE, FAILED, TABLES, DamagedFileError
 from calm.extract.cache.rows import HeadRows
@@ -279,7 +280,7 @@ class HeadCache:
         """Reason of each failed clip, by clip name; the name is followed by the prompt or row where it is ambiguous."""
         failed = np.flatnonzero(self.status == FAILED)
         prompts = self.categorical("prompt")
-        texts, reasons = prompts.texts[prompts.codes[failed]], self._read_texts("reason", failed)
+        texts, reasons = prompts.texts[prompts.codes[failed]], self.read_reasons(failed)
         return failures_by_name(zip(failed.tolist(), self.read_names(failed), texts, reasons, strict=True))
 
     @property
@@ -311,6 +312,23 @@ class HeadCache:
             Their names.
         """
         return self._read_texts("name", rows)
+
+    def read_reasons(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read why some clips failed.
+
+        Parameters
+        ----------
+        rows : array of int of shape (n_rows,)
+            Row indices.
+
+        Returns
+        -------
+        array of str of shape (n_rows,)
+            The reasons; empty for a clip that did not fail.
+        """
+        reasons = self._read_texts("reason", rows)
+        reasons[self.status[rows] != FAILED] = ""
+        return reasons
 
     def categorical(self, column: str) -> Categorical:
         """Return a column with few distinct texts as codes and a table of texts.
@@ -422,6 +440,49 @@ class HeadCache:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].__array__(dtype, copy)
+
+    def to_numpy(self) -> Arrays:
+        """Read head vectors, labels and groups of all clips that have head vectors.
+
+        Returns
+        -------
+        X : array of float32 of shape (n_done, n_layers, n_heads, head_dim)
+            Head vectors of the clips in :attr:`done`.
+        y : array of str of shape (n_done,)
+            Their labels; empty for a clip without a label.
+        groups : array of str of shape (n_done,)
+            Their groups; empty for a clip without a group.
+
+        Examples
+        --------
+        >>> X, y, groups = HeadCache("heads.h5").to_numpy()  # doctest: +SKIP
+        """
+        return self[self.done].to_numpy()
+
+    def to_frame(self, vectors: bool = False) -> Any:
+        """Make a pandas DataFrame with one row per clip; see :meth:`HeadRows.to_frame`.
+
+        Parameters
+        ----------
+        vectors : bool, default=False
+            Whether to add the head vectors, one column per number.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The metadata of the clips, with or without head vectors.
+        """
+        return self[:].to_frame(vectors)
+
+    def to_dataset(self) -> Any:
+        """Make a Hugging Face dataset with one row per clip; see :meth:`HeadRows.to_dataset`.
+
+        Returns
+        -------
+        datasets.Dataset
+            Metadata and head vectors of the clips.
+        """
+        return self[:].to_dataset()
 
     def read(self, rows: Any, heads: slice = slice(None)) -> NDArray[np.float32]:
         """Read the head vectors of some clips.

@@ -58,7 +58,7 @@ def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str
         prompt text. The message names the first such clip.
     """
     cached_names, cached_texts = cache.names, cache.texts
-    remedy = f"write to another file, or delete {cache.path} to start over"
+    start_over = f"write to another file, or delete {cache.path} to start over"
     texts_by_name: dict[str, set[str]] = {}
     for clip, text in zip(clips, texts, strict=True):
         texts_by_name.setdefault(clip.name, set()).add(text)
@@ -66,14 +66,15 @@ def check_resumable(cache: HeadCache, clips: Sequence[Clip], texts: Sequence[str
     if missing and not prune:
         raise ValueError(
             f"{len(missing)} of the {len(cache)} clips in {cache.path} are missing from the {len(clips)} clips given, "
-            f"such as {missing[0]}: {remedy}, or drop them from the cache (prune=True, --prune)"
+            f"such as {missing[0]}: run again with --prune (in Python prune=True) to drop them, "
+            f"or write to another file"
         )
     for name, cached_text, status in zip(cached_names, cached_texts, cache.status, strict=True):
         if status == DONE and cached_text not in texts_by_name.get(name, {cached_text}):
             new_text = min(texts_by_name[name])
             raise ValueError(
                 f"{cache.path} was extracted with another prompt: "
-                f"the prompt of {name} is {cached_text!r} in the cache and {new_text!r} in this run; {remedy}"
+                f"the prompt of {name} is {cached_text!r} in the cache and {new_text!r} in this run; {start_over}"
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calm.extract.cache.export import Arrays, make_arrays, make_dataset, make_frame
 from calm.extract.cache.selection import Rows, select_rows
 from calm.extract.fingerprint import Extraction, resolve_request
 
@@ -96,6 +97,100 @@ class HeadRows:
     def groups(self) -> NDArray[Any]:
         """Group of each selected clip, as str of shape (n_clips,); empty for a clip without a group."""
         return self._read_texts("group")
+
+    @property
+    def splits(self) -> NDArray[Any]:
+        """Split of each selected clip, as str of shape (n_clips,); empty for a clip without a split."""
+        return self._read_texts("split")
+
+    @property
+    def reasons(self) -> NDArray[Any]:
+        """Why each selected clip failed, as str of shape (n_clips,); empty for a clip that did not fail."""
+        return self.cache.read_reasons(self.rows)
+
+    def to_numpy(self) -> Arrays:
+        """Read the head vectors, labels and groups of the selected clips together.
+
+        Returns
+        -------
+        X : array of float32 of shape (n_clips, n_layers, n_heads, head_dim)
+            Head vectors.
+        y : array of str of shape (n_clips,)
+            Labels; empty for a clip without a label.
+        groups : array of str of shape (n_clips,)
+            Groups; empty for a clip without a group.
+
+        Raises
+        ------
+        ValueError
+            If a selected clip has no head vectors. ``cache[cache.done]`` selects those that have some.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from calm.extract import HeadCache, Request, extract_to_cache, find_clips
+        >>> clips = find_clips([np.ones(1600), np.zeros(1600)], ["hum", "silence"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
+        ...     with HeadCache(report.path) as cache:
+        ...         X, y, groups = cache[:].to_numpy()
+        >>> X.shape, y.tolist()
+        ((2, 6, 8, 32), ['hum', 'silence'])
+        """
+        return make_arrays(self)
+
+    def to_frame(self, vectors: bool = False) -> Any:
+        """Make a pandas DataFrame with one row per selected clip.
+
+        Parameters
+        ----------
+        vectors : bool, default=False
+            Whether to add the head vectors, one column per number: ``l0_h3_d17`` is entry 17 of the vector of head 3 in
+            layer 0. They are NaN for clips without head vectors. Large models have 100,000 such columns and more.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns name, label, split, group, prompt, status, reason, seconds, decoded_seconds, peak and digest.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed (extra ``pandas``).
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from calm.extract import HeadCache, Request, extract_to_cache, find_clips
+        >>> clips = find_clips([np.ones(1600), np.zeros(1600)], ["hum", "silence"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
+        ...     with HeadCache(report.path) as cache:
+        ...         frame = cache[:].to_frame()
+        >>> frame[["label", "status", "peak"]].values.tolist()
+        [['hum', 'done', 1.0], ['silence', 'done', 0.0]]
+        """
+        return make_frame(self, vectors)
+
+    def to_dataset(self) -> Any:
+        """Make a Hugging Face dataset with one row per selected clip, block by block.
+
+        Returns
+        -------
+        datasets.Dataset
+            The columns of :meth:`to_frame`, and ``heads`` of shape (n_layers, n_heads, head_dim) in float32; None for
+            a clip without head vectors. The data are in the cache folder of datasets, not in memory.
+
+        Raises
+        ------
+        ImportError
+            If datasets is not installed (extra ``datasets``).
+
+        Examples
+        --------
+        >>> HeadCache("heads.h5").to_dataset().with_format("torch")  # doctest: +SKIP
+        """
+        return make_dataset(self)
 
     def _read_texts(self, column: str) -> NDArray[Any]:
         categorical = self.cache.categorical(column)

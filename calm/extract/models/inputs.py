@@ -353,6 +353,31 @@ class InputBuilder:
         length = getattr(self.config.get_text_config(decoder=True), "max_position_embeddings", None)
         return length if isinstance(length, int) and length > 0 else None
 
+    def count_tokens(self, text: str, seconds: float) -> int:
+        """Count the prompt tokens of a clip, including those that stand for its audio.
+
+        Parameters
+        ----------
+        text : str
+            Prompt text, from :meth:`calm.extract.Prompt.text`.
+        seconds : float
+            Length of the audio in seconds.
+
+        Returns
+        -------
+        int
+            Number of tokens.
+
+        Raises
+        ------
+        InputError
+            If the text cannot be used.
+        """
+        samples = self.control_clip().samples
+        assert samples is not None
+        waveform = np.resize(samples, round(seconds * self.sampling_rate))
+        return int(self.row(waveform, self.chat(text))["input_ids"].shape[1])
+
     def control_clip(self, media_options: MediaOptions = AUDIO_ONLY) -> DecodedClip:
         """Return a clip that every model must accept: one second of faint noise, and grey frames.
 

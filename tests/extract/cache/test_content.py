@@ -236,3 +236,17 @@ def test_a_clip_that_is_being_written_fails_with_that_and_is_tried_again(
     assert extract(data, path, tiny) == (1, {})
     with HeadCache(path) as cache:
         assert list(cache.contents()) == [compute_content(clip.audio) for clip in find_clips(data)]
+
+
+def test_a_change_that_keeps_size_and_time_is_not_seen(class_folder: Maker, tmp_path: Path, tiny: LALM) -> None:
+    """This is the limit of the comparison, which the documentation states."""
+    data, path = class_folder(2), tmp_path / "heads.h5"
+    extract(data, path, tiny)
+    changed = data / "low/0.wav"
+    before = changed.stat()
+    soundfile.write(changed, tone(2345), 16000)
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert changed.stat().st_size == before.st_size
+    assert extract(data, path, tiny) == (0, {})
+    os.utime(changed)  # a new time: the digest is compared
+    assert extract(data, path, tiny) == (1, {})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from calm.extract import Clip, HeadCache, create_cache
+from calm.extract import Clip, HeadCache, create_cache, extract_to_cache
 from calm.extract.cache.layout import LONGEST
 from tests.extract.cache.files import (
     FINGERPRINT,
@@ -114,7 +116,7 @@ def test_a_cache_can_be_made_where_hard_links_cannot(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("other", [Clip("", "dog\0"), Clip("", "a", "dog\0"), Clip("", "a", group="dog\0")])
 def test_a_text_with_a_zero_is_refused_before_it_turns_into_another(tmp_path: Path, other: Clip) -> None:
-    with pytest.raises(ValueError, match=r"'dog\\x00' contains a NUL character, which a cache cannot store: remove it"):
+    with pytest.raises(ValueError, match="contains a NUL character, which a cache cannot store: remove it"):
         make_cache(tmp_path / "heads.h5", [other, THREE_CLIPS[1]])
     assert list(tmp_path.iterdir()) == []
 
@@ -133,3 +135,27 @@ def test_one_long_text_is_refused_and_does_not_widen_all_others(tmp_path: Path, 
     ):
         make_with(tmp_path / "longer.h5", LONGEST[column] + 2)
     assert [p.name for p in tmp_path.iterdir()] == ["longest.h5"]
+
+
+def test_an_empty_file_is_taken_as_new(tmp_path: Path) -> None:
+    path, link = tmp_path / "heads.h5", tmp_path / "link.h5"
+    path.touch(mode=0o600)
+    link.symlink_to(path)
+    with HeadCache(fill_cache(make_cache(link), [1])) as cache:
+        assert cache.done.tolist() == [1]
+    assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_bytes(b"x")
+    with pytest.raises(FileExistsError):
+        make_cache(path)
+    assert path.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(("column", "value"), [("label", "é" * 600), ("group", "a\0b"), ("name", "x" * 5000)])
+def test_a_text_that_cannot_be_stored_is_named_before_a_model_is_loaded(
+    tmp_path: Path, column: str, value: str
+) -> None:
+    clip = replace(THREE_CLIPS[0], name="d.wav")
+    clips = [*THREE_CLIPS, replace(clip, **{column: value})]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"the {column} of '(d.wav|x+)' (takes .* bytes|contains a NUL)") as refused:
+        extract_to_cache(clips, tmp_path / "heads.h5", REQUEST.changed(device="nowhere"))
+    assert "\n" not in str(refused.value) and not (tmp_path / "heads.h5").exists()

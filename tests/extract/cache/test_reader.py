@@ -178,3 +178,21 @@ def test_another_fingerprint_is_refused_naming_all_that_differs() -> None:
     with pytest.raises(ValueError, match="prompt \\('Hm\\?' in A, 'Eh\\?' in B\\); tokens \\(1 in A, 2 in B\\)"):
         check_compatible(FINGERPRINT, other, "A", "B")
     check_compatible(FINGERPRINT, replace(FINGERPRINT), "A", "B")
+
+
+def test_an_array_of_a_cache_is_that_of_all_its_rows(tmp_path: Path) -> None:
+    with HeadCache(fill_cache(make_cache(tmp_path / "heads.h5"), [0, 1, 2])) as cache:
+        assert np.asarray(cache).shape == (3, *SHAPE)
+        np.testing.assert_array_equal(np.asarray(cache), np.asarray(cache[:]))
+        assert np.array(cache, dtype=np.float64).dtype == np.float64
+
+
+def test_a_cache_with_clips_without_vectors_is_no_array(tmp_path: Path) -> None:
+    with (
+        HeadCache(fill_cache(make_cache(tmp_path / "heads.h5"), [0])) as cache,
+        pytest.raises(
+            ValueError, match=r"^2 of the selected clips have no head vectors, such as .*: select from"
+        ) as no,
+    ):
+        np.asarray(cache)
+    assert "\n" not in str(no.value)
