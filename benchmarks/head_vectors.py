@@ -90,7 +90,7 @@ def synthetic_clips(kinds: int, each: int, seed: int) -> tuple[list[Clip], list[
     chosen = [all_kinds[i] for i in rng.choice(len(all_kinds), kinds, replace=False)]
     waves = [synthesize(rng, *kind) for kind in chosen for _ in range(each)]
     labels = [" ".join(kind) for kind in chosen for _ in range(each)]
-    return find_clips(waves), labels, [i % 8 for _ in chosen for i in range(each)]
+    return find_clips(waves, sampling_rate=RATE), labels, [i % 8 for _ in chosen for i in range(each)]
 
 
 def through_tiny(

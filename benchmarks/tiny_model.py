@@ -27,7 +27,7 @@ from calm.classifiers.registry import TITLES
 from calm.evaluation.plots import new_figure
 from calm.extract import LALM, Clip, Request, extract_to_cache, find_clips, load_lalm
 from calm.fit import head_recall, head_specialization
-from calm.sounds import TRAINING_SOURCES, draw_kind, make_sounds, synthesize
+from calm.sounds import RATE, TRAINING_SOURCES, draw_kind, make_sounds, synthesize
 
 PARTS = ("naming", "kinds", "esc10", "specialization", "ways")
 METHODS = ("calm", "calm-published", "sav", "linear-probe")
@@ -40,13 +40,13 @@ def measure_naming(lalm: LALM, n: int, options: int) -> tuple[float, float, floa
     true_sources = [TRAINING_SOURCES[i % len(TRAINING_SOURCES)] for i in range(n)]
     waves = [synthesize(rng, draw_kind(rng, (source,)), 2.0).astype(np.float32) for source in true_sources]
     if options == len(TRAINING_SOURCES):
-        predicted = list(zero_shot(lalm, waves, list(TRAINING_SOURCES)).labels)
+        predicted = list(zero_shot(lalm, waves, list(TRAINING_SOURCES), sampling_rate=RATE).labels)
     else:
         predicted = []
         for wave, source in zip(waves, true_sources, strict=True):
             wrong = rng.choice([s for s in TRAINING_SOURCES if s != source], options - 1, replace=False)
             labels = [str(label) for label in rng.permutation([source, *wrong])]
-            predicted.append(zero_shot(lalm, [wave], labels).labels[0])
+            predicted.append(zero_shot(lalm, [wave], labels, sampling_rate=RATE).labels[0])
     right = sum(label == source for label, source in zip(predicted, true_sources, strict=True))
     interval = stats.binomtest(right, n).proportion_ci(method="wilson")
     return right / n, interval.low, interval.high
@@ -61,7 +61,7 @@ def extract_cache(lalm: LALM, clips: Sequence[Clip], path: Path, request: Reques
 def make_new_kinds(seed: int, each: int = PER_KIND) -> list[Clip]:
     """Synthesize clips of kinds whose sources were held out of training."""
     waves, labels = make_sounds(NEW_KINDS, each, seed=seed)
-    return find_clips(list(waves), list(labels))
+    return find_clips(waves, labels, sampling_rate=RATE)
 
 
 def print_accuracy(

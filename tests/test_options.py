@@ -80,7 +80,7 @@ def test_a_docstring_without_a_place_for_options_is_a_mistake() -> None:
 
 def test_the_extractor_takes_all_options_of_a_request_with_their_defaults() -> None:
     parameters = dict(inspect.signature(HeadExtractor.__init__).parameters)
-    for name in ("self", "batch_size"):
+    for name in ("self", "batch_size", "sampling_rate", "on_error"):
         del parameters[name]
     declared = {
         name: inspect.Parameter.empty if one.default is MISSING else one.default

@@ -74,16 +74,19 @@ def extract(
     Run the same command again to resume an interrupted extraction. A clip that cannot be read is marked as failed,
     with the reason, and is tried again by the next run.
     """
-    from calm.extract import extract_to_cache, find_clips
+    from calm.extract import extract_to_cache
+    from calm.extract.media.find import find_clips_at
     from calm.extract.media.subset import limit_clips, select_split
 
-    clips = find_clips(data, columns=columns, root=root)
+    clips, manifest_columns = find_clips_at(data, columns, root)
     if split is not None:
         clips = select_split(clips, split)
     if limit is not None:
         clips = limit_clips(clips, limit)
     if not json:
         print_line(_describe_clips(data, clips))
+        if manifest_columns is not None:
+            print_line(f"columns: {manifest_columns.describe()}")
     signal.signal(signal.SIGTERM, _raise_keyboard_interrupt)  # clusters send SIGTERM before they kill a job
     try:
         report = extract_to_cache(clips, out, request, progress=not json, **option_values(run_options))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier
 from calm.cli._options import expand_option_groups
 from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, show_predictions
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures
+from calm.extract.media.file import describe_missing, expand_user
 from calm.extract.models.placement import Placement
 from calm.options import option_values
 
@@ -119,15 +119,10 @@ def find_all_clips(paths: list[Path], others: int = 0) -> list[Clip]:
     ``others`` is the number of paths that exist and are handled elsewhere.
     """
     from calm import find_clips
-    from calm.extract import Clip
 
-    if paths and not others and not any(path.exists() for path in paths):
-        raise FileNotFoundError(f"no such file or folder: {paths[0]}")
-    return [
-        replace(clip, name=str(clip.audio))
-        for path in paths
-        for clip in (find_clips(path) if path.exists() else [Clip(path, str(path))])
-    ]
+    if paths and not others and not any(expand_user(path).exists() for path in paths):
+        raise FileNotFoundError(describe_missing(paths[0], "file or folder"))
+    return find_clips(paths)
 
 
 def _predict_clips(

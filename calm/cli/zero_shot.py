@@ -84,8 +84,10 @@ def zero_shot(
         **option_values(options.media_options),
     )
     predictions = [
-        ClipPrediction(clip.name, rank_labels(labels, scores), truth=clip.label if clip.label in labels else None)
-        for clip, scores in zip(result.clips, result.scores, strict=True)
+        ClipPrediction(
+            clip.name, rank_labels(labels, scores), truth=clip.label if clip.label in labels else None, notes=notes
+        )
+        for clip, scores, notes in zip(result.clips, result.scores, result.notes, strict=True)
     ]
     show_predictions(predictions, result.failures, labels, top=top, out=out, as_json=json, score_name="log-likelihood")
     print_failures(result.failures)

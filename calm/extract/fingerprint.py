@@ -116,7 +116,7 @@ class Extraction:
     --------
     >>> import numpy as np
     >>> from calm import HeadExtractor
-    >>> HeadExtractor("tiny").transform([np.zeros(16000)]).extraction.text
+    >>> HeadExtractor("tiny", sampling_rate=16000).transform([np.zeros(16000)]).extraction.text
     'What is the sound in this audio clip?'
     """
 

@@ -35,7 +35,7 @@ class HeadArray(np.ndarray):
     Examples
     --------
     >>> from calm import HeadExtractor
-    >>> X = HeadExtractor("tiny").transform([np.zeros(16000), np.ones(16000)])
+    >>> X = HeadExtractor("tiny", sampling_rate=16000).transform([np.zeros(16000), np.ones(16000)])
     >>> X.shape, X[:1].extraction.request.model, type(X.mean(axis=0))
     ((2, 6, 8, 32), 'tiny', <class 'numpy.ndarray'>)
     """

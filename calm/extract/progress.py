@@ -59,7 +59,7 @@ def with_progress(
     --------
     >>> import numpy as np
     >>> from calm.extract import collect_results, find_clips, head_vectors, load_lalm
-    >>> lalm, clips = load_lalm("tiny"), find_clips([np.zeros(16000)])
+    >>> lalm, clips = load_lalm("tiny"), find_clips([np.zeros(16000)], sampling_rate=16000)
     >>> batches = head_vectors(lalm, clips, ["What is it?"])
     >>> collect_results(with_progress(batches, lalm, len(clips))).values.shape
     (1, 6, 8, 32)

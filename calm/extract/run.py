@@ -78,7 +78,8 @@ class ExtractionReport:
     >>> import numpy as np
     >>> from calm.extract import find_clips
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = extract_to_cache(find_clips([np.zeros(160000)]), f"{folder}/heads.h5", Request("tiny"))
+    ...     clips = find_clips([np.zeros(160000)], sampling_rate=16000)
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
     >>> report.done, report.failures, report.cut, report.silent, report.window_seconds
     (1, {}, 1, 1, 5.0)
     """
@@ -157,7 +158,8 @@ def extract_to_cache(
     >>> import numpy as np
     >>> from calm.extract import Request, find_clips
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = extract_to_cache(find_clips([np.ones(16000)]), f"{folder}/heads.h5", Request("tiny"))
+    ...     clips = find_clips([np.ones(16000)], sampling_rate=16000)
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
     >>> report.done
     1
     """

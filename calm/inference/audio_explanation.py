@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calm.classifiers.base import HeadClassifier
 from calm.classifiers.explanation import Explanation
-from calm.extract import Clip, Placement
+from calm.extract import Clip, Placement, find_clips
 from calm.inference.classifier_model import process_clips
 from calm.options import document_options
 
@@ -38,11 +39,11 @@ class AudioExplanation:
 
     Examples
     --------
-    >>> from calm import CALMClassifier, HeadExtractor, explain_audio, find_clips
+    >>> from calm import CALMClassifier, HeadExtractor, explain_audio
     >>> from calm.sounds import make_sounds
     >>> waves, labels = make_sounds(n_classes=2, n_per_class=3)
-    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny").transform(waves), labels)
-    >>> explained = explain_audio(classifier, find_clips(waves[:1]))
+    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny", sampling_rate=16000).transform(waves), labels)
+    >>> explained = explain_audio(classifier, waves[:1], sampling_rate=16000)
     >>> len(explained.clips), explained.explanation.contributions.shape
     (1, (1, 48, 2))
     """
@@ -55,8 +56,9 @@ class AudioExplanation:
 @document_options(Placement)
 def explain_audio(
     classifier: HeadClassifier,
-    clips: Sequence[Clip],
+    clips: str | Path | Iterable[Any],
     *,
+    sampling_rate: float | None = None,
     model: str | None = None,
     lalm: LALM | None = None,
     batch_size: int | None = None,
@@ -72,8 +74,10 @@ def explain_audio(
     ----------
     classifier : HeadClassifier
         Classifier that was fitted on a head cache, on rows of one, or on the output of :class:`calm.HeadExtractor`.
-    clips : sequence of Clip
-        Clips, from :func:`calm.find_clips`.
+    clips : str, Path or sequence
+        A folder, a manifest or a file, or a sequence of clips, paths and waveforms, as in :func:`calm.find_clips`.
+    sampling_rate : float, default=None
+        Sampling rate in Hz of the waveforms that have none, as in :func:`calm.find_clips`. None means the model's rate.
     model : str, default=None
         New name or folder of the model, if it has moved since the support set was extracted.
     lalm : LALM, default=None
@@ -104,17 +108,17 @@ def explain_audio(
 
     Examples
     --------
-    >>> from calm import CALMClassifier, HeadExtractor, find_clips
+    >>> from calm import CALMClassifier, HeadExtractor
     >>> from calm.sounds import make_sounds
     >>> waves, labels = make_sounds(n_classes=2, n_per_class=3)
-    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny").transform(waves), labels)
-    >>> explained = explain_audio(classifier, find_clips(waves[:1]))
+    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny", sampling_rate=16000).transform(waves), labels)
+    >>> explained = explain_audio(classifier, waves[:1], sampling_rate=16000)
     >>> len(explained.explanation.top_heads(0, n=3))
     3
     """
     processed = process_clips(
         classifier,
-        clips,
+        find_clips(clips, sampling_rate=sampling_rate),
         np.asarray,
         model=model,
         lalm=lalm,

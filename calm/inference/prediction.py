@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.base import HeadClassifier
-from calm.extract import Clip, Placement
+from calm.extract import Clip, Placement, find_clips
 from calm.inference.classifier_model import process_clips
 from calm.options import document_options
 
@@ -68,8 +69,9 @@ class AudioPrediction:
 @document_options(Placement)
 def predict_audio(
     classifier: HeadClassifier,
-    clips: Sequence[Clip],
+    clips: str | Path | Iterable[Any],
     *,
+    sampling_rate: float | None = None,
     model: str | None = None,
     lalm: LALM | None = None,
     batch_size: int | None = None,
@@ -85,8 +87,10 @@ def predict_audio(
     ----------
     classifier : HeadClassifier
         Classifier that was fitted on a head cache, on rows of one, or on the output of :class:`calm.HeadExtractor`.
-    clips : sequence of Clip
-        Clips, from :func:`calm.find_clips`.
+    clips : str, Path or sequence
+        A folder, a manifest or a file, or a sequence of clips, paths and waveforms, as in :func:`calm.find_clips`.
+    sampling_rate : float, default=None
+        Sampling rate in Hz of the waveforms that have none, as in :func:`calm.find_clips`. None means the model's rate.
     model : str, default=None
         New name or folder of the model, if it has moved since the support set was extracted.
     lalm : LALM, default=None
@@ -118,11 +122,11 @@ def predict_audio(
 
     Examples
     --------
-    >>> from calm import CALMClassifier, HeadExtractor, find_clips
+    >>> from calm import CALMClassifier, HeadExtractor
     >>> from calm.sounds import make_sounds
     >>> waves, labels = make_sounds(n_classes=2, n_per_class=3)
-    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny").transform(waves), labels)
-    >>> predict_audio(classifier, find_clips(waves)).probabilities.shape
+    >>> classifier = CALMClassifier().fit(HeadExtractor("tiny", sampling_rate=16000).transform(waves), labels)
+    >>> predict_audio(classifier, waves, sampling_rate=16000).probabilities.shape
     (6, 2)
     """
     has_typicality = supports_rejection(classifier)
@@ -134,7 +138,7 @@ def predict_audio(
 
     processed = process_clips(
         classifier,
-        clips,
+        find_clips(clips, sampling_rate=sampling_rate),
         predict,
         model=model,
         lalm=lalm,

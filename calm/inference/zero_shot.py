@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ class ZeroShot:
         Mean log-likelihood of the tokens of each label, in nats per token.
     failures : dict of str to str
         Reason of each failure by name of the clip.
+    notes : tuple of tuple of str
+        What is unusual about the audio of each clip, as in :class:`calm.AudioPrediction`.
 
     See Also
     --------
@@ -57,6 +60,7 @@ class ZeroShot:
     classes: NDArray[np.str_]
     scores: NDArray[np.float64]
     failures: dict[str, str]
+    notes: tuple[tuple[str, ...], ...] = ()
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -67,9 +71,10 @@ class ZeroShot:
 @document_options(Prompt, MediaOptions)
 def zero_shot(
     model: str | LALM,
-    clips: str | Path | Sequence[Any],
+    clips: str | Path | Iterable[Any],
     labels: Sequence[str],
     *,
+    sampling_rate: float | None = None,
     batch_size: int | None = None,
     progress: bool = False,
     **options: Any,
@@ -85,10 +90,12 @@ def zero_shot(
     model : str or LALM
         Name or folder of the model, as in :func:`calm.load_lalm`, or the loaded model.
     clips : str, Path or sequence
-        A folder or a manifest, or a sequence of :class:`calm.extract.Clip`, of paths, or of waveforms of shape
-        (n_samples,); see :func:`calm.find_clips`. The question of a clip replaces ``question``.
+        A folder, a manifest or a file, or a sequence of clips, paths and waveforms, as in :func:`calm.find_clips`.
+        The question of a clip replaces ``question``.
     labels : sequence of str of length n_classes
         Labels, in words that the model would use.
+    sampling_rate : float, default=None
+        Sampling rate in Hz of the waveforms that have none, as in :func:`calm.find_clips`. None means the model's rate.
     batch_size : int, default=None
         Number of clips per forward pass; smaller after the device has run out of memory. None means 8.
     progress : bool, default=False
@@ -116,7 +123,7 @@ def zero_shot(
     --------
     >>> from calm.sounds import make_sounds
     >>> waves, _ = make_sounds(n_classes=1, n_per_class=2)
-    >>> zero_shot("tiny", waves, ["bell", "wind", "motor"]).scores.shape
+    >>> zero_shot("tiny", waves, ["bell", "wind", "motor"], sampling_rate=16000).scores.shape
     (2, 3)
     """
     from calm.extract import answer_log_likelihoods
@@ -125,7 +132,7 @@ def zero_shot(
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f"zero_shot needs at least two labels, all different; got {labels!r}")
     size = BatchSize(_BATCH_SIZE if batch_size is None else batch_size)
-    clip_list = _list_clips(clips)
+    clip_list = find_clips(clips, sampling_rate=sampling_rate)
     lalm = load_lalm(model) if isinstance(model, str) else model
     media_options = build_group(
         MediaOptions, {name: options.pop(name) for name in options_of(MediaOptions) if name in options}
@@ -153,16 +160,5 @@ def zero_shot(
         classes=np.array(names),
         scores=np.empty((0, len(names))) if results.values is None else results.values.astype(np.float64),
         failures=describe_failures(results.failures, clip_list, texts),
+        notes=results.describe(lalm.builder.window_seconds or math.inf),
     )
-
-
-def _list_clips(clips: str | Path | Sequence[Any]) -> list[Clip]:
-    """Find the clips of a folder, a manifest or a sequence; a sequence of clips is returned as a list."""
-    if isinstance(clips, str | Path):
-        return find_clips(clips)
-    clips = list(clips)
-    if all(isinstance(clip, Clip) for clip in clips):
-        return clips
-    if any(isinstance(clip, Clip) for clip in clips):
-        raise ValueError("clips must all be of one kind: either Clip objects from find_clips, or paths and arrays")
-    return find_clips(clips)

@@ -12,15 +12,10 @@ import pytest
 import soundfile
 
 from calm import HeadCache
-from tests.cli.test_cli import calm, extract
+from tests.cli.commands import calm, extract
 from tests.conftest import noise, tone
 
 Maker = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def write_manifest(data: Path, groups: bool = True) -> Path:

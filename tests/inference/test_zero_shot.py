@@ -89,8 +89,18 @@ def test_zero_shot_takes_a_folder_and_questions_of_clips(tiny: LALM, class_folde
     clips = [replace(clip, question="Hm?") for clip in result.clips]
     own = zero_shot(tiny, clips, ["high", "low"])
     np.testing.assert_allclose(own.scores, zero_shot(tiny, folder, ["high", "low"], question="Hm?").scores, atol=1e-5)
-    with pytest.raises(ValueError, match="all be of one kind"):
-        zero_shot(tiny, [clips[0], str(folder / "high" / "0.wav")], ["high", "low"])
+    mixed = zero_shot(tiny, [clips[0], str(folder / "high/0.wav"), tone(400)], ["high", "low"], question="Hm?")
+    assert [clip.name for clip in mixed.clips[:2]] == ["high/0.wav", str(folder / "high/0.wav")]
+    np.testing.assert_allclose(mixed.scores[:2], own.scores[[0, 0]], atol=1e-5)
+
+
+def test_zero_shot_takes_the_sampling_rate_of_arrays(tiny: LALM) -> None:
+    wave, labels = tone(440, 1.0, rate=44100), ["high", "low"]
+    scores = zero_shot(tiny, [wave], labels, sampling_rate=44100).scores
+    np.testing.assert_allclose(scores, zero_shot(tiny, [(wave, 44100)], labels).scores, atol=1e-5)
+    assert not np.allclose(scores, zero_shot(tiny, [wave], labels, sampling_rate=16000).scores, atol=1e-3)
+    with pytest.raises(ValueError, match="for a single clip, pass"):
+        zero_shot(tiny, wave, labels)
 
 
 def test_the_vocabulary_is_scored_at_one_position_only(tiny: LALM) -> None:

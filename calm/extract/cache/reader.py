@@ -110,7 +110,8 @@ class HeadCache:
     >>> from calm.sounds import make_sounds
     >>> waves, labels = make_sounds(n_classes=2, n_per_class=2)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = extract_to_cache(find_clips(waves, labels), f"{folder}/heads.h5", Request("tiny"))
+    ...     clips = find_clips(waves, labels, sampling_rate=16000)
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
     ...     with HeadCache(report.path) as cache:
     ...         rows = cache[cache.labels == labels[0]]
     ...         len(cache), len(cache.done), rows.shape[0], np.asarray(rows).dtype

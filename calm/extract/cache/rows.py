@@ -44,7 +44,8 @@ class HeadRows:
     >>> from calm.sounds import make_sounds
     >>> waves, labels = make_sounds(n_classes=2, n_per_class=2)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = extract_to_cache(find_clips(waves, labels), f"{folder}/heads.h5", Request("tiny"))
+    ...     clips = find_clips(waves, labels, sampling_rate=16000)
+    ...     report = extract_to_cache(clips, f"{folder}/heads.h5", Request("tiny"))
     ...     with HeadCache(report.path) as cache:
     ...         rows = cache[[0, 3]]
     ...         rows.rows, len(np.unique(rows.labels)), np.asarray(rows).shape == rows.shape

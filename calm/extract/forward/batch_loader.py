@@ -19,6 +19,7 @@ from calm.extract.media.clip import Clip
 from calm.extract.media.content import compute_content_if_readable
 from calm.extract.media.decode import decode_clip, select_sources
 from calm.extract.media.decoded_clip import DecodedClip
+from calm.extract.media.in_memory import warn_of_doubtful_arrays
 from calm.extract.media.video import VideoError, require_av
 from calm.extract.media_options import AUDIO_ONLY, MediaOptions
 from calm.extract.models.digest import PROBE
@@ -108,6 +109,7 @@ class BatchLoader:
         self.builder, self.clips, self.texts, self.device = builder, clips, texts, device
         self.padding_side, self.media_options, self.full_window = padding_side, media_options, full_window
         self.limit = builder.limit_seconds(max_seconds, media_options)
+        warn_of_doubtful_arrays(clips, builder.sampling_rate)
         builder.chat(PROBE, media_options)  # raises ValueError now for a model that takes no video
         self._render = lru_cache(_MAX_RENDERED_PROMPTS)(self._render_prompt)
 

@@ -74,7 +74,7 @@ def head_vectors(
     --------
     >>> import numpy as np
     >>> from calm.extract import find_clips, load_lalm
-    >>> clips = find_clips([np.zeros(16000)])
+    >>> clips = find_clips([np.zeros(16000)], sampling_rate=16000)
     >>> [result] = [result for batch in head_vectors(load_lalm("tiny"), clips, ["What is this?"]) for result in batch]
     >>> result.value.shape
     (6, 8, 32)

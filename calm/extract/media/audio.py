@@ -142,7 +142,7 @@ def _open_sound(audio: Audio, sampling_rate: int) -> Iterator[Sound]:
     elif Path(audio).suffix.lower() in CONTAINER_SUFFIXES:
         try:
             with open_soundtrack(Path(audio)) as sound:
-                _check_rate(sound.rate)
+                check_rate(sound.rate)
                 yield sound
         except (VideoError, ImportError) as error:
             raise AudioError(str(error)) from error
@@ -150,14 +150,14 @@ def _open_sound(audio: Audio, sampling_rate: int) -> Iterator[Sound]:
         from calm.extract.media import sndfile
 
         with sndfile.open_sound(Path(audio), AudioError) as sound:
-            _check_rate(sound.rate)
+            check_rate(sound.rate)
             yield sound
 
 
 def _wrap_array(audio: Any, sampling_rate: int) -> Sound:
     """Make a stream of one block from an array, or from an array with its sampling rate."""
     array, rate = audio if isinstance(audio, tuple) and len(audio) == 2 else (audio, sampling_rate)
-    _check_rate(rate)
+    check_rate(rate)
     try:
         samples = _to_float32(np.asarray(array))
     except ValueError as error:
@@ -165,7 +165,8 @@ def _wrap_array(audio: Any, sampling_rate: int) -> Sound:
     return Sound(rate, len(samples) / rate, iter([samples]))
 
 
-def _check_rate(rate: Any) -> None:
+def check_rate(rate: Any) -> None:
+    """Raise an error for a sampling rate that no recorder has."""
     if not is_valid_rate(rate) or not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise AudioError(f"invalid sampling rate of {rate} Hz: expected 1 Hz to 10 MHz")
 
@@ -175,7 +176,8 @@ def _to_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.ndim != 2 or samples.shape[1] > max(samples.shape[0], 1):
-        raise AudioError(f"array of shape {samples.shape}: expected (samples,) or (samples, channels)")
+        advice = "; transpose it if its channels come first" if samples.ndim == 2 else ""
+        raise AudioError(f"array of shape {samples.shape}: expected (samples,) or (samples, channels){advice}")
     if samples.size == 0:
         raise AudioError("no samples in it")
     if np.issubdtype(samples.dtype, np.signedinteger):

@@ -1,20 +1,17 @@
-"""Read manifests: CSV, TSV, JSON and JSONL files that list clips."""
+"""Read manifests: tables that list clips, with their labels, splits, groups and questions."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from calm.extract.media.clip import Clip, Columns, format_clip_name, replace_surrogates
-from calm.extract.media.file import open_regular, path_exists
-
-MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+from calm.extract.media.file import describe_missing, expand_user, is_url, path_exists
+from calm.extract.media.repeats import drop_repeats
+from calm.extract.media.table import Row, read_rows
 
 _USUAL_NAMES = {
     "audio": ("file_name", "audio", "path", "file", "filename", "wav", "audio_path", "clip"),
@@ -26,99 +23,91 @@ _USUAL_NAMES = {
     "video": ("video", "video_path", "video_file"),
 }
 
-#: Number of columns that an error message names.
-_SHOWN_COLUMNS = 20
+_AUDIO_NAMES = _USUAL_NAMES["audio"] + _USUAL_NAMES["video"]
+
+#: Number of columns that a message names, and the maximum length of each name.
+_SHOWN_COLUMNS, _SHOWN_NAME = 20, 40
 
 
-def read_manifest(manifest: Path, columns: Columns, root: Path) -> list[Clip]:
+@dataclass(frozen=True)
+class ManifestColumns:
+    """Columns of a manifest, and which of them were used for what.
+
+    Examples
+    --------
+    >>> ManifestColumns(("file", "species", "fold"), {"audio": "file", "label": "species"}).describe()
+    'audio from file, label from species'
+    >>> ManifestColumns(("file", "species"), {"audio": "file"}).describe()
+    'audio from file; no label column among file, species: name one with --label-column'
+    """
+
+    names: tuple[str, ...]  #: all columns
+    used: Mapping[str, str]  #: column by field of :class:`~calm.extract.Columns`; fields without a column are left out
+
+    def describe(self) -> str:
+        """Describe in one line which column was used for what."""
+        described = ", ".join(f"{field} from {name}" for field, name in self.used.items())
+        if "label" in self.used:
+            return described
+        return f"{described}; no label column among {_format_names(self.names)}: name one with --label-column"
+
+
+def read_manifest(manifest: Path, columns: Columns, root: Path) -> tuple[list[Clip], ManifestColumns]:
     """Read the clips of a manifest, in its own order.
 
     Parameters
     ----------
     manifest : path
-        A CSV, TSV, JSON or JSONL file in UTF-8.
+        A CSV, TSV, JSON or JSONL file.
     columns : Columns
         Names of its columns.
     root : path
-        Folder to which paths are relative. Paths may be absolute, and ``..`` may lead out of the folder. A URL is
-        taken as a path to a missing file.
+        Folder to which paths are relative. Paths may be absolute, and ``..`` may lead out of the folder. A URL fails
+        when its clip is decoded.
+
+    Returns
+    -------
+    clips : list of Clip
+        The clips, without repeats.
+    columns : ManifestColumns
+        The columns that were used.
 
     Raises
     ------
     FileNotFoundError
         If none of the listed files exists.
     ValueError
-        If the manifest cannot be parsed; the message names the manifest and the entry.
+        If the manifest cannot be parsed, or contradicts itself; the message names the manifest and the entry.
     """
-    rows = _read_rows(manifest)
+
+    def has_audio_column(names: Sequence[str]) -> bool:
+        wanted = [name for name in (columns.audio, columns.video) if name is not None]
+        lower = {name.lower() for name in names}
+        return all(name in names for name in wanted) if wanted else not lower.isdisjoint(_AUDIO_NAMES)
+
+    rows = read_rows(manifest, has_audio_column)
     if not rows:
         raise ValueError(f"{manifest} lists no clips")
-    names = {name: None for row in rows for name in row}  # a dict keeps the order of first appearance
-    column_of = {field.name: _find_column(field.name, columns, tuple(names), manifest) for field in fields(Columns)}
+    names = tuple(dict.fromkeys(name for row in rows for name in row))  # a dict keeps the order of first appearance
+    column_of = {field.name: _find_column(field.name, columns, names, manifest) for field in fields(Columns)}
     audio_column = column_of["audio"] or column_of["video"]  # by default, use the soundtrack of the video
     if audio_column is None:
-        usual = ", ".join(_USUAL_NAMES["audio"] + _USUAL_NAMES["video"])
-        raise ValueError(f"{manifest} has no column of audio files: it has {_format_names(names)}; looked for {usual}")
+        raise ValueError(
+            f"{manifest} has no column of audio files: it has {_format_names(names)}; looked for "
+            f"{', '.join(_AUDIO_NAMES)}"
+        )
     clips = [_make_clip(row, column_of, audio_column, root, f"{manifest}, entry {i}") for i, row in enumerate(rows, 1)]
     if not any(path_exists(str(clip.audio)) for clip in clips):
-        raise FileNotFoundError(f"none of the {len(clips)} files listed in {manifest} exists, such as {clips[0].audio}")
-    return clips
+        raise FileNotFoundError(_describe_none_found(clips, manifest))
+    used = {field: name for field, name in column_of.items() if name is not None}
+    return drop_repeats(clips, manifest, lambda i: f"entry {i + 1} ({clips[i].name})"), ManifestColumns(names, used)
 
 
-def _read_rows(manifest: Path) -> list[Mapping[str, Any]]:
-    """Read the rows of a manifest as dictionaries, and check their structure."""
-    kind = manifest.suffix[1:].lower()
-    try:
-        with open_regular(manifest) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
-            if kind == "jsonl":
-                rows: Any = [_read_json_line(line, i) for i, line in enumerate(file, 1) if line.strip()]
-            elif kind == "json":
-                rows = json.load(file)
-            else:
-                rows = list(csv.DictReader(file, delimiter="\t" if kind == "tsv" else ","))
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError, csv.Error, RecursionError, MemoryError) as error:
-        raise ValueError(f"{manifest} cannot be read as {kind}: {_describe_error(error)}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{manifest} must contain a list of objects, one per clip")
-    for i, row in enumerate(rows, 1):
-        if None in row:
-            raise ValueError(f"{manifest}, entry {i} has more cells than the header has columns")
-        if any("\0" in text for text in _iterate_texts(row)):
-            raise ValueError(f"{manifest}, entry {i} contains a NUL character: expected UTF-8 text")
-    return rows
-
-
-def _iterate_texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a JSON value, without recursion: it may be nested deeply."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            pending += item
-
-
-def _describe_error(error: Exception) -> str:
-    """Give a reason for exceptions whose own text does not help."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    if isinstance(error, UnicodeError):
-        return f"it is not UTF-8: {error}"
-    return str(error)
-
-
-def _read_json_line(line: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number}: {error.msg}") from error
+def _describe_none_found(clips: Sequence[Clip], manifest: Path) -> str:
+    first = clips[0].audio
+    if is_url(str(first)):
+        return f"none of the {len(clips)} files listed in {manifest} exists: {describe_missing(str(first))}"
+    return f"none of the {len(clips)} files listed in {manifest} exists, such as {first}"
 
 
 def _find_column(field: str, columns: Columns, names: Sequence[str], manifest: Path) -> str | None:
@@ -133,13 +122,11 @@ def _find_column(field: str, columns: Columns, names: Sequence[str], manifest: P
 
 
 def _format_names(names: Iterable[str]) -> str:
-    shown = list(names)
+    shown = [name if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]}…" for name in names]
     return ", ".join(shown[:_SHOWN_COLUMNS]) + (" …" if len(shown) > _SHOWN_COLUMNS else "")
 
 
-def _make_clip(
-    row: Mapping[str, Any], column_of: Mapping[str, str | None], audio_column: str, root: Path, where: str
-) -> Clip:
+def _make_clip(row: Row, column_of: Mapping[str, str | None], audio_column: str, root: Path, where: str) -> Clip:
     """Make a clip of one row."""
     file = row.get(audio_column) or row.get(column_of["video"] or audio_column)  # by default, the video's soundtrack
     if not isinstance(file, str) or not file:
@@ -158,15 +145,20 @@ def _make_clip(
 
     video = get_text("video")
     return Clip(
-        audio=root / file,  # an absolute path stays as it is
-        video=None if video is None else root / video,
-        name=_name_relative_to(root, Path(file)),
+        audio=_locate(file, root),
+        video=None if video is None else _locate(video, root),
+        name=replace_surrogates(file) if is_url(file) else _name_relative_to(root, expand_user(file)),
         label=get_text("label"),
         split=get_text("split"),
         group=get_text("group"),
         question=get_text("question"),
         options=_parse_options(get_cell("options"), where),
     )
+
+
+def _locate(file: str, root: Path) -> str | Path:
+    """Return the path of a file; an absolute path and a URL stay as they are."""
+    return file if is_url(file) else root / expand_user(file)
 
 
 def _name_relative_to(root: Path, file: Path) -> str:
