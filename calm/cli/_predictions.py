@@ -16,7 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from calm.atomic_file import check_writable_folder, create_atomic_file
-from calm.cli._shared import format_count, format_percent, print_json, print_line, print_table
+from calm.cli._shared import format_count, format_percent, print_json, print_line, print_table, shorten
 
 #: First columns of a file of predictions; one column per class follows.
 _COLUMNS = ("clip", "label", "probability", "truth", "typicality", "notes", "error")
@@ -122,14 +122,19 @@ def _print_table(predictions: Sequence[ClipPrediction], top: int, score_name: st
     """Print a table with one row per clip. Columns that are empty for all clips are left out."""
     rows = []
     for prediction in predictions:
-        (label, score), *others = list(prediction.scores.items())[:top]
+        (label, score), *others = [(shorten(name), score) for name, score in list(prediction.scores.items())[:top]]
         shown_label = f"none of these ({label}?)" if prediction.is_rejected else label
         runners_up = ", ".join(f"{name} {other:.3f}" for name, other in others)
         notes = "; ".join(prediction.notes)
         rows.append((prediction.clip, shown_label, prediction.truth or "", f"{score:.3f}", runners_up, notes))
     header = ("clip", "label", "truth", score_name, "runners-up", "notes")
     shown = [i for i, name in enumerate(header) if (name != "truth" and name != "notes") or any(row[i] for row in rows)]
-    print_table([header[i] for i in shown], [[row[i] for i in shown] for row in rows], numbers=(shown.index(3),))
+    print_table(
+        [header[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        numbers=(shown.index(3),),
+        whole=(0, shown.index(4)),
+    )
 
 
 def _print_accuracy(predictions: Sequence[ClipPrediction], remark: str) -> None:

@@ -70,20 +70,24 @@ def print_json(content: Mapping[str, Any]) -> None:
     _write(json.dumps(content))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = (), whole: Iterable[int] = ()
+) -> None:
     """Print a table with aligned columns; the columns whose indices are in ``numbers`` are aligned to the right.
 
-    Long cells are shortened, except those of the last column, which no other column follows.
+    Long cells are shortened, except those of the columns in ``whole``, such as paths, and those of the last column,
+    which no other column follows.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    kept = set(whole)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, name in enumerate(header):
         table.add_column(Text(escape_unprintable(name)), justify="right" if i in set(numbers) else "left", no_wrap=True)
     for row in rows:
-        shown = [*map(shorten, row[:-1]), *row[-1:]]
+        shown = [cell if i in kept or i == len(row) - 1 else shorten(cell) for i, cell in enumerate(row)]
         table.add_row(*(Text(escape_unprintable(cell)) for cell in shown))  # Text: a label is not markup
     console = Console(highlight=False, width=1000)  # wide, because rich truncates cells on a narrow terminal
     with console.capture() as captured:
