@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from calm.atomic_file import create_atomic_file
+from calm.atomic_file import check_writable_folder, create_atomic_file
 from calm.extract.cache.file import is_empty_file
 from calm.extract.cache.layout import DONE
 
@@ -88,12 +88,15 @@ def export_file(rows: HeadRows, path: Path) -> None:
         If the suffix is unknown.
     ImportError
         If a package for the format is not installed.
+    OSError
+        If the file cannot be written.
     """
     writers = {".parquet": _write_parquet, ".csv": _write_csv, ".npz": _write_npz}
     if path.suffix.lower() not in writers:
         raise ValueError(f"{path} has no known suffix: use {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.exists() and not is_empty_file(path):
         raise FileExistsError(f"{path} exists: remove it, or name another file")
+    check_writable_folder(path)
     with create_atomic_file(path) as part:
         writers[path.suffix.lower()](rows, part.file)
         part.replace(path)

@@ -173,3 +173,6 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, monkeypatch
     again = runner.invoke(app, ["export", "heads.h5", "-o", "a.csv"])
     assert (again.exit_code, again.stderr) == (1, "error: a.csv exists: remove it, or name another file\n")
     assert runner.invoke(app, ["export", "-o", "a.txt"]).exit_code == 2
+    assert runner.invoke(app, ["export", "-o", "nowhere/a.csv"]).stderr == (
+        "error: cannot write a.csv: folder nowhere does not exist\n"
+    )

@@ -29,7 +29,7 @@ def use(path: Path) -> None:
         _ = rows.names, rows.labels, rows.groups, np.asarray(rows)
         if len(rows):
             assert rows.extraction.fingerprint.layer_number(0) >= 0
-        _ = rows.digests, cache.first_duplicate, list(cache.contents())
+        _ = rows.digests, cache.first_duplicate, list(cache.contents()), cache.notes, cache.to_frame()
 
 
 def refused(path: Path, what: str) -> None:
