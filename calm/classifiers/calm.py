@@ -12,6 +12,7 @@ from sklearn.base import clone
 from calm.classifiers.base import cast_like
 from calm.classifiers.held_out import HeldOutScores, held_out_folds
 from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, relative_head_norms
+from calm.classifiers.rejection import choose_reject_label
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import LearnedArray, Loss, Positive, Share
 from calm.classifiers.support_set import SupportSet
@@ -248,7 +249,7 @@ class CALMClassifier(ReliabilityClassifier):
     def _is_joint(self) -> bool:
         return self.combine == "joint"
 
-    def predict(self, X: Any, reject: float | None = None) -> NDArray[Any]:
+    def predict(self, X: Any, reject: float | None = None, *, reject_label: Any = None) -> NDArray[Any]:
         """Predict the label of each clip, and optionally reject clips of unknown classes.
 
         Parameters
@@ -256,19 +257,23 @@ class CALMClassifier(ReliabilityClassifier):
         X : array-like, torch.Tensor or HeadCache
             Head vectors of the clips, in any form that :meth:`fit` accepts.
         reject : float, default=None
-            Significance level between 0 and 1. Clips whose :meth:`typicality` is not larger get the label None. About
-            this fraction of the clips that do belong to a known class is rejected too. None rejects no clip.
+            Significance level between 0 and 1. Clips whose :meth:`typicality` is not larger get the label
+            ``reject_label``. About this fraction of the clips that do belong to a known class is rejected too. None
+            rejects no clip.
+        reject_label : label, default=None
+            Label of rejected clips, of the type of the classes. None means "none of these" for text and -1 for
+            numbers. Boolean classes have no default.
 
         Returns
         -------
         array of shape (n_clips,)
-            Predicted labels; an array of objects if ``reject`` is given. Otherwise, numeric labels are returned as a
-            tensor on the device of ``X`` if ``X`` is a tensor.
+            Predicted labels. Numeric labels are returned as a tensor on the device of ``X`` if ``X`` is a tensor.
 
         Raises
         ------
         ValueError
-            If ``reject`` is not between 0 and 1, or if no support clips were held out during ``fit``.
+            If ``reject`` is not between 0 and 1, if no support clips were held out during ``fit``, or if the reject
+            label is a class or has another type than the classes.
 
         See Also
         --------
@@ -286,15 +291,14 @@ class CALMClassifier(ReliabilityClassifier):
         >>> unknown = rng.normal(size=(1, 3, 8))
         >>> unknown[:, :, 7] -= 99
         >>> clf.predict(np.concatenate([X[:1], unknown]), reject=0.05)
-        array([0, None], dtype=object)
+        array([ 0, -1])
         """
         scores = self._compute_scores(X)
         if reject is None:
             return self._choose_labels(scores)
         check_share("reject", reject)
-        labels = self.classes_[to_numpy(scores).argmax(axis=1)].astype(object)
-        labels[self._compute_typicality(scores) <= reject] = None
-        return labels
+        reject_label = choose_reject_label(self.classes_, reject_label)
+        return self._choose_labels(scores, self._compute_typicality(scores) <= reject, reject_label)
 
     def typicality(self, X: Any) -> NDArray[np.float64]:
         """Compute how typical each clip is of the known classes, as a conformal p-value.
