@@ -2,19 +2,19 @@
 
     python benchmarks/real_heads.py real/ --esc10 ../shared/esc10 --whisper WHISPER_FOLDER --smollm2 SMOLLM2_FOLDER
 
-WHISPER_FOLDER and SMOLLM2_FOLDER are transformers folders of Whisper tiny.en and SmolLM2-135M-Instruct. Each is optional.
-The script writes one ``.npz`` file per kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``. A second file,
-``<kind>-strange.npz``, holds ``X`` and ``y`` of inputs that belong to no class. Files that exist are kept.
+WHISPER_FOLDER and SMOLLM2_FOLDER are transformers folders of Whisper tiny.en and SmolLM2-135M-Instruct. Each is
+optional. The script writes one ``.npz`` file per kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``. A second
+file, ``<kind>-strange.npz``, holds ``X`` and ``y`` of inputs that belong to no class. Files that exist are kept.
 
 - ``whisper-esc10``: ESC-10 in the decoder of Whisper. Its heads are the inputs of the output projections of self- and
   cross-attention at the last prompt token. ``whisper-encoder-esc10`` has the heads of the encoder, averaged over the
   frames of the clip. Groups are the folds.
-- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``, at the last token of a prompt that asks for
-  the kind. Groups are five sets of folders.
+- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``, at the last token of a prompt that asks
+  for the kind. Groups are five sets of folders.
 - ``tiny-esc10``, ``tiny-random-esc10``: ESC-10 in the built-in models.
 
-Strange sounds are white noise, pink noise, silence and tones. Strange texts are random letters, random words, blanks and
-one repeated letter.
+Strange sounds are white noise, pink noise, silence and tones. Strange texts are random letters, random words, blanks
+and one repeated letter.
 """
 
 from __future__ import annotations
@@ -66,7 +66,22 @@ def strange_texts() -> tuple[list[str], list[str]]:
     """Return texts that are no file snippets, and their kinds."""
     rng = np.random.default_rng(0)
     letters = np.array([*"abcdefghijklmnopqrstuvwxyz"])
-    words = np.array("river stone quickly under seven green listen market because yellow paper winter".split())
+    words = np.array(
+        [
+            "river",
+            "stone",
+            "quickly",
+            "under",
+            "seven",
+            "green",
+            "listen",
+            "market",
+            "because",
+            "yellow",
+            "paper",
+            "winter",
+        ]
+    )
     texts, kinds = [], []
     for i in range(STRANGE_EACH):
         texts += [

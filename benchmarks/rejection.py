@@ -3,14 +3,16 @@
     python benchmarks/real_heads.py real/ --esc10 ../shared/esc10 --whisper WHISPER_FOLDER --smollm2 SMOLLM2_FOLDER
     python benchmarks/rejection.py real/whisper-esc10.npz real/smollm2-files.npz
 
-In each of the seeded support sets, three classes are left out, in rotation. Clips of other groups are the queries: those
-of the classes in the support set are known, those of the other classes are unknown. ``<kind>-strange.npz``, if it exists
-next to ``<kind>.npz``, holds inputs of no class at all, such as noise.
+In each of the seeded support sets, three classes are left out, in rotation. Clips of other groups are the queries:
+those of the classes in the support set are known, those of the other classes are unknown. ``<kind>-strange.npz``, if it
+exists next to ``<kind>.npz``, holds inputs of no class at all, such as noise.
 
-Each score is compared with its own values on support clips that are held out in cross-validation, as in
-``CALMClassifier.typicality``. The table shows, in percent, the area under the ROC curve (AUROC) between known and unknown
-queries, and the share of unknown and of known queries that are rejected at three levels, with 95 % confidence intervals from
-Student's t distribution over support sets. ``--brief`` shows only the first score of CALM and ``CALMClassifier.typicality``.
+Each score is compared with its own values on support clips that are held out in cross-validation. The row "largest
+score" is ``CALMClassifier.typicality`` without its correction for few groups. The table shows, in percent, the area
+under the ROC curve (AUROC) between known and unknown queries, and the share of unknown and of known queries that are
+rejected at three levels. The second table shows the paired differences of AUROC to "largest score". Intervals are 95 %
+confidence intervals from Student's t distribution over support sets. ``--brief`` measures only
+``CALMClassifier.typicality``.
 """
 
 from __future__ import annotations
@@ -107,15 +109,12 @@ def _score_distances(X: Floats, y: NDArray[np.int64], queries: Floats, weights: 
         "whitened cosine": cosines.mean(axis=0).max(axis=1),
         "agreement of heads": agreement.max(axis=1),
     }
-    for name, transform in (("", lambda V: V), ("unit ", unit_vectors)):
-        centre = means.mean(axis=0)
-        A, B = (np.swapaxes(transform(V) - transform(centre), 0, 1) for V in (queries, means))
-        S = np.swapaxes(transform(X) - transform(centre), 0, 1)
-        to_own = _squared_distances(S, B)[:, np.arange(len(y)), y].mean(axis=1)
-        scale = np.maximum(to_own, 0.01 * (S**2).sum(axis=2).mean(axis=1)) + 1e-30
-        relative = _squared_distances(A, B) / scale[:, None, None]
-        scores[f"{name}distance"] = -np.sqrt(relative.mean(axis=0).min(axis=1))
-        scores[f"{name}distance, weighted"] = -np.sqrt(np.einsum("h,hnc->nc", weights, relative).min(axis=1))
+    centre = means.mean(axis=0)
+    U, P, S = (np.swapaxes(unit_vectors(V) - unit_vectors(centre), 0, 1) for V in (queries, means, X))
+    to_own = _squared_distances(S, P)[:, np.arange(len(y)), y].mean(axis=1)
+    scale = np.maximum(to_own, 0.01 * (S**2).sum(axis=2).mean(axis=1)) + 1e-30
+    relative = _squared_distances(U, P) / scale[:, None, None]
+    scores["distance of unit heads"] = -np.sqrt(relative.mean(axis=0).min(axis=1))
     return scores
 
 
@@ -129,7 +128,7 @@ PAIRS = {
     "smaller": np.minimum,
     "sum": np.add,
 }
-PARTNERS = ("distance", "unit distance", "Mahalanobis distance", "unit distance, weighted")
+PARTNERS = ("distance of unit heads", "Mahalanobis distance")
 
 
 def hold_out(episode: Episode) -> Scores:
@@ -148,14 +147,13 @@ def combine(scores: Scores, reference: Scores) -> Scores:
     """Return all scores and their combinations."""
 
     def standardize(name: str) -> Floats:
-        values = scores[name]
-        if "distance" in name and (values <= 0).all() and name != "relative Mahalanobis distance":
-            return (-np.log(-values) - np.mean(-np.log(-reference[name]))) / np.std(np.log(-reference[name]))
-        return (values - reference[name].mean()) / reference[name].std()
+        values, expected = scores[name], reference[name]
+        if name in PARTNERS:  # a distance with a minus sign; its logarithm is less skewed
+            values, expected = -np.log(-values), -np.log(-expected)
+        return (values - expected.mean()) / expected.std()
 
     pairs = {
-        f"{how} of {first} and {second}": function(standardize(first), standardize(second))
-        for first in ("largest score", "energy", "whitened cosine")
+        f"{how} of largest score and {second}": function(standardize("largest score"), standardize(second))
         for second in PARTNERS
         for how, function in PAIRS.items()
     }
@@ -204,7 +202,9 @@ def main() -> None:
     parser.add_argument("--brief", action="store_true", help="measure CALMClassifier.typicality only")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="the support set has too few groups")
-    print(f"{args.seeds} support sets; numpy {np.__version__}, scikit-learn {sklearn.__version__}, {platform.platform()}")
+    print(
+        f"{args.seeds} support sets; numpy {np.__version__}, scikit-learn {sklearn.__version__}, {platform.platform()}"
+    )
     for path in args.vectors:
         strange_path = path.with_name(f"{path.stem}-strange.npz")
         strange: dict[str, Floats] = {}
@@ -222,6 +222,11 @@ def main() -> None:
             for name in rows[0]:
                 values = np.array([row[name] for row in rows])
                 print(f"| {name} | " + " | ".join(format_cell(column) for column in values.T) + " |", flush=True)
+            if not args.brief:
+                base = np.array([row["largest score"][0] for row in rows])
+                print("\n| AUROC minus that of the largest score | difference |\n| --- | --- |")
+                for name in rows[0]:
+                    print(f"| {name} | {format_cell(np.array([row[name][0] for row in rows]) - base)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The reject label: what a clip without a predicted label gets, in the type of the labels."""
+"""Rejection of clips: the reject label, and a warning if no clip can be rejected."""
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -68,6 +69,21 @@ def put_reject_label(labels: NDArray[Any], is_rejected: NDArray[np.bool_], rejec
     if labels.dtype.kind in "bu":
         labels = labels.astype(np.int64)
     return np.where(is_rejected, np.asarray(reject_label, dtype=_reject_dtype(labels)), labels)
+
+
+def warn_if_nothing_is_rejected(reject: float, n_held_out: int) -> None:
+    """Warn if no typicality can be as small as ``reject``, because too few support clips were held out.
+
+    >>> warn_if_nothing_is_rejected(0.05, n_held_out=50)
+    """
+    smallest = 1 / (n_held_out + 1)
+    if 0 < reject < smallest:
+        warnings.warn(
+            f"reject={reject:g} rejects no clip: with {n_held_out} held-out support clips, the smallest possible "
+            f"typicality is {smallest:.3f}. Use a larger value, or fit on more support clips",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def is_numeric(labels: NDArray[Any]) -> bool:
