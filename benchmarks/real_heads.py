@@ -95,7 +95,9 @@ def strange_texts() -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def recorded(modules: dict[str, torch.nn.Module], reduce: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[dict]:
+def recorded(
+    modules: dict[str, torch.nn.Module], reduce: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[dict[str, torch.Tensor]]:
     """Record the reduced input of each module in every forward pass."""
     record: dict[str, torch.Tensor] = {}
 
@@ -118,6 +120,13 @@ def split(record: dict[str, torch.Tensor], modules: dict[str, torch.nn.Module], 
     return torch.cat([record[name].reshape(-1, dim) for name in modules]).float().numpy()
 
 
+def read_samples(clip: Clip) -> NDArray[np.float32]:
+    """Return the first seconds of a clip."""
+    samples = read_waveform(clip.audio, RATE, SECONDS).samples
+    assert samples is not None
+    return samples
+
+
 def whisper_vectors(folder: Path, waves: Sequence[NDArray[np.float32]]) -> tuple[Vectors, Vectors]:
     """Return the head vectors of Whisper's decoder and encoder, (clips, heads, dim) each."""
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
@@ -134,11 +143,15 @@ def whisper_vectors(folder: Path, waves: Sequence[NDArray[np.float32]]) -> tuple
     rows = []
     for wave in waves:
         frames = max(1, len(wave) // 320)  # 50 frames per second
+
+        def average(x: torch.Tensor, frames: int = frames) -> torch.Tensor:
+            return x[0, :frames].mean(dim=0)
+
         features = processor(wave, sampling_rate=RATE, return_tensors="pt").input_features
         with (
             torch.inference_mode(),
             recorded(decoder, lambda x: x[0, -1]) as of_decoder,
-            recorded(encoder, lambda x, frames=frames: x[0, :frames].mean(dim=0)) as of_encoder,
+            recorded(encoder, average) as of_encoder,
         ):
             model(input_features=features, decoder_input_ids=prompt)
         rows.append((split(of_decoder, decoder, dim), split(of_encoder, encoder, dim)))
@@ -227,7 +240,7 @@ def main() -> None:
                 strange = calm_vectors(model, find_clips(sounds))
                 write(f"{model}-esc10", calm_vectors(model, clips), y, groups, strange, kinds)
         if args.whisper and missing("whisper-encoder-esc10"):
-            waves = [read_waveform(clip.audio, RATE, SECONDS).samples for clip in clips]
+            waves = [read_samples(clip) for clip in clips]
             real, strange_real = whisper_vectors(args.whisper, waves), whisper_vectors(args.whisper, sounds)
             for name, X, strange in zip(("whisper-esc10", "whisper-encoder-esc10"), real, strange_real, strict=True):
                 write(name, X, y, groups, strange, kinds)

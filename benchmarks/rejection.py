@@ -170,7 +170,7 @@ def measure(episode: Episode, strange: dict[str, Floats], candidates: bool) -> d
     sizes = [len(episode.known), len(episode.unknown), *(len(X) for X in strange.values())]
     queries = np.concatenate([episode.known, episode.unknown, *strange.values()])
     clf = CALMClassifier().fit(episode.X, episode.y, groups=episode.groups)
-    p_values = {"CALMClassifier.typicality": clf.typicality(queries)}
+    p_values: Scores = {"CALMClassifier.typicality": clf.typicality(queries)}
     ranks = dict(p_values)
     if candidates:
         reference = hold_out(episode)
