@@ -37,6 +37,7 @@ from calm.classifiers.inputs import (
     query_blocks,
     split_heads,
 )
+from calm.classifiers.rejection import is_numeric, put_reject_label
 from calm.classifiers.schema import (
     Count,
     LearnedArray,
@@ -288,12 +289,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """Normalize nonnegative scores to probabilities; methods with calibrated probabilities override this."""
         return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
 
-    def _choose_labels(self, scores: Array) -> NDArray[Any]:
-        """Return the label with the largest score of each clip."""
-        best = namespace(scores).argmax(scores, axis=1)
-        if is_numpy(scores) or self.classes_.dtype.kind not in "biuf":
-            return self.classes_[to_numpy(best)]
-        return convert_like(scores, self.classes_)[best]
+    def _choose_labels(
+        self, scores: Array, is_rejected: NDArray[np.bool_] | None = None, reject_label: Any = None
+    ) -> NDArray[Any]:
+        """Return the label with the largest score of each clip, or the reject label for rejected clips."""
+        labels = self.classes_[to_numpy(namespace(scores).argmax(scores, axis=1))]
+        if is_rejected is not None:
+            labels = put_reject_label(labels, is_rejected, reject_label)
+        return convert_like(scores, labels) if is_numeric(labels) and not is_numpy(scores) else labels
 
     def _compute_scores(self, X: Any) -> Array:
         """Validate queries and score them block by block, ``(n, C)``."""

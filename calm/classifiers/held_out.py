@@ -56,11 +56,48 @@ def held_out_folds(support: SupportSet) -> tuple[SupportSet, list[Fold]]:
     step = -(-len(keys) // MAX_CLIPS)
     indices = np.sort(np.lexsort((keys, support.y))[::step])
     sampled, keys = (support, keys) if step == 1 else (support.select_clips(indices), keys[indices])
-    fold = assign_folds(keys, sampled.y, FOLDS)
-    by_clip = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
-    folds = choose_folds(sampled.groups, sampled.y, FOLDS, by_clip)
+    return sampled, _limit_folds(choose_folds(sampled.groups, sampled.y, FOLDS, _split_clips(keys, sampled.y, FOLDS)))
+
+
+def clip_folds(support: SupportSet, n_folds: int) -> list[Fold]:
+    """Split clips into folds as :func:`held_out_folds` does, but without regard to groups."""
+    return _limit_folds(_split_clips(_compute_clip_keys(support), support.y, n_folds))
+
+
+def count_equal_clip_folds(support: SupportSet, folds: list[Fold]) -> int | None:
+    """Return how many folds of clips would train on as many clips as these folds of whole groups.
+
+    Parameters
+    ----------
+    support : SupportSet
+        Clips that the folds split.
+    folds : list of (train, test) arrays of int
+        Folds of :func:`held_out_folds`, at least one.
+
+    Returns
+    -------
+    int or None
+        Number of folds, from 2 to ``FOLDS - 1``. None if clips are held out individually, or if there are enough
+        groups for folds as large as those of clips.
+    """
+    train, test = folds[0]
+    if support.groups is None or np.isin(support.groups[test], support.groups[train]).any():
+        return None
+    left_out = 1 - np.mean([len(train) for train, _ in folds]) / len(support.y)
+    n_folds = max(2, round(1 / max(float(left_out), 1 / FOLDS)))
+    return n_folds if n_folds < FOLDS else None
+
+
+def _split_clips(keys: NDArray[np.float64], y: NDArray[np.int64], n_folds: int) -> list[Fold]:
+    """Split clips into folds by their keys."""
+    fold = assign_folds(keys, y, n_folds)
+    return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold[fold >= 0]).tolist()]
+
+
+def _limit_folds(folds: list[Fold]) -> list[Fold]:
+    """Return the first folds, until enough clips are held out."""
     held_out_before = np.cumsum([0, *(len(test) for _, test in folds)])[:-1]
-    return sampled, [split for split, n in zip(folds, held_out_before, strict=True) if n < ENOUGH_HELD_OUT]
+    return [split for split, n in zip(folds, held_out_before, strict=True) if n < ENOUGH_HELD_OUT]
 
 
 def choose_folds(

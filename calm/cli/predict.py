@@ -39,7 +39,8 @@ def predict(
             min=0.0,
             max=1.0,
             help="Reject clips that seem to belong to no class: their label is shown as none of these. About this "
-            "share of the clips that belong to a class is rejected too. By default no clip is rejected.",
+            "share of the clips that belong to a class is rejected too. Many clips of no class, noise among them, are "
+            "not rejected. By default no clip is rejected.",
         ),
     ] = None,
     out: Annotated[
@@ -79,7 +80,7 @@ def predict(
         check_out_file(out)
     fitted = load_classifier(classifier)
     if reject is not None:
-        _check_can_reject(fitted, classifier)
+        _check_can_reject(fitted, classifier, reject)
     caches = [path for path in clips if is_hdf5(path)]
     found_clips = find_all_clips([path for path in clips if path not in caches], others=len(caches))
     predictions: list[ClipPrediction] = []
@@ -105,12 +106,14 @@ def predict(
         raise typer.Exit(SOME_CLIPS_FAILED if predictions else 1)
 
 
-def _check_can_reject(fitted: HeadClassifier, file: Path) -> None:
-    """Raise an error if a classifier cannot compute how typical clips are."""
+def _check_can_reject(fitted: HeadClassifier, file: Path, reject: float) -> None:
+    """Raise an error if a classifier cannot compute how typical clips are, and warn if it can reject none."""
+    from calm.classifiers.rejection import warn_if_nothing_is_rejected
     from calm.inference.prediction import supports_rejection
 
     if not supports_rejection(fitted):
         raise ValueError(f"{file} does not support --reject: only CALM fitted on at least two clips per class does")
+    warn_if_nothing_is_rejected(reject, len(getattr(fitted, "typical_scores_", ())))
 
 
 def find_all_clips(paths: list[Path], others: int = 0) -> list[Clip]:

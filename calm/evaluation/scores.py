@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from calm.classifiers.rejection import NO_CLASS, NO_NUMBER, is_numeric
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Evaluation:
     classes : tuple of ClassResult
         Scores of each class, in the sorted order of the labels. Each has the attributes ``label``, ``clips``,
         ``precision``, ``recall``, ``f1`` and ``taken_for``.
+    rejected : int
+        Number of clips that got the reject label instead of a class. They count as errors.
+    accepted_accuracy : float
+        Share of the other clips whose label is predicted correctly. NaN if all clips are rejected.
 
     See Also
     --------
@@ -78,9 +85,15 @@ class Evaluation:
     accuracy: float
     interval: tuple[float, float]
     classes: tuple[ClassResult, ...]
+    rejected: int
+
+    @property
+    def accepted_accuracy(self) -> float:
+        """Share of correct labels among the clips that are not rejected."""
+        return self.correct / (self.clips - self.rejected) if self.rejected < self.clips else float("nan")
 
 
-def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
+def evaluate(y_true: ArrayLike, y_pred: ArrayLike, *, reject_label: Any = None) -> Evaluation:
     """Score predicted labels against true labels.
 
     Parameters
@@ -89,6 +102,9 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
         True label of each clip.
     y_pred : array-like of shape (n_clips,)
         Predicted label of each clip.
+    reject_label : label, default=None
+        Label of the clips that a classifier rejected. They count as errors. None means "none of these" for text and -1
+        for numbers, unless it is a true label.
 
     Returns
     -------
@@ -124,18 +140,27 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
     (0.75, [0.3, 0.95])
     >>> evaluation.classes[0].recall, evaluation.classes[0].taken_for
     (0.5, 'rain')
+
+    A rejected clip is an error:
+
+    >>> evaluation = evaluate(["dog", "dog", "rain"], ["dog", "none of these", "rain"])
+    >>> evaluation.rejected, round(evaluation.accuracy, 2), evaluation.accepted_accuracy
+    (1, 0.67, 1.0)
     """
     from scipy.stats import binomtest
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support
 
     true, predicted = np.asarray(y_true), np.asarray(y_pred)
     if len(true) == 0:
         raise ValueError("there are no clips to evaluate on: y_true is empty")
     correct = int((true == predicted).sum())
     interval = binomtest(correct, len(true)).proportion_ci(0.95, method="wilson")
-    labels = np.unique(np.concatenate([true, predicted]))
+    is_rejected = _find_rejected(true, predicted, reject_label)
+    labels = np.unique(np.concatenate([true, predicted[~is_rejected]]))
     precision, recall, f1, clips = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0.0)
-    confusions = confusion_matrix(true, predicted, labels=labels)
+    numbers = np.searchsorted(labels, true[~is_rejected]), np.searchsorted(labels, predicted[~is_rejected])
+    confusions = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusions, numbers, 1)
     np.fill_diagonal(confusions, 0)
     return Evaluation(
         clips=len(true),
@@ -153,4 +178,14 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike) -> Evaluation:
             )
             for i, label in enumerate(labels)
         ),
+        rejected=int(is_rejected.sum()),
     )
+
+
+def _find_rejected(true: NDArray[Any], predicted: NDArray[Any], reject_label: Any) -> NDArray[np.bool_]:
+    """Return for each clip whether its predicted label is the reject label."""
+    if reject_label is None:
+        reject_label = NO_NUMBER if is_numeric(predicted) else NO_CLASS
+        if reject_label in true.tolist():
+            return np.zeros(len(predicted), dtype=bool)
+    return np.asarray(predicted == reject_label, dtype=bool)

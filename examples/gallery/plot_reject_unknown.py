@@ -3,7 +3,7 @@ Reject clips of unknown classes
 ===============================
 
 Fit CALM on four of six classes. Clips of the other two should get no label. Their typicality (a conformal p-value) is
-low, and ``predict(X, reject=0.05)`` returns ``None`` for clips below the threshold.
+low, and ``predict(X, reject=0.05)`` returns "none of these" for clips below the threshold.
 """
 
 import tempfile
@@ -38,7 +38,7 @@ figure, axis = plt.subplots(figsize=(6.5, 4), layout="constrained")
 for name, rows in queries.items():
     typicality = classifier.typicality(rows)
     axis.hist(typicality, bins=np.linspace(0, 1, 21), alpha=0.6, label=name)
-    rejected = np.mean([label is None for label in classifier.predict(rows, reject=0.05)])
+    rejected = np.mean(classifier.predict(rows, reject=0.05) == "none of these")
     print(f"{name}: {100 * rejected:.0f} % of {len(rows)} clips rejected")
 axis.axvline(0.05, color="black", linestyle="--", label="threshold 0.05")
 axis.set(xlabel="typicality", ylabel="clips")

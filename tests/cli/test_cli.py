@@ -212,6 +212,10 @@ def test_rejected_clips_are_marked(class_folder: Maker) -> None:
     result = calm("predict", "hiss.wav", "data/low/3.wav", "--reject", 0.1)
     assert re.search(r"^hiss\.wav +none of these \((low|high)\?\)", result.stdout, re.MULTILINE)
     assert re.search(r"^data/low/3\.wav +low ", result.stdout, re.MULTILINE)
+    assert result.stderr == ""
+    result = calm("predict", "hiss.wav", "--reject", 0.01)
+    assert "none of these" not in result.stdout
+    assert result.stderr.startswith("warning: reject=0.01 rejects no clip: with 16 held-out support clips")
 
 
 def test_fitting_on_everything_leaves_nothing_to_compare_on(class_folder: Maker) -> None:
