@@ -1,97 +1,76 @@
 """Make head vectors of real pretrained models, so that methods are not judged on small and random models only.
 
+    apt-get install espeak-ng asterisk-core-sounds-{en,es,fr,it,ru}-wav manpages-dev
     python benchmarks/real_heads.py real/ --esc10 ../shared/esc10 --whisper WHISPER_FOLDER --smollm2 SMOLLM2_FOLDER
+    python benchmarks/accuracy.py real/*.npz
 
-WHISPER_FOLDER and SMOLLM2_FOLDER are transformers folders of Whisper tiny.en and SmolLM2-135M-Instruct. Each is
-optional. The script writes one ``.npz`` file per kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``. A second
-file, ``<kind>-strange.npz``, holds ``X`` and ``y`` of inputs that belong to no class. Files that exist are kept.
+WHISPER_FOLDER and SMOLLM2_FOLDER are transformers folders of Whisper tiny.en (MIT licence) and SmolLM2-135M-Instruct
+(Apache-2.0). All inputs are optional. The script skips kinds whose data are missing and says what is needed; it keeps
+files that exist. A kind takes 2 to 10 minutes on one core.
 
-- ``whisper-esc10``: ESC-10 in the decoder of Whisper. Its heads are the inputs of the output projections of self- and
-  cross-attention at the last prompt token. ``whisper-encoder-esc10`` has the heads of the encoder, averaged over the
-  frames of the clip. Groups are the folds.
-- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``, at the last token of a prompt that asks
-  for the kind. Groups are five sets of folders.
-- ``tiny-esc10``, ``tiny-random-esc10``: ESC-10 in the built-in models.
+The script writes one ``.npz`` file per kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``. A second file,
+``<kind>-strange.npz``, holds ``X`` and ``y`` of inputs that belong to no class: noise, tones and silence; or random
+letters, random words, blanks and one repeated letter.
 
-Strange sounds are white noise, pink noise, silence and tones. Strange texts are random letters, random words, blanks
-and one repeated letter.
+Each kind that begins with ``whisper`` has the heads of the decoder of Whisper: the inputs of the output projections of
+self- and cross-attention at the last prompt token. The kind ``whisper-encoder-...`` of the same sounds has the heads of
+the encoder, averaged over the frames of the clip. Speech is in pink noise, at random levels.
+
+- ``whisper-esc10``: ESC-10. Groups are the folds.
+- ``whisper-digits``: ten digits by 40 speakers of espeak-ng. Groups are the speakers.
+- ``whisper-words``: twenty words that sound alike by 20 speakers of espeak-ng. Groups are the speakers.
+- ``whisper-voice``: eight voices of espeak-ng, whose pitch and speed vary. Groups are the sentences.
+- ``whisper-language``: telephone prompts of Asterisk in five languages. Groups are the prompts. Each language has one
+  speaker; English and Spanish have the same one.
+
+The heads of SmolLM2 are at the last token of a prompt that holds the text, a question and the beginning of an answer.
+The texts are files of Debian packages:
+
+- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``. Groups are five sets of folders.
+- ``smollm2-language``: messages of programs in twelve languages, found below ``--locale``. Groups are the programs.
+- ``smollm2-man``: snippets of man pages of six sections, found below ``--man``. Groups are names of pages up to the
+  first sign that is no letter or digit.
+- ``smollm2-packages``: descriptions of packages of twelve topics, from ``apt-cache``. Groups are the source packages.
+
+``tiny-esc10`` and ``tiny-random-esc10`` are ESC-10 in the built-in models. ``real_sounds.py`` and ``real_texts.py``
+name the licences of the data.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import real_sounds
+import real_texts
 import torch
 from numpy.typing import NDArray
+from real_sounds import RATE, SourceMissingError
 
-from calm.extract import Clip, collect_results, find_clips, head_vectors, load_lalm, read_waveform
+from calm.extract import collect_results, find_clips, head_vectors, load_lalm
 from calm.extract.prompt import DEFAULT_QUESTION
-
-RATE, SECONDS = 16000, 5
-STRANGE_EACH = 20
-FILE_KINDS = ("cmake", "h", "js", "json", "pm", "po", "py", "rst", "xml", "yaml")
-FILES_EACH, SNIPPET = 50, 200
 
 Vectors = NDArray[np.float32]
 
 
-def strange_sounds() -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Return waveforms of no class, and their kinds."""
-    rng, n = np.random.default_rng(0), RATE * SECONDS
-    waves, kinds = [], []
+@dataclass(frozen=True)
+class Kind:
+    """A kind of head vectors: the files it writes, its inputs, and the model that processes them.
 
-    def add(kind: str, wave: NDArray[Any]) -> None:
-        peak = np.abs(wave).max()
-        level = 10 ** rng.uniform(-1.5, -0.1)
-        waves.append((level * wave / peak if peak else wave).astype(np.float32))
-        kinds.append(kind)
+    ``process`` and ``process_strange`` return one array of head vectors for each name.
+    """
 
-    for _ in range(STRANGE_EACH):
-        white = rng.normal(size=n)
-        add("white noise", white)
-        frequency = np.fft.rfftfreq(n, 1 / RATE)
-        add("pink noise", np.fft.irfft(np.fft.rfft(white) / np.sqrt(np.maximum(frequency, 20)), n))
-        add("tone", np.sin(2 * np.pi * np.exp(rng.uniform(np.log(80), np.log(6000))) * np.arange(n) / RATE))
-    add("silence", np.zeros(n))  # silence has no variants
-    return waves, kinds
-
-
-def strange_texts() -> tuple[list[str], list[str]]:
-    """Return texts that are no file snippets, and their kinds."""
-    rng = np.random.default_rng(0)
-    letters = np.array([*"abcdefghijklmnopqrstuvwxyz"])
-    words = np.array(
-        [
-            "river",
-            "stone",
-            "quickly",
-            "under",
-            "seven",
-            "green",
-            "listen",
-            "market",
-            "because",
-            "yellow",
-            "paper",
-            "winter",
-        ]
-    )
-    texts, kinds = [], []
-    for i in range(STRANGE_EACH):
-        texts += [
-            "".join(rng.choice(letters, SNIPPET)),
-            " ".join(rng.choice(words, SNIPPET // 6)),
-            " " * int(rng.integers(1, SNIPPET)),
-            str(letters[i]) * SNIPPET,
-        ]
-        kinds += ["random letters", "random words", "blanks", "one letter"]
-    return texts, kinds
+    names: tuple[str, ...]
+    read: Callable[[], tuple[list[Any], list[str], list[str]]]
+    process: Callable[[Sequence[Any]], tuple[Vectors, ...]]
+    process_strange: Callable[[], tuple[tuple[Vectors, ...], list[str]]]
 
 
 @contextmanager
@@ -115,19 +94,20 @@ def recorded(
             handle.remove()
 
 
+def last_position(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs[0, -1]
+
+
+def mean_of_frames(frames: int, inputs: torch.Tensor) -> torch.Tensor:
+    return inputs[0, :frames].mean(dim=0)
+
+
 def split(record: dict[str, torch.Tensor], modules: dict[str, torch.nn.Module], dim: int) -> Vectors:
     """Return the recorded inputs of one pass, split by head, (heads, dim)."""
     return torch.cat([record[name].reshape(-1, dim) for name in modules]).float().numpy()
 
 
-def read_samples(clip: Clip) -> NDArray[np.float32]:
-    """Return the first seconds of a clip."""
-    samples = read_waveform(clip.audio, RATE, SECONDS).samples
-    assert samples is not None
-    return samples
-
-
-def whisper_vectors(folder: Path, waves: Sequence[NDArray[np.float32]]) -> tuple[Vectors, Vectors]:
+def whisper_vectors(folder: Path, waves: Sequence[Vectors]) -> tuple[Vectors, Vectors]:
     """Return the head vectors of Whisper's decoder and encoder, (clips, heads, dim) each."""
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
@@ -143,22 +123,18 @@ def whisper_vectors(folder: Path, waves: Sequence[NDArray[np.float32]]) -> tuple
     rows = []
     for wave in waves:
         frames = max(1, len(wave) // 320)  # 50 frames per second
-
-        def average(x: torch.Tensor, frames: int = frames) -> torch.Tensor:
-            return x[0, :frames].mean(dim=0)
-
         features = processor(wave, sampling_rate=RATE, return_tensors="pt").input_features
         with (
             torch.inference_mode(),
-            recorded(decoder, lambda x: x[0, -1]) as of_decoder,
-            recorded(encoder, average) as of_encoder,
+            recorded(decoder, last_position) as of_decoder,
+            recorded(encoder, partial(mean_of_frames, frames)) as of_encoder,
         ):
             model(input_features=features, decoder_input_ids=prompt)
         rows.append((split(of_decoder, decoder, dim), split(of_encoder, encoder, dim)))
     return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
 
 
-def smollm2_vectors(folder: Path, texts: Sequence[str]) -> Vectors:
+def smollm2_vectors(folder: Path, question: str, answer: str, texts: Sequence[str]) -> tuple[Vectors]:
     """Return the head vectors of SmolLM2 at the last prompt token, (texts, heads, dim)."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -168,87 +144,126 @@ def smollm2_vectors(folder: Path, texts: Sequence[str]) -> Vectors:
     dim = model.config.hidden_size // model.config.num_attention_heads
     rows = []
     for text in texts:
-        prompt = (
-            f"<|im_start|>user\n{text}\n\nWhat kind of file is this snippet from?<|im_end|>\n"
-            "<|im_start|>assistant\nThe kind of file is"
-        )
+        prompt = f"<|im_start|>user\n{text}\n\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}"
         ids = tokenizer(prompt, return_tensors="pt").input_ids
-        with torch.inference_mode(), recorded(heads, lambda x: x[0, -1]) as record:
+        with torch.inference_mode(), recorded(heads, last_position) as record:
             model(ids, logits_to_keep=1, use_cache=False)
         rows.append(split(record, heads, dim))
-    return np.stack(rows)
+    return (np.stack(rows),)
 
 
-def calm_vectors(model: str, clips: Sequence[Clip]) -> Vectors:
+def calm_vectors(model: str, waves: Sequence[Vectors]) -> tuple[Vectors]:
     """Return the head vectors of a model that calm loads, (clips, heads, dim)."""
+    clips = find_clips(waves)
     vectors = collect_results(head_vectors(load_lalm(model), clips, [DEFAULT_QUESTION] * len(clips))).values
     assert vectors is not None
-    return vectors.reshape(len(vectors), -1, vectors.shape[-1])
+    return (vectors.reshape(len(vectors), -1, vectors.shape[-1]),)
 
 
-def file_snippets(roots: Sequence[Path]) -> tuple[list[str], list[str], list[int]]:
-    """Return random snippets of files, their kinds, and their groups: a folder is in one group."""
-    texts, kinds, groups = [], [], []
-    for kind in FILE_KINDS:
-        paths = sorted({path for root in roots for path in root.rglob(f"*.{kind}") if path.is_file()}, key=_digest)
-        per_folder: dict[Path, int] = {}
-        chosen = 0
-        for path in paths:
-            content = path.read_text(errors="replace")
-            if len(content) < 2 * SNIPPET or per_folder.get(path.parent, 0) == 2:
-                continue
-            per_folder[path.parent] = per_folder.get(path.parent, 0) + 1
-            start = _digest(path) % (len(content) - SNIPPET)
-            texts.append(content[start : start + SNIPPET])
-            kinds.append(kind)
-            groups.append(_digest(path.parent) % 5)
-            chosen += 1
-            if chosen == FILES_EACH:
-                break
-    return texts, kinds, groups
+def process_strange(
+    process: Callable[[Sequence[Any]], tuple[Vectors, ...]], make: Callable[[], tuple[list[Any], list[str]]]
+) -> tuple[tuple[Vectors, ...], list[str]]:
+    """Return the head vectors of inputs of no class, and their kinds."""
+    inputs, kinds = make()
+    return process(inputs), kinds
 
 
-def _digest(path: Path) -> int:
-    return int.from_bytes(hashlib.blake2b(str(path).encode(), digest_size=8).digest(), "big")
+def whisper_kinds(folder: Path, esc10: Path | None, prompts: Path) -> list[Kind]:
+    tasks: dict[str, Callable[[], real_sounds.Sounds]] = {
+        "digits": real_sounds.speak_digits,
+        "esc10": partial(real_sounds.read_esc10, esc10),
+        "voice": real_sounds.speak_sentences,
+        "language": partial(real_sounds.read_prompts, prompts),
+        "words": real_sounds.speak_similar_words,
+    }
+    process = partial(whisper_vectors, folder)
+    strange = cache(partial(process_strange, process, real_sounds.strange_sounds))  # the same for all kinds
+    return [
+        Kind((f"whisper-{name}", f"whisper-encoder-{name}"), read, process, strange) for name, read in tasks.items()
+    ]
+
+
+def smollm2_kinds(folder: Path, files: Sequence[Path], locale: Path, man: Path) -> list[Kind]:
+    tasks: dict[str, tuple[Callable[[], real_texts.Texts], str, str]] = {
+        "files": (
+            partial(real_texts.read_file_snippets, files),
+            "What kind of file is this snippet from?",
+            "The kind of file is",
+        ),
+        "packages": (
+            real_texts.read_package_descriptions,
+            "What is the topic of the software with this description?",
+            "The topic of the software is",
+        ),
+        "language": (partial(real_texts.read_messages, locale), "What language is this text in?", "The language is"),
+        "man": (
+            partial(real_texts.read_man_pages, man),
+            "What does the manual page with this text describe?",
+            "The manual page describes a",
+        ),
+    }
+    kinds = []
+    for name, (read, question, answer) in tasks.items():
+        process = partial(smollm2_vectors, folder, question, answer)
+        strange = partial(process_strange, process, real_texts.strange_texts)
+        kinds.append(Kind((f"smollm2-{name}",), read, process, strange))
+    return kinds
+
+
+def tiny_kinds(esc10: Path) -> list[Kind]:
+    kinds = []
+    for model in ("tiny", "tiny-random"):
+        process = partial(calm_vectors, model)
+        strange = partial(process_strange, process, real_sounds.strange_sounds)
+        kinds.append(Kind((f"{model}-esc10",), partial(real_sounds.read_esc10, esc10), process, strange))
+    return kinds
+
+
+def write(kind: Kind, folder: Path) -> None:
+    """Compute a kind and write its files. Each file appears when it is complete."""
+    inputs, y, groups = kind.read()
+    strange_vectors, strange_y = kind.process_strange()
+    for name, X, strange_X in zip(kind.names, kind.process(inputs), strange_vectors, strict=True):
+        _save(folder / f"{name}-strange.npz", X=strange_X.astype(np.float32), y=np.asarray(strange_y))
+        _save(folder / f"{name}.npz", X=X.astype(np.float32), y=np.asarray(y), groups=np.asarray(groups))
+        sizes = f"{len(y)} clips, {len(set(y))} classes, {len(set(groups))} groups"
+        print(f"{name}: {sizes}, {X.shape[1]} × {X.shape[2]}", flush=True)
+
+
+def _save(path: Path, **arrays: NDArray[Any]) -> None:
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}.partial")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="+", help="names of the kinds to write")
     parser.add_argument("--esc10", type=Path, help="folder of ESC-10")
     parser.add_argument("--whisper", type=Path, help="transformers folder of Whisper tiny.en")
     parser.add_argument("--smollm2", type=Path, help="transformers folder of SmolLM2-135M-Instruct")
+    parser.add_argument("--prompts", type=Path, default=Path("/usr/share/asterisk/sounds"), help="prompts of Asterisk")
     parser.add_argument("--files", type=Path, nargs="+", default=[Path("/usr")], help="folders of files to classify")
+    parser.add_argument("--locale", type=Path, default=Path("/usr/share/locale"), help="folder of translated messages")
+    parser.add_argument("--man", type=Path, default=Path("/usr/share/man"), help="folder of man pages")
     args = parser.parse_args()
+    kinds = tiny_kinds(args.esc10) if args.esc10 else []
+    kinds += whisper_kinds(args.whisper, args.esc10, args.prompts) if args.whisper else []
+    kinds += smollm2_kinds(args.smollm2, args.files, args.locale, args.man) if args.smollm2 else []
+    names = [name for kind in kinds for name in kind.names]
+    if unknown := set(args.only or ()).difference(names):
+        parser.error(f"no kind {', '.join(sorted(unknown))}; with these folders there are: {', '.join(names)}")
     args.out.mkdir(exist_ok=True)
     torch.set_num_threads(1)
-
-    def write(name: str, X: Vectors, y: Any, groups: Any, strange_X: Vectors, strange_y: Any) -> None:
-        np.savez(args.out / f"{name}-strange.npz", X=strange_X.astype(np.float32), y=np.asarray(strange_y))
-        np.savez(args.out / f"{name}.npz", X=X.astype(np.float32), y=np.asarray(y), groups=np.asarray(groups))
-        print(f"{name}: {X.shape[0]} clips, {len(set(y))} classes, {X.shape[1]} × {X.shape[2]}", flush=True)
-
-    def missing(name: str) -> bool:
-        return not (args.out / f"{name}.npz").exists()
-
-    if args.esc10:
-        clips = find_clips(args.esc10)
-        y, groups = [clip.label for clip in clips], [clip.group for clip in clips]
-        sounds, kinds = strange_sounds()
-        for model in ("tiny", "tiny-random"):
-            if missing(f"{model}-esc10"):
-                strange = calm_vectors(model, find_clips(sounds))
-                write(f"{model}-esc10", calm_vectors(model, clips), y, groups, strange, kinds)
-        if args.whisper and missing("whisper-encoder-esc10"):
-            waves = [read_samples(clip) for clip in clips]
-            real, strange_real = whisper_vectors(args.whisper, waves), whisper_vectors(args.whisper, sounds)
-            for name, X, strange in zip(("whisper-esc10", "whisper-encoder-esc10"), real, strange_real, strict=True):
-                write(name, X, y, groups, strange, kinds)
-    if args.smollm2 and missing("smollm2-files"):
-        texts, file_kinds, file_groups = file_snippets(args.files)
-        strange_text, text_kinds = strange_texts()
-        strange = smollm2_vectors(args.smollm2, strange_text)
-        write("smollm2-files", smollm2_vectors(args.smollm2, texts), file_kinds, file_groups, strange, text_kinds)
+    for kind in kinds:
+        is_wanted = args.only is None or not set(args.only).isdisjoint(kind.names)
+        if is_wanted and not all((args.out / f"{name}.npz").exists() for name in kind.names):
+            try:
+                write(kind, args.out)
+            except SourceMissingError as error:
+                print(f"{', '.join(kind.names)}: skipped: {error}", flush=True)
 
 
 if __name__ == "__main__":
