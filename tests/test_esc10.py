@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,21 @@ def test_labels_that_say_nothing_are_learnt_to_chance(cache: HeadCache) -> None:
     episode = draw_episode(cache, shots=5)
     clf = CALMClassifier().fit(episode.support, shuffled[episode.support.rows])
     assert clf.score(episode.query, shuffled[episode.query.rows]) < 0.2
+
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def test_python_examples_of_the_readme_run(
+    cache: HeadCache, esc10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/esc10").symlink_to(esc10)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/heads.h5").symlink_to(cache.path)
+    monkeypatch.chdir(tmp_path / "work")
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert Path("calm.safetensors").is_file()
