@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calm.extract import CacheWriter, Clip, HeadCache, check_compatible
@@ -33,6 +33,7 @@ def test_rows_written_are_read_back_in_any_order(tmp_path: Path, storage: str) -
         assert cache.seconds[0] == 2.5
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.integers(0, 11), max_size=20))
 def test_any_selection_reads_the_rows_it_names(tmp_path_factory: pytest.TempPathFactory, rows: list[int]) -> None:
     path = tmp_path_factory.mktemp("c") / "heads.h5"

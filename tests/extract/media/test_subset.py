@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calm.extract import Clip
@@ -17,6 +17,7 @@ CLIPS = st.lists(st.tuples(NAMES, NAMES, NAMES), max_size=40).map(
 )
 
 
+@settings(deadline=None)
 @given(CLIPS, st.integers(1, 10))
 def test_each_class_of_each_split_keeps_at_most_this_many_clips_in_order(clips: list[Clip], limit: int) -> None:
     taken = limit_clips(clips, limit)
@@ -25,11 +26,13 @@ def test_each_class_of_each_split_keeps_at_most_this_many_clips_in_order(clips: 
     assert Counter((clip.split, clip.label) for clip in taken) == {key: min(n, limit) for key, n in expected.items()}
 
 
+@settings(deadline=None)
 @given(CLIPS, st.integers(1, 10))
 def test_a_larger_limit_only_adds_clips(clips: list[Clip], limit: int) -> None:
     assert {clip.name for clip in limit_clips(clips, limit)} <= {clip.name for clip in limit_clips(clips, limit + 1)}
 
 
+@settings(deadline=None)
 @given(CLIPS, st.integers(1, 10))
 def test_as_many_groups_as_possible_are_kept(clips: list[Clip], limit: int) -> None:
     clips = [clip for clip in clips if clip.group is not None]
