@@ -77,6 +77,10 @@ def make_method(name: str, **parameters: object) -> HeadClassifier:
     SAVClassifier(top_heads=8)
     """
     check_choice("method", name, tuple(METHODS))
+    known = METHODS[name].get_params()
+    unknown = [parameter for parameter in parameters if parameter not in known]
+    if unknown:
+        raise ValueError(f"method {name!r} has no parameter {unknown[0]!r}; its parameters are {', '.join(known)}")
     return clone(METHODS[name]).set_params(**parameters)
 
 
