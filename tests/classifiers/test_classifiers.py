@@ -150,9 +150,7 @@ def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) 
 def test_flat_vectors_are_one_head_with_a_warning(classifier: HeadClassifier, form: Any) -> None:
     X, y = task()
     flat = X.reshape(24, 48)
-    with pytest.warns(
-        UserWarning, match=r"X has shape \(24, 48\), so each clip is one head of .* set n_heads"
-    ):
+    with pytest.warns(UserWarning, match=r"X has shape \(24, 48\), so each clip is one head of .* set n_heads"):
         expected = classifier.fit(form(flat), y).predict(form(flat))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
