@@ -14,7 +14,7 @@ from calm.classifiers.calm import CALMClassifier
 from calm.classifiers.registry import TITLES
 from calm.evaluation.comparison import Comparison, compare
 from calm.evaluation.episodes import draw_episode
-from calm.evaluation.plots import new_figure, plot_bars, plot_head_weights
+from calm.evaluation.plots import new_figure, plot_accuracies, plot_head_weights
 from calm.evaluation.scores import Evaluation, evaluate
 from calm.extract import HeadCache, Request, extract_to_cache, find_clips
 from calm.inference.zero_shot import zero_shot
@@ -52,6 +52,8 @@ class Demo:
         Accuracies of the few-shot methods.
     zero_shot : Evaluation
         Scores of zero-shot prompting on all clips.
+    model : str
+        Name of the model.
     """
 
     sounds: Path
@@ -61,6 +63,7 @@ class Demo:
     shots: int
     comparison: Comparison
     zero_shot: Evaluation
+    model: str
 
     @property
     def accuracy(self) -> Mapping[str, tuple[float, float]]:
@@ -173,6 +176,7 @@ def run_demo(
         shots=shots,
         comparison=comparison,
         zero_shot=_evaluate_zero_shot(lalm, sounds, progress),
+        model=model,
     )
     return _plot_demo(demo, fitted)
 
@@ -225,12 +229,22 @@ def _evaluate_zero_shot(lalm: LALM, sounds: Path, progress: bool) -> Evaluation:
 
 def _plot_demo(demo: Demo, fitted: CALMClassifier) -> Demo:
     """Write the plot of a demonstration; without matplotlib, return the demonstration with ``plot=None``."""
+    n_classes = len(fitted.classes_)
     try:
-        figure, (left_axis, right_axis) = new_figure(2, 13, 4.2)
+        figure, (left_axis, right_axis) = new_figure(2, 13.5, max(4.4, 0.22 * n_classes + 2))
     except ImportError:
         return replace(demo, plot=None)
-    plot_bars(left_axis, demo.accuracy, demo.chance)
-    left_axis.set_title(f"{demo.shots} support clips per class; none for zero-shot prompting", fontsize=10)
+    clips = demo.zero_shot.clips
+    plot_accuracies(
+        left_axis,
+        demo.accuracy,
+        demo.chance,
+        whiskers=f"whiskers: 95 % interval of the mean over {demo.comparison.support_sets} support sets;\n"
+        f"for zero-shot prompting, which has none, 95 % interval over {clips} clips",
+    )
     plot_head_weights(right_axis, fitted)
+    figure.suptitle(
+        f"model {demo.model}, {clips} clips of {n_classes} classes, {demo.shots} support clips per class", fontsize=11
+    )
     figure.savefig(demo.plot, dpi=120)
     return demo

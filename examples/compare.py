@@ -23,19 +23,14 @@ parser.add_argument("--plot", help="write a plot to this file (needs matplotlib:
 args = parser.parse_args()
 
 with HeadCache(args.cache) as cache:
-    print(f"{cache!r}; {args.seeds} support sets, mean accuracy ± 95 %")
+    print(repr(cache))
     comparison = compare(cache, args.shots, support_sets=args.seeds, methods=args.methods)
-
-print(f"{'':20}" + "".join(f"{shots:>9} shots" for shots in args.shots))
-for method in args.methods:
-    means, half_widths = 100 * comparison.mean(method), 100 * comparison.half_width(method)
-    cells = "".join(f"{mean:8.1f} ± {width:4.1f}" for mean, width in zip(means, half_widths, strict=True))
-    print(f"{TITLES[method]:20}" + cells)
+print(comparison)
 
 if args.plot:
-    from calm.evaluation.plots import new_figure, plot_curves
+    from calm.evaluation.plots import new_figure
 
     figure, axis = new_figure(columns=1, width=7, height=4.5)
-    plot_curves(axis, comparison)
+    comparison.plot(axis)
     figure.savefig(args.plot, dpi=130)
     print(f"wrote {args.plot}")

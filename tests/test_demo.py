@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 from typer.testing import CliRunner
 
-from calm import CALMClassifier, LinearProbeClassifier, compare, draw_episode, load, make_method
+from calm import CALMClassifier, Comparison, LinearProbeClassifier, compare, draw_episode, load, make_method
 from calm.cli import app
 from calm.demo import run_demo
-from calm.evaluation.plots import new_figure, plot_bars, plot_curves, plot_head_weights
+from calm.evaluation.plots import new_figure, plot_accuracies, plot_curves, plot_head_weights
 from calm.extract import HeadCache
 from tests.tasks import cache_of, task
 
@@ -59,10 +60,13 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
         fitted = CALMClassifier().fit(cache, cache.labels)
     figure, axes = new_figure(3, 12, 4)
     plot_curves(axes[0], found)
-    plot_bars(axes[1], {"CALM": (0.8, 0.1), "SAV": (0.7, float("nan"))}, chance=0.25)
+    plot_accuracies(axes[1], {"CALM": (0.8, 0.1), "SAV": (0.7, float("nan"))}, chance=0.25, whiskers="95 %")
     plot_head_weights(axes[2], fitted)
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["CALM", "SAV"]
-    assert [bar.get_width() for bar in axes[1].patches] == [70, 80]  # the first method is on top
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["CALM", "SAV"]
+    assert axes[1].get_ylim()[0] > axes[1].get_ylim()[1]  # the first method is on top
+    assert [text.get_text() for text in axes[1].texts] == ["80.0 ± 10.0", "70.0", "← chance 25.0"]
+    assert axes[1].get_xlim()[0] > 60 and axes[1].get_xlabel() == "accuracy, %\n95 %"
     shown = axes[2].images[0].get_array()
     np.testing.assert_allclose(shown.mean(axis=1), 1)  # relative to a uniform vote
     np.testing.assert_allclose(shown, fitted.head_weights_.T * fitted.n_heads_in_)
@@ -72,6 +76,88 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
         plot_head_weights(axes[2], CALMClassifier())
     with pytest.raises(ValueError, match="LinearProbeClassifier has no head weights"):
         plot_head_weights(axes[2], LinearProbeClassifier().fit(*task()))
+
+
+def test_intervals_of_methods_never_overlap_at_the_same_number_of_shots() -> None:
+    methods = ("calm", "calm-published", "sav", "linear-probe")
+    comparison = Comparison((1, 2, 5), {name: np.random.default_rng(0).uniform(0.5, 1, (3, 4)) for name in methods})
+    axis = new_figure(1, 6, 4)[1]
+    plot_curves(axis, comparison)
+    positions = np.array([line.get_xdata() for line in axis.lines if line.get_marker() not in ("|", "_")])
+    assert positions.shape == (4, 3)
+    assert (np.diff(np.sort(np.log(positions.ravel()))) > 0.03).all()  # no two methods share a place
+    assert (np.sort(positions.T.ravel()) == positions.T.ravel()).all()  # methods of one number of shots stay together
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "chance", "on_axis", "off_axis"),
+    [
+        ({"CALM": 0.948, "SAV": 0.924, "linear probe": 0.936, "zero-shot": 0.3}, 0.125, [0.948, 0.924], [0.3, 0.125]),
+        ({"CALM": 0.6, "SAV": 0.5}, 0.4, [0.6, 0.5, 0.4], []),
+        ({"CALM": 1.0, "SAV": 1.0}, 0.5, [1.0], [0.5]),
+        ({"CALM": 0.9}, None, [0.9], []),
+        ({"CALM": 0.1, "SAV": 0.12}, 0.125, [0.1, 0.12, 0.125], []),
+    ],
+)
+def test_the_axis_shows_the_differences_between_the_best_methods(
+    accuracy: dict[str, float], chance: float | None, on_axis: list[float], off_axis: list[float]
+) -> None:
+    axis = new_figure(1, 6, 4)[1]
+    plot_accuracies(axis, {name: (value, 0.01) for name, value in accuracy.items()}, chance)
+    low, high = axis.get_xlim()
+    assert all(low <= 100 * value <= high for value in on_axis)
+    assert all(100 * value < low for value in off_axis)
+    texts = " ".join(text.get_text() for text in axis.texts)
+    assert all(f"{100 * value:.1f}" in texts for value in [*accuracy.values(), *([chance] if chance else [])])
+
+
+def test_a_map_of_head_weights_explains_its_axes_and_its_dark_heads() -> None:
+    X, y = task(60)
+    fitted = CALMClassifier(top_heads=2, combine="vote").fit(X.reshape(60, 3, 2, 8), y)
+    axis = new_figure(1, 6, 4)[1]
+    plot_head_weights(axis, fitted)
+    unused = 6 - len(fitted.used_heads_)
+    assert unused and f"black: {unused} of 6 heads are not used (weight 0)" in axis.get_title()
+    assert axis.get_xlabel() == "layer (each column is one of its 2 attention heads)"
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1", "2"]
+    assert axis.figure.axes[1].get_ylabel() == "head's share of the weight, relative to equal shares"
+    y = np.where(y == "dog", "a dog that barks in a distant garden", y)
+    plot_head_weights(other := new_figure(1, 6, 4)[1], CALMClassifier().fit(X, y))
+    assert other.get_yticklabels()[0].get_text() == "a dog that barks\nin a distant\ngarden"
+    assert other.get_xlabel() == "attention head"
+
+
+def test_a_classifier_with_one_weight_per_head_can_be_plotted() -> None:
+    axis = new_figure(1, 6, 4)[1]
+    plot_head_weights(axis, make_method("grw").fit(*task()))
+    assert axis.images[0].get_array().shape[1] == 6
+
+
+def test_a_comparison_prints_and_plots_itself() -> None:
+    comparison = Comparison(
+        (1, 10), {"calm": np.array([[0.5, 0.7], [1, 1]]), "linear-probe": np.array([[0.4, 0.6]] * 2)}
+    )
+    assert repr(comparison).splitlines() == [
+        "accuracy in %: mean over 2 support sets ± half width of its 95 % interval",
+        "                    1 shot      10 shots",
+        "calm          60.0 ± 127.1   100.0 ± 0.0",
+        "linear-probe  50.0 ± 127.1  50.0 ± 127.1",
+    ]
+    assert repr(Comparison((1,), {"sav": np.array([[0.5]])})).splitlines()[-1].split() == ["sav", "50.0"]
+    html = ElementTree.fromstring(comparison._repr_html_())
+    assert [cell.text for cell in html.iter("td")] == ["60.0 ± 127.1", "100.0 ± 0.0", "50.0 ± 127.1", "50.0 ± 127.1"]
+    axis = new_figure(1, 6, 4)[1]
+    assert comparison.plot(axis) is axis and len(axis.get_legend().get_texts()) == 2
+    frame = comparison.to_frame()
+    assert frame.columns.tolist() == ["method", "shots", "support_set", "accuracy"]
+    assert frame[(frame.method == "calm") & (frame.shots == 1)].accuracy.tolist() == [0.5, 0.7]
+    assert len(frame) == 8
+
+
+def test_without_pandas_a_comparison_has_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="to_frame needs pandas: pip install pandas"):
+        Comparison((1,), {"sav": np.array([[0.5]])}).to_frame()
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from calm.classifiers.explanation import Explanation
+from calm.classifiers.failed_clips import (
+    find_failed_clips,
+    leave_out_failed_clips,
+    replace_failed_clips,
+    warn_of_failed_clips,
+)
 from calm.classifiers.file import (
     Header,
     extraction_from_json,
@@ -30,6 +37,7 @@ from calm.classifiers.inputs import (
     HeadVectors,
     StoredHeads,
     check_tensor,
+    convert_lists,
     find_cache_rows,
     find_extraction,
     is_non_numpy_array,
@@ -37,7 +45,7 @@ from calm.classifiers.inputs import (
     query_blocks,
     split_heads,
 )
-from calm.classifiers.rejection import is_numeric, put_reject_label
+from calm.classifiers.rejection import choose_reject_label, is_numeric, put_reject_label
 from calm.classifiers.schema import (
     Count,
     LearnedArray,
@@ -48,6 +56,7 @@ from calm.classifiers.schema import (
 )
 from calm.classifiers.support_set import SupportSet
 from calm.extract import Extraction, check_compatible
+from calm.fit import log_softmax, softmax
 from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
 from calm.fit.checks import check_count
 from calm.fit.parallel import parallel_map
@@ -141,12 +150,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If there are too few groups to hold any out. Clips are then held out individually.
+            If there are too few groups to hold any out; clips are then held out individually. If ``X`` is
+            two-dimensional and ``n_heads`` is None; each clip is then taken as one head. If the head vectors of a
+            clip are all NaN, because it could not be read; such clips are left out.
 
         Raises
         ------
         ValueError
-            If shapes are inconsistent, ``X`` contains NaN or infinity, there are fewer than two classes, or a
+            If shapes are inconsistent, a clip contains infinity or some NaN, there are fewer than two classes, or a
             parameter is out of range.
         """
         heads, labels, weights, group_numbers = self._validate_support(X, y, sample_weight, groups, reset=True)
@@ -158,20 +169,28 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self._learn(SupportSet(heads, numbers, weights, len(self.classes_), group_numbers))
         return self
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any, *, reject_label: Any = None) -> NDArray[Any]:
         """Predict the label of each clip.
 
         Parameters
         ----------
         X : array-like, torch.Tensor or HeadCache
             Head vectors of the clips, in any form that :meth:`fit` accepts.
+        reject_label : label, default=None
+            Label of failed clips, whose head vectors are all NaN. None means "none of these" for text and -1 for
+            numbers. Boolean classes have no default.
 
         Returns
         -------
         array of shape (n_clips,)
             Predicted labels. Numeric labels are returned as a tensor on the device of ``X`` if ``X`` is a tensor.
+
+        Warns
+        -----
+        UserWarning
+            If the head vectors of a clip are all NaN, because it could not be read.
         """
-        return self._choose_labels(self._compute_scores(X))
+        return self._choose_labels(self._compute_scores(X), reject_label=reject_label)
 
     def predict_proba(self, X: Any) -> Array:
         """Predict class probabilities of each clip.
@@ -185,9 +204,25 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         -------
         array or torch.Tensor of shape (n_clips, n_classes)
             Probabilities in the order of ``classes_``. Each row sums to one. A tensor on the device of ``X`` if ``X``
-            is a tensor.
+            is a tensor. The row of a failed clip, whose head vectors are all NaN, is NaN.
         """
-        return self._compute_probabilities(self._compute_scores(X))
+        return softmax(self._compute_final_logits(self._compute_scores(X)), axis=1)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithm of class probabilities of each clip, without underflow.
+
+        Parameters
+        ----------
+        X : array-like, torch.Tensor or HeadCache
+            Head vectors of the clips, in any form that :meth:`fit` accepts.
+
+        Returns
+        -------
+        array or torch.Tensor of shape (n_clips, n_classes)
+            Natural logarithm of :meth:`predict_proba`, in the order of ``classes_``. Minus infinity stands for a
+            probability of exactly 0, such as that of a class without a vote.
+        """
+        return log_softmax(self._compute_final_logits(self._compute_scores(X)), axis=1)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the accuracy on labelled clips.
@@ -204,11 +239,20 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         float
-            Fraction of clips whose label is predicted correctly, between 0 and 1.
+            Fraction of clips whose label is predicted correctly, between 0 and 1. Failed clips, whose head vectors are
+            all NaN, count as errors.
         """
-        predicted = self.predict(X)
-        y_true, y_pred = (to_numpy(labels) if is_non_numpy_array(labels) else labels for labels in (y, predicted))
-        return float(accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+        scores = self._compute_scores(X)
+        failed = _find_failed(scores)
+        warn_of_failed_clips(failed, "failed clips count as errors")
+        y_true, predicted = to_numpy(y) if is_non_numpy_array(y) else y, self._most_probable(scores)
+        if not failed.any():
+            return float(accuracy_score(y_true, predicted, sample_weight=sample_weight))
+        weights = np.where(failed, 0, 1.0 if sample_weight is None else np.asarray(sample_weight))
+        if not weights.any():
+            return 0.0
+        accuracy = accuracy_score(y_true, predicted, sample_weight=weights)
+        return float(accuracy * weights.sum() / (len(failed) if sample_weight is None else np.sum(sample_weight)))
 
     def explain(self, X: Any) -> Explanation:
         """Explain predictions by the contribution of each attention head.
@@ -250,6 +294,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     @property
     def head_names_(self) -> NDArray[np.str_]:
         """Name of each head, an array of str of shape (n_heads,)."""
+        check_is_fitted(self)
         total, layers = self.n_heads_in_, self.layers_
         if layers is None:
             return np.array([f"head {head}" for head in range(total)])
@@ -262,6 +307,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     @property
     def used_layers_(self) -> NDArray[np.int64] | None:
         """Indices of the layers that predictions need, ascending; None if the layers are not known."""
+        check_is_fitted(self)
         return None if self.layers_ is None else np.unique(self.used_heads_ // (self.n_heads_in_ // self.layers_))
 
     def _check_parameters(self) -> None:
@@ -285,22 +331,45 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         """Return a function from head vectors to the contribution of each head, ``(n, used heads, C)``."""
 
-    def _compute_probabilities(self, scores: Array) -> Array:
-        """Normalize nonnegative scores to probabilities; methods with calibrated probabilities override this."""
-        return scores / namespace(scores).sum(scores, axis=1, keepdims=True)
+    def _compute_final_logits(self, scores: Array) -> Array:
+        """Return logits whose softmax gives the probabilities.
+
+        By default, nonnegative scores are normalized; methods with calibrated probabilities override this.
+        """
+        with np.errstate(divide="ignore"):  # a score of 0 is a probability of 0
+            return namespace(scores).log(scores)
+
+    def _most_probable(self, scores: Array) -> NDArray[Any]:
+        """Return the class with the largest score of each clip."""
+        return self.classes_[to_numpy(namespace(scores).argmax(scores, axis=1))]
 
     def _choose_labels(
-        self, scores: Array, is_rejected: NDArray[np.bool_] | None = None, reject_label: Any = None
+        self, scores: Array, is_rejected: NDArray[np.bool_] | None = None, *, reject_label: Any = None
     ) -> NDArray[Any]:
-        """Return the label with the largest score of each clip, or the reject label for rejected clips."""
-        labels = self.classes_[to_numpy(namespace(scores).argmax(scores, axis=1))]
+        """Return the class with the largest score of each clip, or the reject label for rejected and failed clips.
+
+        The dtype makes room for the reject label if there may be rejected clips, or if there are failed clips.
+        """
+        labels, failed = self._most_probable(scores), _find_failed(scores)
+        if is_rejected is not None or failed.any() or reject_label is not None:
+            reject_label = choose_reject_label(self.classes_, reject_label)
+        if failed.any():
+            warn_of_failed_clips(failed, f"failed clips get the label {reject_label!r}")
+            is_rejected = failed if is_rejected is None else is_rejected | failed
         if is_rejected is not None:
             labels = put_reject_label(labels, is_rejected, reject_label)
         return convert_like(scores, labels) if is_numeric(labels) and not is_numpy(scores) else labels
 
     def _compute_scores(self, X: Any) -> Array:
-        """Validate queries and score them block by block, ``(n, C)``."""
+        """Validate queries and score them block by block, ``(n, C)``; the scores of failed clips are NaN."""
         check_is_fitted(self)
+        X = convert_lists(X)
+        failed = find_failed_clips(X)
+        if failed.any():
+            self._check_extraction(X)
+            scores = self._compute_scores(replace_failed_clips(X, failed))
+            scores[convert_like(scores, failed)] = float("nan")
+            return scores
         heads = self._validate_queries(X)
         like = heads.like
         scorer = self._make_scorer(like)
@@ -321,6 +390,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         """
         if reset:
             self.__dict__.pop("feature_names_in_", None)  # left by an earlier fit on a data frame
+        X, y, sample_weight, groups = leave_out_failed_clips(convert_lists(X), y, sample_weight, groups)
         heads, labels = self._validate_clips(X, to_numpy(y) if is_non_numpy_array(y) else y, reset)
         check_classification_targets(labels)
         rows = find_cache_rows(X)
@@ -356,7 +426,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         X = join_layers(X)
         if not is_non_numpy_array(X):
             X, labels = validate_data(self, X, y, dtype=_DTYPES, allow_nd=True, reset=reset)
+            self._warn_of_flat_clips(X)
             return ArrayHeads(split_heads(X, self.n_heads)), labels
+        self._warn_of_flat_clips(X)
         heads, labels = ArrayHeads(split_heads(check_tensor(X), self.n_heads)), column_or_1d(y)
         if len(labels) != heads.shape[0]:
             raise ValueError(
@@ -366,9 +438,20 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = X.shape[1]
         return heads, labels
 
+    def _warn_of_flat_clips(self, X: Array) -> None:
+        """Warn if the heads of each clip are joined to one vector and it is not known how many they are."""
+        if X.ndim == 2 and self.n_heads is None:
+            warnings.warn(
+                f"X has shape {tuple(X.shape)}, so each clip is one head of dimension {X.shape[1]}: pass X of shape "
+                "(clips, heads, dim), set n_heads to split each clip into heads, or set n_heads=1 to keep one head",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def _validate_queries(self, X: Any) -> HeadVectors:
         """Validate queries and select the used heads."""
         self._check_extraction(X)
+        self._check_several_clips(X)
         rows = find_cache_rows(X)
         heads: HeadVectors
         if rows is not None:
@@ -387,6 +470,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         if self.extraction_ is not None and extraction is not None:
             source = "X" if rows is None else str(rows.cache.path)
             check_compatible(self.extraction_, extraction, "this classifier", source)
+
+    def _check_several_clips(self, X: Any) -> None:
+        """Raise ValueError if ``X`` is a single clip without the axis of clips."""
+        shape = tuple(getattr(X, "shape", ()))
+        one_clip: list[tuple[int, ...]] = [(self.n_heads_in_, self.dim_)]
+        if self.layers_ is not None:
+            one_clip.append((self.layers_, self.n_heads_in_ // self.layers_, self.dim_))
+        if shape in one_clip and shape[0] != 1:
+            raise ValueError(f"X has shape {shape}, which is one clip: pass X[:1] instead of X[0]")
 
     def _check_head_shape(self, heads: HeadVectors) -> None:
         """Raise ValueError if the number or dimension of heads differs from the support set."""
@@ -490,6 +582,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
             _ = self.head_names_
         except (ValueError, IndexError, AttributeError) as error:
             raise ValueError(f"extraction does not number {self.layers_} layers: {error}") from error
+
+
+def _find_failed(scores: Array) -> NDArray[np.bool_]:
+    """Return for each clip whether it failed, so that its scores are NaN."""
+    return np.asarray(to_numpy(namespace(scores).isnan(scores[:, 0])))
 
 
 def _has_layers(X: Any) -> bool:

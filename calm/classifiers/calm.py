@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import cast_like
 from calm.classifiers.held_out import FOLDS, Fold, HeldOutScores, clip_folds, count_equal_clip_folds, held_out_folds
 from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, relative_head_norms
-from calm.classifiers.rejection import choose_reject_label, warn_if_nothing_is_rejected
+from calm.classifiers.rejection import warn_if_nothing_is_rejected
 from calm.classifiers.reliability import ReliabilityClassifier
 from calm.classifiers.schema import LearnedArray, Loss, Positive, Share
 from calm.classifiers.support_set import SupportSet
@@ -23,7 +24,6 @@ from calm.fit import (
     SoftVoter,
     head_weights,
     shrink_reliability,
-    softmax,
     whitening,
 )
 from calm.fit.arrays import Array, convert_like, is_numpy, namespace, to_numpy
@@ -84,7 +84,8 @@ class CALMClassifier(ReliabilityClassifier):
     calibrate : bool, default=True
         Whether the temperature of :meth:`predict_proba` is chosen on held-out support clips. False sets it to 1.
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------
@@ -262,7 +263,8 @@ class CALMClassifier(ReliabilityClassifier):
             ``reject_label``. About this fraction of the clips that do belong to a known class is rejected too. Many
             clips of unknown classes are not rejected; see the notes of :meth:`typicality`. None rejects no clip.
         reject_label : label, default=None
-            Label of rejected clips, of the type of the classes. None means "none of these" for text and -1 for
+            Label of rejected clips, and of failed clips, whose head vectors are all NaN. It has the type of the
+            classes. None means "none of these" for text and -1 for
             numbers. Boolean classes have no default.
 
         Returns
@@ -301,12 +303,11 @@ class CALMClassifier(ReliabilityClassifier):
         """
         scores = self._compute_scores(X)
         if reject is None:
-            return self._choose_labels(scores)
+            return self._choose_labels(scores, reject_label=reject_label)
         check_share("reject", reject)
-        reject_label = choose_reject_label(self.classes_, reject_label)
-        typicality = self._compute_typicality(scores)
+        is_rejected = self._compute_typicality(scores) <= reject
         warn_if_nothing_is_rejected(reject, len(self.typical_scores_))
-        return self._choose_labels(scores, typicality <= reject, reject_label)
+        return self._choose_labels(scores, is_rejected, reject_label=reject_label)
 
     def typicality(self, X: Any) -> NDArray[np.float64]:
         """Compute how typical each clip is of the known classes, as a conformal p-value.
@@ -323,7 +324,7 @@ class CALMClassifier(ReliabilityClassifier):
         Returns
         -------
         array of float64 of shape (n_clips,)
-            Conformal p-values, above 0 and at most 1.
+            Conformal p-values, above 0 and at most 1. NaN for failed clips, whose head vectors are all NaN.
 
         Raises
         ------
@@ -375,7 +376,8 @@ class CALMClassifier(ReliabilityClassifier):
             )
         best = self._compute_logits(to_numpy(scores)).max(axis=1)
         n_not_above = np.searchsorted(self.typical_scores_, best, side="right")
-        return (n_not_above + 1) / (len(self.typical_scores_) + 1)
+        typicality = (n_not_above + 1) / (len(self.typical_scores_) + 1)
+        return np.where(np.isnan(best), np.nan, typicality)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -396,6 +398,7 @@ class CALMClassifier(ReliabilityClassifier):
 
         A class without a scored clip, such as a class with a single clip, has each head's mean over the other classes.
         """
+        check_is_fitted(self)
         scored = self.judged_count_ > 0
         if scored.all():
             return self.class_reliability_
@@ -602,9 +605,9 @@ class CALMClassifier(ReliabilityClassifier):
         assert isinstance(voter, LinearVoter | SoftVoter)
         return voter.score_heads
 
-    def _compute_probabilities(self, scores: Array) -> Array:
-        return softmax(self._compute_logits(scores) / self.temperature_, axis=1)
+    def _compute_final_logits(self, scores: Array) -> Array:
+        return self._compute_logits(scores) / self.temperature_
 
     def _compute_logits(self, scores: Array) -> Array:
-        """Return scores whose softmax gives the probabilities: the scores of the vote are probabilities already."""
+        """Return logits before temperature scaling: the scores of the vote are probabilities already."""
         return namespace(scores).log(scores + 1e-12) if self.combine == "vote" else scores

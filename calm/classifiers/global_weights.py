@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import cast_like
 from calm.classifiers.reliability import ReliabilityClassifier
@@ -36,7 +37,8 @@ class GlobalWeightClassifier(ReliabilityClassifier):
         Whether each support clip is left out of the prototypes when heads are scored on it. A clip that is the only
         one of its class is then not scored.
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------
@@ -106,6 +108,7 @@ class GlobalWeightClassifier(ReliabilityClassifier):
     @property
     def reliability_(self) -> NDArray[np.float64]:
         """Reliability of each head, of shape (n_heads,): its mean score over all support clips."""
+        check_is_fitted(self)
         return self.class_reliability_ @ self.judged_count_ / max(self.judged_count_.sum(), 1e-12)
 
     def _combine_heads(

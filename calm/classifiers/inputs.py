@@ -172,10 +172,14 @@ def is_non_numpy_array(X: Any) -> bool:
     return is_array_api_obj(X) and not is_numpy(X)
 
 
+def convert_lists(X: Any) -> Any:
+    """Convert a list or tuple to an array; return other inputs unchanged."""
+    return np.asarray(X) if isinstance(X, list | tuple) else X
+
+
 def join_layers(X: Any) -> Any:
     """Reshape ``(clips, layers, heads, dim)`` to ``(clips, layers · heads, dim)``; return other shapes unchanged."""
-    if isinstance(X, list | tuple):
-        X = np.asarray(X)
+    X = convert_lists(X)
     if getattr(X, "ndim", None) != 4:
         return X
     return rearrange(X, "clips layers heads dim -> clips (layers heads) dim")

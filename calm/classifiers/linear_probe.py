@@ -14,7 +14,7 @@ from calm.classifiers.base import HeadClassifier, cast_like
 from calm.classifiers.held_out import Fold, choose_folds
 from calm.classifiers.schema import LearnedArray, Positive
 from calm.classifiers.support_set import SupportSet
-from calm.fit import LinearVoter, softmax, unit_vectors
+from calm.fit import LinearVoter, unit_vectors
 from calm.fit.arrays import Array, convert_like, namespace, to_numpy
 from calm.fit.checks import check_positive
 from calm.fit.vote import zeros
@@ -39,7 +39,8 @@ class LinearProbeClassifier(HeadClassifier):
         0.01, 0.1, 1, 10 and 100 by cross-validated accuracy on the support set, with 5 stratified folds or as many as
         the smallest class has clips. C is 1 if no clip can be held out.
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------
@@ -168,8 +169,8 @@ class LinearProbeClassifier(HeadClassifier):
     def _make_head_scorer(self, like: Array) -> Callable[[Array], Array]:
         return LinearVoter(cast_like(like, self.directions_), None).score_heads
 
-    def _compute_probabilities(self, scores: Array) -> Array:
-        return softmax(scores, axis=1)
+    def _compute_final_logits(self, scores: Array) -> Array:
+        return scores
 
 
 def _compute_kernel(support: SupportSet) -> Array:

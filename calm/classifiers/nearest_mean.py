@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calm.classifiers.base import cast_like
 from calm.classifiers.prototype import PrototypeClassifier
 from calm.classifiers.support_set import SupportSet
-from calm.fit import ClassStatistics, LinearVoter, softmax, unit_vectors
+from calm.fit import ClassStatistics, LinearVoter, unit_vectors
 from calm.fit.arrays import Array, namespace
 
 #: Temperature of the softmax over classes, for half the squared distance per head.
@@ -26,7 +26,8 @@ class NearestMeanClassifier(PrototypeClassifier):
     Parameters
     ----------
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------
@@ -79,5 +80,5 @@ class NearestMeanClassifier(PrototypeClassifier):
         means = cast_like(like, self.prototypes_)
         return LinearVoter(means / means.shape[1], None).score_heads
 
-    def _compute_probabilities(self, scores: Array) -> Array:
-        return softmax(scores / _TEMPERATURE, axis=1)
+    def _compute_final_logits(self, scores: Array) -> Array:
+        return scores / _TEMPERATURE

@@ -63,7 +63,7 @@ def make_method(name: str, **parameters: object) -> HeadClassifier:
     Raises
     ------
     ValueError
-        If there is no such method, or the method has no such parameter.
+        If there is no such method, the method has no such parameter, or a parameter is out of range.
 
     See Also
     --------
@@ -77,7 +77,13 @@ def make_method(name: str, **parameters: object) -> HeadClassifier:
     SAVClassifier(top_heads=8)
     """
     check_choice("method", name, tuple(METHODS))
-    return clone(METHODS[name]).set_params(**parameters)
+    known = METHODS[name].get_params()
+    unknown = [parameter for parameter in parameters if parameter not in known]
+    if unknown:
+        raise ValueError(f"method {name!r} has no parameter {unknown[0]!r}; its parameters are {', '.join(known)}")
+    classifier = clone(METHODS[name]).set_params(**parameters)
+    classifier._check_parameters()
+    return classifier
 
 
 def load(path: str | Path) -> HeadClassifier:

@@ -31,7 +31,8 @@ class SAVClassifier(PrototypeClassifier):
     top_heads : int, default=20
         Number of heads that vote.
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------

@@ -30,7 +30,8 @@ class UniformVoteClassifier(PrototypeClassifier):
     temperature : float, default=0.07
         Temperature τ of the softmax of the soft vote.
     n_heads : int, default=None
-        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head.
+        Number of heads in an ``X`` of shape (n_clips, n_heads * head_dim). None treats such an ``X`` as one head, with
+        a warning.
 
     Attributes
     ----------

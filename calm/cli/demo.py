@@ -58,7 +58,7 @@ def demo(
     rows = [
         (name, format_percent(accuracy), f"± {100 * width:.1f}") for name, (accuracy, width) in result.accuracy.items()
     ]
-    support_sets = next(iter(result.comparison.accuracy.values())).shape[1]
+    support_sets = result.comparison.support_sets
     print_line(f"accuracy with {shots} support clips per class, mean over {support_sets} support sets:")
     print_table(
         ("method", "accuracy", "95 % interval"), [*rows, ("chance", format_percent(result.chance), "")], numbers=(1, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +23,13 @@ from calm.cli._shared import (
 )
 
 if TYPE_CHECKING:
+    from calm.evaluation.mistakes import ClipPrediction
     from calm.evaluation.scores import Evaluation
 
+#: Number of mistakes that are printed.
+_SHOWN_MISTAKES = 20
+#: Maximum number of classes for which the confusion matrix is printed.
+_MOST_CLASSES = 12
 #: Why clips are left out, by the attributes of HeldOutRows.
 _REASONS = {
     "support": "in the support set",
@@ -41,16 +48,23 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="Evaluate on all labelled clips, including the support set and its groups.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="CSV file to write, with the predicted label and probability of each clip."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Evaluate a fitted classifier: accuracy with a confidence interval, and scores of each class.
+    """Evaluate a fitted classifier: accuracy with a confidence interval, scores of each class, and mistakes.
 
     Support clips, and clips that share a group with a support clip, are left out. If the clips have a test split, only
     its clips are used.
     """
     from calm.evaluation.episodes import held_out_rows, labelled_rows
+    from calm.evaluation.mistakes import find_mistakes, list_predictions
     from calm.evaluation.scores import evaluate as score_predictions
 
+    if out is not None and out.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{str(out)!r} does not end in .csv", param_hint="'--out'")
     fitted = load_classifier(classifier)
     with open_cache(cache) as opened:
         if everything:
@@ -64,14 +78,67 @@ def evaluate(
             left_out = {name: getattr(held_out, name) for name in _REASONS}
         labels = rows.labels
         _check_labels(labels.tolist(), fitted.classes_.tolist(), classifier, cache)
-        predictions = np.array([str(label) for label in fitted.predict(rows).tolist()], dtype=object)
-        result = score_predictions(labels, predictions)
+        predictions = list_predictions(
+            rows.names.tolist(), labels.tolist(), fitted.classes_, fitted.predict_proba(rows)
+        )
+    result = score_predictions(labels, np.array([prediction.predicted for prediction in predictions], dtype=object))
+    mistakes = find_mistakes(predictions)
+    if out is not None:
+        _write_predictions(predictions, out)
     if json:
         total = sum(left_out.values())
         header = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
-        print_json(header | asdict(result))
-    else:
-        _print_evaluation(result, left_out, classifier, cache)
+        print_json(header | _make_facts(result, mistakes))
+        return
+    _print_evaluation(result, left_out, classifier, cache)
+    _print_confusions(result)
+    _print_mistakes(mistakes)
+    if out is not None:
+        print_line(f"wrote {out}")
+
+
+def _make_facts(result: Evaluation, mistakes: list[ClipPrediction]) -> dict[str, Any]:
+    """Return scores, confusion matrix and mistakes for the JSON output."""
+    confusions = {"labels": [row.label for row in result.classes], "matrix": result.confusion_matrix}
+    return asdict(result) | {"confusion_matrix": confusions, "mistakes": [asdict(mistake) for mistake in mistakes]}
+
+
+def _write_predictions(predictions: list[ClipPrediction], path: Path) -> None:
+    """Write a CSV file with one row per clip; an existing file is replaced once the new one is complete."""
+    from calm.atomic_file import create_atomic_file
+
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["clip", "label", "predicted", "probability", "correct"])
+    for one in predictions:
+        table.writerow([one.clip, one.label, one.predicted, f"{one.probability:.6g}", int(one.is_correct)])
+    with create_atomic_file(path) as temporary:
+        temporary.file.write(text.getvalue().encode("utf-8", errors="surrogateescape"))
+        temporary.replace(path)
+
+
+def _print_confusions(result: Evaluation) -> None:
+    """Print the confusion matrix, if there are mistakes and few enough classes for a table."""
+    if result.correct == result.clips or len(result.classes) > _MOST_CLASSES:
+        return
+    numbers = [str(number) for number in range(1, len(result.classes) + 1)]
+    rows = [
+        (f"{number} {row.label}", *(str(n) if n else "·" for n in counts))
+        for number, row, counts in zip(numbers, result.classes, result.confusion_matrix, strict=True)
+    ]
+    print_line("confusion matrix, clips by true class (rows) and predicted class (columns, numbered as the rows):")
+    print_table(("", *numbers), rows, numbers=range(1, len(numbers) + 1))
+
+
+def _print_mistakes(mistakes: list[ClipPrediction]) -> None:
+    """Print the mistakes with the largest probabilities."""
+    if not mistakes:
+        return
+    shown = mistakes[:_SHOWN_MISTAKES]
+    more = f" (the first {len(shown)}; --out or --json gives all)" if len(shown) < len(mistakes) else ""
+    print_line(f"{format_count(len(mistakes), 'mistake')}, most confident first{more}:")
+    rows = [(one.clip, one.label, one.predicted, format_percent(one.probability)) for one in shown]
+    print_table(("clip", "true label", "predicted", "probability"), rows, numbers=(3,))
 
 
 def _print_evaluation(result: Evaluation, left_out: dict[str, int], classifier: Path, cache: Path) -> None:

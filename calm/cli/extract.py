@@ -144,7 +144,7 @@ def _print_report(report: ExtractionReport, out: Path, clips: list[Clip]) -> Non
     print_notes(report.notes)
     if report.failures:
         _print_retry_advice(report.unread, report.failed - report.unread)
-    elif (shots_option := _suggest_shots([clip.label for clip in clips])) is not None:
+    elif (shots_option := _suggest_shots(clips, out)) is not None:
         _print_leakage_advice(clips)
         print_line(f"next: calm fit{shots_option}" + ("" if out == CACHE else f" {out}"))
 
@@ -166,12 +166,16 @@ def _print_retry_advice(n_unread: int, n_failed_later: int) -> None:
         )
 
 
-def _suggest_shots(labels: list[str | None]) -> str | None:
-    """Suggest options of ``calm fit``: five shots if every class has more clips; None if there are no two classes."""
-    counts = Counter(label for label in labels if label is not None)
-    if len(counts) < 2:
+def _suggest_shots(clips: list[Clip], cache: Path) -> str | None:
+    """Suggest an option of ``calm fit``: five shots, or fewer if clips are few; None if there are no two classes."""
+    from calm.evaluation.episodes import find_most_shots
+    from calm.extract import HeadCache
+
+    if len({clip.label for clip in clips} - {None}) < 2:
         return None
-    return " --shots 5" if min(counts.values()) > 5 else ""
+    with HeadCache(cache) as opened:
+        most = find_most_shots(opened)
+    return "" if most is None else f" --shots {min(5, most)}"
 
 
 def _describe_progress(out: Path) -> str:

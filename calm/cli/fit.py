@@ -32,16 +32,55 @@ _BASELINES = ("calm", "calm-published", "sav", "linear-probe")
 
 
 class FitCommand(TyperCommand):
-    """Command that imports the names of the methods, which is slow, only when its help is shown."""
+    """Command that imports the methods, which is slow, only when its help is shown."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Insert the names of the methods into the help of ``--method``, and format the help page."""
+        """Insert the names of the methods into the help of ``--method``, and add the parameters of each method."""
         from calm.classifiers.registry import METHODS
 
         for option in self.params:
             if isinstance(option, TyperOption) and option.name == "method":
                 option.help = str(option.help).format(methods=", ".join(METHODS))
-        super().format_help(ctx, formatter)
+        super().format_help(ctx, formatter)  # prints the page
+        sections = ctx.make_formatter()
+        for title, rows in _describe_methods():
+            with sections.section(title):
+                sections.write_dl(rows)
+        for line in sections.getvalue().splitlines():
+            print_line(line)
+
+
+def _describe_methods() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Describe the parameters of each method for the help page, as titles and rows of two columns.
+
+    A method of the same class as an earlier one has only those parameters whose defaults differ.
+    """
+    from calm.classifiers.parameter_help import describe_parameters
+    from calm.classifiers.registry import METHODS
+
+    sections, first_of_class = [], dict[type, tuple[str, dict[str, Any]]]()
+    for method, classifier in METHODS.items():
+        parameters = describe_parameters(classifier)
+        earlier, defaults = first_of_class.setdefault(
+            type(classifier), (method, {one.name: one.default for one in parameters})
+        )
+        if earlier == method:
+            title = f"Parameters of --method {method}, for --set NAME=VALUE (with their defaults)"
+            rows = [
+                (f"{one.name}={_format_value(one.default)}", f"{one.values}. {one.description}") for one in parameters
+            ]
+        else:
+            title = f"Parameters of --method {method}: those of {earlier}, with other defaults"
+            changed = [one for one in parameters if one.default != defaults[one.name]]
+            rows = [(f"{one.name}={_format_value(one.default)}", "") for one in changed]
+        if rows:
+            sections.append((title, rows))
+    return sections
+
+
+def _format_value(value: Any) -> str:
+    """Format a value as ``--set`` takes it."""
+    return value if isinstance(value, str) else json_format.dumps(value)
 
 
 @one_line_errors
@@ -63,7 +102,11 @@ def fit(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Set a parameter of the method, as NAME=VALUE. Can be given several times."),
+        typer.Option(
+            "--set",
+            help="Set a parameter of the method, as NAME=VALUE. Can be given several times. The parameters of each "
+            "method are listed below.",
+        ),
     ] = None,
     compare: Annotated[
         bool,
@@ -78,26 +121,51 @@ def fit(
     If the clips have splits, the support set comes from train and the queries from test. If they have groups, no group
     is in both.
     """
-    from calm import draw_episode, make_method
+    from calm import draw_episode
     from calm.classifiers.file import check_writable
 
-    parameters = _parse_parameters(set_ or []) | ({} if top_heads is None else {"top_heads": top_heads})
-    classifier = make_method(method, **parameters)
+    parameters = _parse_parameters(set_ or [], top_heads)
+    classifier = _make_classifier(method, parameters)
     with open_cache(cache) as opened:
         check_writable(out)
+        _warn_missing_vectors(opened)
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
         fitted = _fit_baselines(classifier, method, bool(parameters), episode if compare else None)
         results = _evaluate_all(fitted, episode)
-        _warn_missing_vectors(opened)
-        has_groups = bool((opened.groups != "").any())
+        selection = _describe_selection(opened, episode, shots, seed)
     classifier.save(out)
     report = _FitReport(classifier, parameters, out, len(episode.support), len(episode.query), results)
     if json:
         print_json(report.facts)
-        return
-    selection = "all available clips" if shots is None else f"{shots} per class, seed {seed}"
-    report.print_text(selection + (", groups kept apart" if has_groups else ""))
+    else:
+        report.print_text(selection)
+
+
+def _make_classifier(method: str, parameters: dict[str, Any]) -> HeadClassifier:
+    """Make a classifier; an unknown method or an invalid parameter is an invalid command line."""
+    from calm import make_method
+    from calm.classifiers.registry import METHODS
+
+    if method not in METHODS:
+        raise typer.BadParameter(f"{method!r} is not one of {', '.join(METHODS)}", param_hint="'--method'")
+    try:
+        return make_method(method, **parameters)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--set'") from error
+
+
+def _describe_selection(cache: HeadCache, episode: Episode, shots: int | None, seed: int) -> str:
+    """Describe how the support set was drawn."""
+    splits = sorted({*cache.splits[episode.support.rows].tolist()} - {""})
+    parts = ["all available clips" if shots is None else f"{shots} per class"]
+    if splits:
+        parts[0] += f" from {' and '.join(splits)}"
+    if shots is not None:
+        parts.append(f"seed {seed}")
+    if (cache.groups != "").any():
+        parts.append("groups kept apart")
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -141,6 +209,11 @@ class _FitReport:
                 for name, result in self.results.items()
             ]
             print_table(("method", "accuracy", "95 % interval"), rows, numbers=(1, 2))
+            if len(self.results) > 1:
+                print_line(
+                    "this is one support set, and differences within these intervals are uncertain: calm.compare "
+                    "averages over many support sets (examples/compare.py)"
+                )
             if self.parameters:
                 print_line("* with " + ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()))
         else:
@@ -153,18 +226,26 @@ class _FitReport:
         print_line(f"wrote {self.out}; next: calm predict CLIP{classifier_option}")
 
 
-def _parse_parameters(settings: list[str]) -> dict[str, Any]:
-    """Parse NAME=VALUE settings; a value is JSON (number, true, false, null, ...), or else a string."""
-    parameters = {}
+def _parse_parameters(settings: list[str], top_heads: int | None) -> dict[str, Any]:
+    """Parse NAME=VALUE settings and add ``--top-heads``; a value is JSON (number, true, null, ...), or else a string.
+
+    Raises
+    ------
+    typer.BadParameter
+        If a setting has no value, or a parameter is set twice.
+    """
+    parameters: dict[str, Any] = {}
     for setting in settings:
-        name, equals, value = setting.partition("=")
+        name, equals, value = (part.strip() for part in setting.partition("="))
         if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, got {setting!r}")
+            raise typer.BadParameter(f"expected NAME=VALUE, got {setting!r}", param_hint="'--set'")
+        if name in parameters or (name == "top_heads" and top_heads is not None):
+            raise typer.BadParameter(f"{name} is set twice", param_hint="'--set'")
         try:
-            parameters[name.strip()] = json_format.loads(value)
+            parameters[name] = json_format.loads(value)
         except (json_format.JSONDecodeError, RecursionError):
-            parameters[name.strip()] = value
-    return parameters
+            parameters[name] = value
+    return parameters if top_heads is None else parameters | {"top_heads": top_heads}
 
 
 def _fit_baselines(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +16,12 @@ from calm.extract import HeadCache
 from calm.unique_warnings import show_each_warning_once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Accuracies of several few-shot methods on the same support sets and queries.
 
     :func:`calm.compare` returns it. Because all methods are scored on the same episodes, differences between two
-    methods are paired.
+    methods are paired. It prints as a table of mean accuracies.
 
     Attributes
     ----------
@@ -46,6 +48,11 @@ class Comparison:
     ...         "sav": np.array([[0.5, 0.6, 0.7], [0.8, 0.9, 0.7]]),
     ...     },
     ... )
+    >>> comparison
+    accuracy in %: mean over 3 support sets ± half width of its 95 % interval
+                1 shot      5 shots
+    calm   70.0 ± 24.8  90.0 ± 24.8
+    sav    60.0 ± 24.8  80.0 ± 24.8
     >>> comparison.mean("calm")
     array([0.7, 0.9])
     >>> comparison.half_width("calm").round(3)
@@ -107,6 +114,118 @@ class Comparison:
         """
         differences = self.accuracy[method] - self.accuracy[over]
         return differences.mean(axis=1), _compute_half_width(differences)
+
+    @property
+    def support_sets(self) -> int:
+        """Number of support sets for each number of shots."""
+        return next(iter(self.accuracy.values())).shape[1] if self.accuracy else 0
+
+    def plot(self, axis: Any = None) -> Any:
+        """Plot the accuracy of each method against the number of shots, with 95 % confidence intervals.
+
+        Parameters
+        ----------
+        axis : matplotlib.axes.Axes, default=None
+            Axes to draw on. None creates a figure with :mod:`matplotlib.pyplot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes; its attribute ``figure`` is the figure.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
+        See Also
+        --------
+        to_frame : All accuracies as a pandas data frame.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import Comparison
+        >>> comparison = Comparison(shots=(1, 5), accuracy={"calm": np.array([[0.6, 0.7], [0.8, 0.9]])})
+        >>> comparison.plot().get_ylabel()
+        'accuracy, %'
+        """
+        from calm.evaluation.plots import new_axes, plot_curves
+
+        axis = new_axes() if axis is None else axis
+        plot_curves(axis, self)
+        return axis
+
+    def to_frame(self) -> Any:
+        """Return all accuracies as a pandas data frame with one row per method, number of shots and support set.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``method``, ``shots``, ``support_set`` (its seed) and ``accuracy``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        See Also
+        --------
+        plot : Plot mean accuracies.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from calm import Comparison
+        >>> accuracy = {"calm": np.array([[0.8, 0.9]]), "sav": np.array([[0.7, 0.9]])}
+        >>> comparison = Comparison(shots=(5,), accuracy=accuracy)
+        >>> comparison.to_frame()
+          method  shots  support_set  accuracy
+        0   calm      5            0       0.8
+        1   calm      5            1       0.9
+        2    sav      5            0       0.7
+        3    sav      5            1       0.9
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas") from error
+        rows = [
+            (method, shots, support_set, float(accuracy))
+            for method, accuracies in self.accuracy.items()
+            for shots, row in zip(self.shots, accuracies, strict=True)
+            for support_set, accuracy in enumerate(row)
+        ]
+        return pd.DataFrame(rows, columns=["method", "shots", "support_set", "accuracy"])
+
+    def _make_table(self) -> tuple[str, list[list[str]]]:
+        """Return a caption, and a table of text whose first row is the header and whose first column is the method."""
+        header = ["", *(f"{shots} shot{'s' if shots != 1 else ''}" for shots in self.shots)]
+        rows = [[method, *map(format_accuracy, self.mean(method), self.half_width(method))] for method in self.accuracy]
+        if self.support_sets == 1:
+            return "accuracy in % on one support set", [header, *rows]
+        caption = f"accuracy in %: mean over {self.support_sets} support sets ± half width of its 95 % interval"
+        return caption, [header, *rows]
+
+    def __repr__(self) -> str:
+        """Return a table of mean accuracies with the half widths of their 95 % confidence intervals."""
+        caption, (header, *rows) = self._make_table()
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True))])
+            for row in (header, *rows)
+        ]
+        return "\n".join([caption, *lines])
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        caption, (header, *rows) = self._make_table()
+        cells = [
+            f"<tr><th>{escape(row[0])}</th>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in row[1:])}</tr>"
+            for tag, group in (("th", [header]), ("td", rows))
+            for row in group
+        ]
+        return f"<table><caption>{escape(caption)}</caption>{''.join(cells)}</table>"
 
 
 def compare(
@@ -188,6 +307,15 @@ def compare(
                     classifier.fit(episode.support, episode.support.labels)
                     accuracy[name][row, seed] = classifier.score(episode.query, episode.query.labels)
     return Comparison(tuple(shots), accuracy)
+
+
+def format_accuracy(mean: float, half_width: float) -> str:
+    """Format an accuracy between 0 and 1 in percent, with the half width of its interval if that is known.
+
+    >>> format_accuracy(0.9, 0.012), format_accuracy(0.9, float("nan"))
+    ('90.0 ± 1.2', '90.0')
+    """
+    return f"{100 * mean:.1f}" + ("" if np.isnan(half_width) else f" ± {100 * half_width:.1f}")
 
 
 def _compute_half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:

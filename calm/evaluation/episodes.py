@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -151,6 +152,40 @@ def draw_episode(cache: HeadCache, shots: int | None = None, seed: int = 0) -> E
         support = support[drawn]
     is_shared = np.isin(groups[query], groups[support]) | np.isin(duplicate_of[query], duplicate_of[support])
     return Episode(cache[support], cache[query[~is_shared]])
+
+
+def find_most_shots(cache: HeadCache, seed: int = 0) -> int | None:
+    """Find the largest number of shots that leaves every class a query clip, by binary search.
+
+    Parameters
+    ----------
+    cache : HeadCache
+        Head vectors of labelled clips.
+    seed : int, default=0
+        Random seed of the support set. With groups of several classes, the result depends on it, and a larger number
+        may exist.
+
+    Returns
+    -------
+    int or None
+        Number of support clips per class. None if even one shot leaves a class without queries, there are fewer than
+        two classes, or no clips may be in the support set.
+    """
+    if len({*cache.labels[cache.done].tolist()} - {""}) < 2:
+        return None
+    try:
+        support, _ = _split_rows(cache)
+    except ValueError:  # no split has a name that means training or testing
+        return None
+    classes, counts = np.unique(cache[support].labels, return_counts=True)
+
+    def has_queries(shots: int) -> bool:
+        """Return whether every class of the support set has queries."""
+        return bool(np.isin(classes, draw_episode(cache, shots, seed).query.labels).all())
+
+    upper = int(counts.min()) if len(counts) else 0
+    most = bisect_left(range(1, upper + 1), True, key=lambda shots: not has_queries(shots))
+    return most or None
 
 
 def held_out_rows(

@@ -60,6 +60,9 @@ class Evaluation:
         ``precision``, ``recall``, ``f1`` and ``taken_for``.
     rejected : int
         Number of clips that got the reject label instead of a class. They count as errors.
+    confusion_matrix : tuple of tuple of int
+        Number of clips by true label (rows) and predicted label (columns), in the order of ``classes``. Rejected clips
+        are not counted.
     accepted_accuracy : float
         Share of the other clips whose label is predicted correctly. NaN if all clips are rejected.
 
@@ -86,6 +89,7 @@ class Evaluation:
     interval: tuple[float, float]
     classes: tuple[ClassResult, ...]
     rejected: int
+    confusion_matrix: tuple[tuple[int, ...], ...]
 
     @property
     def accepted_accuracy(self) -> float:
@@ -161,7 +165,7 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike, *, reject_label: Any = None) 
     numbers = np.searchsorted(labels, true[~is_rejected]), np.searchsorted(labels, predicted[~is_rejected])
     confusions = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusions, numbers, 1)
-    np.fill_diagonal(confusions, 0)
+    errors = confusions * (1 - np.eye(len(labels), dtype=np.int64))
     return Evaluation(
         clips=len(true),
         correct=correct,
@@ -174,11 +178,12 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike, *, reject_label: Any = None) 
                 precision=float(precision[i]),
                 recall=float(recall[i]),
                 f1=float(f1[i]),
-                taken_for=str(labels[confusions[i].argmax()]) if confusions[i].any() else None,
+                taken_for=str(labels[errors[i].argmax()]) if errors[i].any() else None,
             )
             for i, label in enumerate(labels)
         ),
         rejected=int(is_rejected.sum()),
+        confusion_matrix=tuple(map(tuple, confusions.tolist())),
     )
 
 

@@ -27,11 +27,8 @@ shots, methods = (1, 2, 5, 10), ("calm", "calm-published", "sav", "linear-probe"
 with HeadCache(report.path) as cache:
     comparison = compare(cache, shots, support_sets=5, methods=methods)
 
-figure, axis = plt.subplots(figsize=(6.5, 4.5), layout="constrained")
-for method in methods:
-    axis.errorbar(shots, comparison.mean(method), comparison.half_width(method), marker="o", capsize=3, label=method)
-axis.set(xscale="log", xlabel="support clips per class (shots)", ylabel="accuracy", xticks=shots, xticklabels=shots)
-axis.legend()
+print(comparison)
+comparison.plot()
 plt.show()
 
 # %%

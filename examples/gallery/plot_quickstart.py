@@ -21,6 +21,7 @@ from calm import (
     find_clips,
 )
 from calm.demo import write_sounds
+from calm.evaluation.plots import plot_head_weights
 from calm.sounds import make_sounds
 
 # %%
@@ -42,13 +43,11 @@ evaluation = evaluate(episode.query.labels, classifier.predict(episode.query))
 print(f"accuracy on {len(episode.query)} queries: {evaluation.accuracy:.3f}")
 
 # %%
-# Head weights: one column per class, one row per head. Weights of a class sum to one over heads.
+# Head weights: one row per class, one column per head. The weights of a class sum to one over heads; 1 is the weight
+# of a uniform vote.
 
-figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-image = axis.imshow(classifier.head_weights_, aspect="auto", cmap="viridis")
-axis.set_xticks(range(len(classifier.classes_)), classifier.classes_, rotation=30, ha="right")
-axis.set_ylabel("attention head (layer by layer)")
-figure.colorbar(image, label="head weight")
+figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+plot_head_weights(axis, classifier)
 plt.show()
 
 # %%

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -30,12 +32,16 @@ from calm import (
     SAVClassifier,
     UniformVoteClassifier,
     load,
+    make_method,
+    predict_audio,
 )
 from calm.classifiers.base import HeadClassifier
+from calm.evaluation.plots import plot_head_weights
 from calm.fit import sparse_vote, vote_with_tie_break
 from tests.tasks import CLASSIFIERS, a_grid, cache_of, task
 
 
+@pytest.mark.filterwarnings("ignore:X has shape:UserWarning")  # the checks pass flat vectors
 @parametrize_with_checks(CLASSIFIERS)
 def test_scikit_learn_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
@@ -110,7 +116,7 @@ def test_it_works_in_the_tools_of_scikit_learn(classifier: HeadClassifier) -> No
     [
         (np.zeros((4, 3, 2)), ["a"] * 4, "fit needs at least two classes, but the support set has only one class, 'a'"),
         (np.zeros((4, 3, 2)), ["a", "b"], "inconsistent numbers of samples"),
-        (np.full((4, 3, 2), np.nan), ["a", "b"] * 2, "NaN"),
+        (np.full((4, 3, 2), np.inf), ["a", "b"] * 2, "infinity"),
         (np.zeros((2, 2, 2, 2, 2)), ["a", "b"], r"X has shape \(2, 2, 2, 2, 2\); expected \(clips, heads, dim\)"),
         (np.zeros((4, 3, 2)), [0.1, 0.2, 0.3, 0.4], "Unknown label type"),
     ],
@@ -120,6 +126,7 @@ def test_bad_support_sets_are_refused(classifier: HeadClassifier, X: NDArray, y:
         classifier.fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:X has shape:UserWarning")
 def test_a_later_fit_forgets_the_columns_of_an_earlier_one(classifier: HeadClassifier, tmp_path: Path) -> None:
     X, y = task()
     frame = pd.DataFrame(X.reshape(24, 48)).rename(columns="feature {}".format)
@@ -137,6 +144,93 @@ def test_vectors_of_zeros_are_fitted_by_every_method(classifier: HeadClassifier)
 def test_flat_vectors_that_do_not_split_are_refused(classifier: HeadClassifier) -> None:
     with pytest.raises(ValueError, match="7 features per clip, which is not a multiple of n_heads=2"):
         classifier.set_params(n_heads=2).fit(np.ones((4, 7)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy, pd.DataFrame, lambda X: X.tolist()])
+def test_flat_vectors_are_one_head_with_a_warning(classifier: HeadClassifier, form: Any) -> None:
+    X, y = task()
+    flat = X.reshape(24, 48)
+    with pytest.warns(UserWarning, match=r"X has shape \(24, 48\), so each clip is one head of .* set n_heads"):
+        expected = classifier.fit(form(flat), y).predict(form(flat))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one_head = clone(classifier).set_params(n_heads=1).fit(form(flat), y)
+        clone(classifier).set_params(n_heads=6).fit(form(flat), y)
+        clone(classifier).fit(X, y)
+    np.testing.assert_array_equal(one_head.predict(form(flat)), expected)
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy])
+def test_a_single_clip_without_the_axis_of_clips_is_refused(classifier: HeadClassifier, form: Any) -> None:
+    X, y = task()
+    layered = X.reshape(24, 3, 2, 8)
+    classifier.fit(form(layered), y)
+    for clip in (layered[0], X[0]):
+        for method in (classifier.predict, classifier.predict_proba, classifier.explain):
+            with pytest.raises(ValueError, match=r"which is one clip: pass X\[:1\] instead of X\[0\]"):
+                method(form(clip))
+    assert len(classifier.predict(form(layered[:1]))) == 1
+    with pytest.raises(ValueError, match="one clip"):
+        clone(classifier).fit(form(X), y).predict(form(X[0]))
+
+
+def test_one_layer_or_one_head_is_never_taken_for_one_clip(classifier: HeadClassifier) -> None:
+    X, y = task()
+    for vectors in (X[:, None], X[:, :1], X[:, None, :1]):
+        assert len(clone(classifier).fit(vectors, y).predict(vectors[:3])) == 3
+    square = X[:, :, :6]  # six heads of six dimensions
+    assert len(clone(classifier).fit(square, y).predict(square[:6])) == 6
+    assert (
+        len(clone(classifier).set_params(n_heads=6).fit(square.reshape(24, 36), y).predict(square.reshape(24, 36)))
+        == 24
+    )
+
+
+def test_a_classifier_that_is_not_fitted_says_so(classifier: HeadClassifier, tmp_path: Path) -> None:
+    X, y = task()
+    uses = [
+        lambda: classifier.predict(X),
+        lambda: classifier.predict_log_proba(X),
+        lambda: classifier.score(X, y),
+        lambda: classifier.explain(X),
+        lambda: classifier.save(tmp_path / "clf.safetensors"),
+        lambda: classifier.head_names_,
+        lambda: classifier.used_layers_,
+        lambda: predict_audio(classifier, []),
+        lambda: plot_head_weights(None, classifier),
+    ]
+    if hasattr(type(classifier), "reliability_"):
+        uses.append(lambda: classifier.reliability_)
+    for use in uses:
+        with pytest.raises(NotFittedError, match="is not fitted yet"):
+            use()
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy])
+def test_logarithms_of_probabilities_do_not_underflow(classifier: HeadClassifier, form: Any) -> None:
+    X, y = task()
+    classifier.fit(form(X), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        log = np.asarray(classifier.predict_log_proba(form(X)))
+    p = np.asarray(classifier.predict_proba(form(X)))
+    np.testing.assert_allclose(np.exp(log), p, rtol=1e-4, atol=1e-7)
+    assert (log <= 0).all() and not np.isnan(log).any()
+
+
+def test_probabilities_too_small_for_floats_have_a_finite_logarithm() -> None:
+    X, y = task()
+    clf = CALMClassifier().fit(X, y)
+    clf.temperature_ = 1e-4
+    assert (clf.predict_proba(X) == 0).any()
+    assert np.isfinite(clf.predict_log_proba(X)).all()
+
+
+def test_a_parameter_that_a_method_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(
+        ValueError, match=r"^method 'sav' has no parameter 'heads'; its parameters are n_heads, top_heads$"
+    ):
+        make_method("sav", heads=3)
 
 
 def test_queries_of_another_size_are_refused(classifier: HeadClassifier) -> None:

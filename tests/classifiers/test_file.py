@@ -24,6 +24,7 @@ from calm.extract import Clip, Fingerprint, Request, create_cache
 from tests.tasks import a_grid, cache_of, task, write_all
 
 
+@pytest.mark.filterwarnings("ignore:X has shape:UserWarning")
 def test_what_a_grid_search_and_a_data_frame_leave_behind_can_be_saved(
     classifier: HeadClassifier, tmp_path: Path
 ) -> None:

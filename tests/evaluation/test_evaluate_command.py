@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from calm import CALMClassifier
+from calm import CALMClassifier, HeadCache
 from calm.cli import app
-from tests.evaluation.test_duplicates import cache_of_contents
-from tests.tasks import task
+from calm.extract import Clip, Request, create_cache
+from tests.evaluation.test_duplicates import FINGERPRINT, cache_of_contents
+from tests.tasks import task, write_all
 
 
 def evaluate(*arguments: str) -> Result:
@@ -70,3 +72,88 @@ def test_clips_that_are_left_out_are_printed_with_their_reasons() -> None:
     assert output["left_out"] == 6
     assert output["left_out_because"] == {"support": 2, "groups": 1, "splits": 2, "unlabelled": 1}
     assert "on 7 clips of heads.h5; 1 clip left out: 1 without a label\n" in evaluate("--all").stdout
+
+
+def fit_with_mistakes() -> list[tuple[str, str]]:
+    """Fit on a cache in which some labels of the other clips are wrong; return names and labels of those clips."""
+    _, y = task(24)
+    wrong = y.copy()
+    wrong[[14, 20]], wrong[17] = "dog", "rain"
+    with cache_of_contents(Path("heads.h5"), np.concatenate([y[:12], wrong[12:]]), range(24)) as cache:
+        CALMClassifier().fit(cache[:12], cache[:12].labels).save("calm.safetensors")
+    return [(f"{i}.wav", wrong[i]) for i in range(12, 24)]
+
+
+def test_mistakes_and_the_confusion_matrix_are_printed() -> None:
+    fit_with_mistakes()
+    lines = evaluate().stdout.splitlines()
+    start = lines.index(
+        "confusion matrix, clips by true class (rows) and predicted class (columns, numbered as the rows):"
+    )
+    assert [line.split() for line in lines[start + 1 : start + 5]] == [
+        ["1", "2", "3"],
+        ["1", "dog", "4", "·", "2"],
+        ["2", "rain", "·", "4", "1"],
+        ["3", "rooster", "·", "·", "1"],
+    ]
+    assert lines[start + 5] == "3 mistakes, most confident first:"
+    assert lines[start + 6].split() == ["clip", "true", "label", "predicted", "probability"]
+    rows = [line.split() for line in lines[start + 7 :]]
+    assert {(row[0], row[1], row[2]) for row in rows} == {
+        ("14.wav", "dog", "rooster"),
+        ("20.wav", "dog", "rooster"),
+        ("17.wav", "rain", "rooster"),
+    }
+    probabilities = [float(row[3]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_json_has_all_mistakes_and_the_confusion_matrix() -> None:
+    clips = dict(fit_with_mistakes())
+    output = json.loads(evaluate("--json").stdout)
+    assert output["confusion_matrix"] == {
+        "labels": ["dog", "rain", "rooster"],
+        "matrix": [[4, 0, 2], [0, 4, 1], [0, 0, 1]],
+    }
+    assert output["rejected"] == 0 and output["correct"] == 9
+    assert len(output["mistakes"]) == 3
+    for mistake in output["mistakes"]:
+        assert (
+            clips[mistake["clip"]] == mistake["label"] != mistake["predicted"] and 1 / 3 < mistake["probability"] <= 1
+        )
+
+
+def test_without_mistakes_neither_is_printed() -> None:
+    fit_on(["a", "b", "c"])
+    _, names = task(24)
+    numbers = np.unique(names, return_inverse=True)[1]
+    Path("heads.h5").unlink()
+    cache_of_contents(Path("heads.h5"), np.array(["a", "b", "c"])[numbers], range(24)).close()
+    output = evaluate().stdout
+    assert "accuracy 100.0 %" in output and "mistake" not in output and "confusion matrix" not in output
+
+
+def test_predictions_are_written_to_a_csv_file_and_never_over_another_kind_of_file() -> None:
+    clips = fit_with_mistakes()
+    assert "wrote predictions.csv" in evaluate("--out", "predictions.csv").stdout
+    frame = pd.read_csv("predictions.csv")
+    assert list(zip(frame["clip"], frame["label"], strict=True)) == clips
+    assert (frame.correct == (frame.label == frame.predicted)).all() and frame.correct.sum() == 9
+    before = Path("heads.h5").read_bytes()
+    refused = evaluate("--out", "heads.h5")
+    assert refused.exit_code == 2 and "does not end in .csv" in refused.stderr
+    assert Path("heads.h5").read_bytes() == before
+
+
+def test_only_the_first_twenty_mistakes_are_printed() -> None:
+    X, y = task(90)
+    shifted = np.concatenate([y[:30], np.roll(y[30:], 1)])
+    path = Path("heads.h5")
+    clips = [Clip("", f"{i}.wav", label) for i, label in enumerate(shifted)]
+    create_cache(path, clips, ["Hm?"] * 90, (3, 2, 8), Request("tiny"), FINGERPRINT)
+    write_all(path, X.reshape(90, 3, 2, 8), [str(i).encode() for i in range(90)])
+    with HeadCache(path) as cache:
+        CALMClassifier().fit(cache[:30], y[:30]).save("calm.safetensors")
+    output = evaluate().stdout
+    assert "mistakes, most confident first (the first 20; --out or --json gives all):" in output
+    assert len(output[output.index("mistakes, most") :].splitlines()) == 22
