@@ -105,6 +105,7 @@ def test_the_axis_shows_the_differences_between_the_best_methods(
     axis = new_figure(1, 6, 4)[1]
     plot_accuracies(axis, {name: (value, 0.01) for name, value in accuracy.items()}, chance)
     low, high = axis.get_xlim()
+    assert high - low >= 2
     assert all(low <= 100 * value <= high for value in on_axis)
     assert all(100 * value < low for value in off_axis)
     texts = " ".join(text.get_text() for text in axis.texts)
@@ -125,12 +126,6 @@ def test_a_map_of_head_weights_explains_its_axes_and_its_dark_heads() -> None:
     plot_head_weights(other := new_figure(1, 6, 4)[1], CALMClassifier().fit(X, y))
     assert other.get_yticklabels()[0].get_text() == "a dog that barks\nin a distant\ngarden"
     assert other.get_xlabel() == "attention head"
-
-
-def test_a_classifier_with_one_weight_per_head_can_be_plotted() -> None:
-    axis = new_figure(1, 6, 4)[1]
-    plot_head_weights(axis, make_method("grw").fit(*task()))
-    assert axis.images[0].get_array().shape[1] == 6
 
 
 def test_a_comparison_prints_and_plots_itself() -> None:

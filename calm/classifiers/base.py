@@ -344,7 +344,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[to_numpy(namespace(scores).argmax(scores, axis=1))]
 
     def _choose_labels(
-        self, scores: Array, is_rejected: NDArray[np.bool_] | None = None, *, reject_label: Any = None
+        self, scores: Array, is_rejected: NDArray[np.bool_] | None = None, reject_label: Any = None
     ) -> NDArray[Any]:
         """Return the class with the largest score of each clip, or the reject label for rejected and failed clips.
 

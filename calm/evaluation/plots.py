@@ -25,6 +25,8 @@ _MARKERS = "osD^vP*X"
 _SPREAD = 0.28
 #: Maximum number of layers that are named below a map of head weights.
 _NAMED_LAYERS = 12
+#: Smallest range of an accuracy axis, in percentage points.
+_LEAST_RANGE = 2.0
 #: Largest weight of a head, relative to equal shares, that counts as little.
 _LITTLE = 0.3
 #: Maximum number of characters in one line of a class name.
@@ -181,11 +183,12 @@ def _choose_limits(lows: NDArray[np.float64], highs: NDArray[np.float64], chance
     if chance is not None:
         ends.append((100 * chance, 100 * chance))
     for number, (upper, lower) in enumerate(sorted(ends, reverse=True)):
-        if number and low - upper > 2 * max(high - low, 2.0):
+        if number and low - upper > 2 * max(high - low, _LEAST_RANGE):
             break
         low = min(low, lower)
-    margin = 0.08 * max(high - low, 2.0)
-    return max(0.0, low - margin), high + (margin if high < 100 else margin / 4)
+    missing = max(0.0, _LEAST_RANGE - (high - low))
+    margin = 0.08 * max(high - low, _LEAST_RANGE)
+    return max(0.0, low - missing - margin), high + (margin if high < 100 else margin / 4)
 
 
 def _mark_chance(axis: Any, chance: float, low: float) -> None:
@@ -219,10 +222,9 @@ def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
     check_is_fitted(classifier)
     if not hasattr(classifier, "head_weights_"):
         raise ValueError(f"{type(classifier).__name__} has no head weights to plot")
-    # A classifier with one weight per head, shared by all classes, gets one row.
-    weights = np.asarray(classifier.head_weights_).reshape(classifier.n_heads_in_, -1).T * classifier.n_heads_in_
+    weights = np.asarray(classifier.head_weights_).T * classifier.n_heads_in_
     image = axis.imshow(weights, aspect="auto", cmap="magma", vmin=0, interpolation="nearest")
-    names = [str(label) for label in classifier.classes_] if len(weights) > 1 else ["all classes"]
+    names = [str(label) for label in classifier.classes_]
     font_size = 8 if len(names) <= 30 else 5
     axis.set_yticks(range(len(names)), [textwrap.fill(name, _LINE) for name in names], fontsize=font_size)
     axis.set_ylabel("class")
