@@ -4,9 +4,10 @@
     python benchmarks/real_heads.py real/ --esc10 ../shared/esc10 --whisper WHISPER_FOLDER --smollm2 SMOLLM2_FOLDER
     python benchmarks/accuracy.py real/*.npz
 
-WHISPER_FOLDER and SMOLLM2_FOLDER are transformers folders of Whisper tiny.en (MIT licence) and SmolLM2-135M-Instruct
-(Apache-2.0). All inputs are optional. The script skips kinds whose data are missing and says what is needed; it keeps
-files that exist. A kind takes 2 to 10 minutes on one core.
+WHISPER_FOLDER and SMOLLM2_FOLDER are the transformers folders of ``openai/whisper-tiny.en`` (MIT licence) and
+``HuggingFaceTB/SmolLM2-135M-Instruct`` (Apache-2.0). Each option that names a folder is optional. The script skips
+kinds whose data are missing and says what is needed; it keeps files that exist. A kind takes 2 to 5 minutes on one
+core.
 
 The script writes one ``.npz`` file per kind, with ``X`` (clips, heads, dim), ``y`` and ``groups``. A second file,
 ``<kind>-strange.npz``, holds ``X`` and ``y`` of inputs that belong to no class: noise, tones and silence; or random
@@ -252,10 +253,12 @@ def main() -> None:
     kinds = tiny_kinds(args.esc10) if args.esc10 else []
     kinds += whisper_kinds(args.whisper, args.esc10, args.prompts) if args.whisper else []
     kinds += smollm2_kinds(args.smollm2, args.files, args.locale, args.man) if args.smollm2 else []
+    if not kinds:
+        parser.error("nothing to do: give at least one of --esc10, --whisper and --smollm2")
     names = [name for kind in kinds for name in kind.names]
     if unknown := set(args.only or ()).difference(names):
         parser.error(f"no kind {', '.join(sorted(unknown))}; with these folders there are: {', '.join(names)}")
-    args.out.mkdir(exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for kind in kinds:
         is_wanted = args.only is None or not set(args.only).isdisjoint(kind.names)

@@ -123,8 +123,9 @@ def _read_man_page(path: Path) -> str | None:
         parts = re.split(r'^\.S[Hh] "?(?:DESCRIPTION|Description)"?', file.read(), maxsplit=1, flags=re.MULTILINE)
     if len(parts) == 1:
         return None
-    lines = [line for line in parts[1].splitlines() if line and line[0] not in ".'"]
-    plain = re.sub(r"\\f(?:\[\w*\]|\(\w\w|\w)|\\[&/,|^%]", "", " ".join(lines))
+    fonts_removed = re.sub(r"^\.(?:[BI]|[BIR][BIR]) ", "", parts[1], flags=re.MULTILINE)
+    lines = [line for line in fonts_removed.splitlines() if line and line[0] not in ".'"]
+    plain = re.sub(r"\\[fm](?:\[\w*\]|\(\w\w|\w)|\\[&/,|^%:]", "", " ".join(lines))
     return plain.replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\\")
 
 
