@@ -27,8 +27,8 @@ the encoder, averaged over the frames of the clip. Speech is in pink noise, at r
 The heads of SmolLM2 are at the last token of a prompt that holds the text, a question and the beginning of an answer.
 The texts are files that are installed:
 
-- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``, which are ``/usr`` and the Python environment.
-  Groups are five sets of folders.
+- ``smollm2-files``: snippets of ten kinds of files, found below ``--files`` (by default, ``/usr`` and the Python
+  environment). Groups are five sets of folders.
 - ``smollm2-language``: messages of programs in twelve languages, found below ``--locale``. Groups are the programs.
 - ``smollm2-man``: snippets of man pages of six sections, found below ``--man``. Groups are names of pages up to the
   first sign that is no letter or digit.
