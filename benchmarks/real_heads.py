@@ -25,9 +25,10 @@ the encoder, averaged over the frames of the clip. Speech is in pink noise, at r
   speaker; English and Spanish have the same one.
 
 The heads of SmolLM2 are at the last token of a prompt that holds the text, a question and the beginning of an answer.
-The texts are files of Debian packages:
+The texts are files that are installed:
 
-- ``smollm2-files``: snippets of ten kinds of files, found below ``--files``. Groups are five sets of folders.
+- ``smollm2-files``: snippets of ten kinds of files, found below ``--files`` (by default, ``/usr`` and the Python
+  environment). Groups are five sets of folders.
 - ``smollm2-language``: messages of programs in twelve languages, found below ``--locale``. Groups are the programs.
 - ``smollm2-man``: snippets of man pages of six sections, found below ``--man``. Groups are names of pages up to the
   first sign that is no letter or digit.
@@ -41,6 +42,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,7 +248,8 @@ def main() -> None:
     parser.add_argument("--whisper", type=Path, help="transformers folder of Whisper tiny.en")
     parser.add_argument("--smollm2", type=Path, help="transformers folder of SmolLM2-135M-Instruct")
     parser.add_argument("--prompts", type=Path, default=Path("/usr/share/asterisk/sounds"), help="prompts of Asterisk")
-    parser.add_argument("--files", type=Path, nargs="+", default=[Path("/usr")], help="folders of files to classify")
+    files = [Path("/usr"), Path(sys.prefix)]
+    parser.add_argument("--files", type=Path, nargs="+", default=files, help="folders of files to classify")
     parser.add_argument("--locale", type=Path, default=Path("/usr/share/locale"), help="folder of translated messages")
     parser.add_argument("--man", type=Path, default=Path("/usr/share/man"), help="folder of man pages")
     args = parser.parse_args()

@@ -1,7 +1,8 @@
 """Texts to classify with real language models: files, languages, man pages and packages.
 
-Each function returns texts, their labels and their groups. All texts are files of the Debian packages that are
-installed; ``/usr/share/doc/PACKAGE/copyright`` states the licence of each. Nothing is copied into this repository.
+Each function returns texts, their labels and their groups. All texts are from packages of Debian and Python that
+are installed; ``/usr/share/doc/PACKAGE/copyright`` and the metadata of Python packages state their licences. Nothing is
+copied into this repository.
 """
 
 from __future__ import annotations
