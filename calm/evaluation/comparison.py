@@ -126,7 +126,7 @@ class Comparison:
         Parameters
         ----------
         axis : matplotlib.axes.Axes, default=None
-            Axes to draw on. None creates a figure with :mod:`matplotlib.pyplot`.
+            Axes to draw on. None creates a figure with ``matplotlib.pyplot``.
 
         Returns
         -------
