@@ -25,6 +25,12 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: Suffixes of files that predictions can be written to.
 SUFFIXES = (*_DELIMITERS, ".jsonl")
 
+#: First and last key of the JSON object of a predicted clip and of a failed clip.
+_FIRST_AND_LAST_KEYS = ((["clip"], ["ranking"]), (["clip"], ["error"]))
+
+#: Maximum length in bytes of the first line of a file of predictions. It names all classes.
+_MAX_FIRST_LINE = 2**24
+
 
 @dataclass(frozen=True)
 class ClipPrediction:
@@ -149,12 +155,24 @@ def _print_accuracy(predictions: Sequence[ClipPrediction], remark: str) -> None:
 
 
 def _contains_predictions(path: Path) -> bool:
-    """Return whether a file is empty, or starts as :func:`_write_file` starts it."""
-    delimiter = _DELIMITERS.get(path.suffix.lower())
-    start = '{"clip": ' if delimiter is None else delimiter.join(_COLUMNS[:2]) + delimiter
+    """Return whether a file is empty, or starts as :func:`_write_file` starts it.
+
+    A manifest may also have the first columns ``clip`` and ``label``, so the whole first line is read.
+    """
     with path.open("rb") as file:
-        first = file.read(len(start.encode()))
-    return first in (b"", start.encode())
+        first_line = file.readline(_MAX_FIRST_LINE)
+    if not first_line:
+        return True
+    try:
+        text = first_line.decode()
+        delimiter = _DELIMITERS.get(path.suffix.lower())
+        if delimiter is None:
+            content = json.loads(text)
+            return isinstance(content, dict) and ([*content][:1], [*content][-1:]) in _FIRST_AND_LAST_KEYS
+    except ValueError:
+        return False
+    names = text.rstrip("\n").split(delimiter)
+    return (names[0:2], names[3 : len(_COLUMNS)]) == ([*_COLUMNS[:2]], [*_COLUMNS[3:]])
 
 
 def _write_file(

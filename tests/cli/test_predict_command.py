@@ -103,6 +103,33 @@ def test_only_files_of_predictions_are_replaced(data: Path) -> None:
     assert "does not exist" in calm("predict", data / "low/0.wav", "--out", "nowhere/predictions.csv").stderr
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_predictions_of_any_kind_are_replaced(data: Path, suffix: str) -> None:
+    Path("broken.wav").write_text("not audio")
+    for clip in (data / "low/0.wav", "broken.wav", data / "high/0.wav"):
+        assert calm("predict", clip, "--out", f"predictions{suffix}").exit_code == (1 if clip == "broken.wav" else 0)
+        assert str(clip) in Path(f"predictions{suffix}").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [
+        ("manifest.csv", "clip,label,fold\n{clip},low,1\n"),
+        ("manifest.csv", "clip,label\n{clip},low\n"),
+        ("manifest.tsv", "clip\tlabel\tprobability\n{clip}\tlow\t1\n"),
+        ("manifest.jsonl", '{{"clip": "{clip}", "label": "low"}}\n'),
+        ("manifest.jsonl", '{{"clip": "{clip}"}}\n'),
+        ("manifest.jsonl", '["clip", "ranking"]\n'),
+        ("manifest.jsonl", "\xff\n"),
+    ],
+)
+def test_a_manifest_is_never_replaced_by_its_predictions(data: Path, name: str, manifest: str) -> None:
+    Path(name).write_text(content := manifest.format(clip=data / "low/0.wav"), encoding="latin-1")
+    result = calm("predict", data / "low/0.wav", "--out", name)
+    assert result.exit_code == 1 and "does not contain predictions" in result.stderr
+    assert Path(name).read_text(encoding="latin-1") == content
+
+
 def test_a_rejected_clip_has_no_label_in_the_file(data: Path) -> None:
     calm("predict", data / "low/0.wav", "--reject", 1, "--out", "predictions.csv")
     with Path("predictions.csv").open(newline="") as file:

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -82,6 +83,8 @@ def _read_delimited(
     file.seek(0)
     lines = _split_lines(file, delimiter)
     header = next(lines, [])
+    if repeated := [name for name, count in Counter(header).items() if name and count > 1]:
+        raise ValueError(f"the header has more than one column {repeated[0]!r}: rename or remove all but one")
     rows: list[dict[str | None, Any]] = []
     for cells in lines:
         if not cells:  # an empty line
