@@ -60,6 +60,15 @@ def test_a_cache_is_predicted_without_its_model_as_the_classifier_does(data: Pat
     assert len(both) == 9
 
 
+def test_clips_of_a_cache_that_failed_are_counted(data: Path) -> None:
+    assert "no head vectors" not in calm("predict", "heads.h5").stderr
+    (data / "low/broken.wav").write_text("not audio")
+    extract(data)
+    result = calm("predict", "heads.h5", "--out", "predictions.csv")
+    assert "wrote predictions.csv: 8 clips" in result.stdout
+    assert "warning: 1 of 9 clips have no head vectors (failed or not extracted yet)\n" in result.stderr
+
+
 def test_a_cache_of_another_extraction_is_refused(data: Path) -> None:
     extract(data, "--question", "Who speaks?", "--out", "other.h5")
     result = calm("predict", "other.h5")
