@@ -124,7 +124,7 @@ def convert_to_array(samples: Any) -> Any:
 
 
 def _convert_to_number(rate: Any) -> Any:
-    """Convert a rate that is an array or tensor without dimensions, as Hugging Face datasets may give it, to a number."""
+    """Convert a rate that is an array or tensor without dimensions, as in Hugging Face datasets, to a number."""
     return rate.item() if getattr(rate, "ndim", None) == 0 and hasattr(rate, "item") else rate
 
 
