@@ -47,8 +47,8 @@ def warn_of_missing_vectors(cache: HeadCache) -> None:
         missing_classes = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
         classes = f"; classes without any: {', '.join(sorted(missing_classes))}" if missing_classes else ""
         print_line(
-            f"warning: {n_missing} of {format_count(len(cache), 'clip')} have no head vectors (failed or not extracted "
-            f"yet){classes}",
+            f"warning: {n_missing} of {format_count(len(cache), 'clip')} of {cache.path} have no head vectors "
+            f"(failed or not extracted yet){classes}",
             err=True,
         )
 

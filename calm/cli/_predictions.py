@@ -212,4 +212,4 @@ def _make_rows(
 def _describe_labels(predictions: Sequence[ClipPrediction]) -> str:
     """Describe how many clips got which label, the most frequent label first."""
     counts = Counter("none of these" if prediction.label is None else prediction.label for prediction in predictions)
-    return ", ".join(f"{label} {n}" for label, n in counts.most_common())
+    return ", ".join(f"{shorten(label)} {n}" for label, n in counts.most_common())

@@ -102,7 +102,7 @@ def predict(
         accuracy_remark="; clips of the support set count too, calm evaluate leaves them out",
     )
     print_failures(failures)
-    if failures:
+    if failures or not predictions:
         raise typer.Exit(SOME_CLIPS_FAILED if predictions else 1)
 
 

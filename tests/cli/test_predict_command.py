@@ -66,7 +66,26 @@ def test_clips_of_a_cache_that_failed_are_counted(data: Path) -> None:
     extract(data)
     result = calm("predict", "heads.h5", "--out", "predictions.csv")
     assert "wrote predictions.csv: 8 clips" in result.stdout
-    assert "warning: 1 of 9 clips have no head vectors (failed or not extracted yet)\n" in result.stderr
+    assert "warning: 1 of 9 clips of heads.h5 have no head vectors (failed or not extracted yet)\n" in result.stderr
+
+
+def test_a_cache_without_head_vectors_has_nothing_to_predict_or_explain(data: Path) -> None:
+    for file in data.glob("*/*.wav"):
+        file.write_text("not audio")
+    extract(data, "--out", "failed.h5")
+    result = calm("predict", "failed.h5")
+    assert result.exit_code == 1 and "8 of 8 clips of failed.h5 have no head vectors" in result.stderr
+    assert result.stdout == ""
+    result = calm("explain", "failed.h5")
+    assert result.exit_code == 1 and "no clip of failed.h5 has head vectors" in result.stderr
+
+
+def test_long_labels_are_shortened_in_the_summary(class_folder: Maker) -> None:
+    folder = class_folder(3)
+    (folder / "low").rename(folder / ("low" * 80))
+    assert extract(folder).exit_code == calm("fit").exit_code == 0
+    labels = calm("predict", folder, "--out", "predictions.csv").stdout.splitlines()[0]
+    assert labels.startswith("labels: ") and "…" in labels and len(labels) < 100
 
 
 def test_a_cache_of_another_extraction_is_refused(data: Path) -> None:
