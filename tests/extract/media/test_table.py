@@ -170,3 +170,11 @@ def test_columns_without_a_name_may_repeat(tmp_path: Path) -> None:
     touch(tmp_path, "1.wav")
     (tmp_path / "list.csv").write_text("path,label,,\n1.wav,dog,,\n")
     assert find_clips(tmp_path / "list.csv")[0].label == "dog"
+
+
+@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "  \n"])
+def test_empty_lines_before_the_header_are_skipped(tmp_path: Path, start: str) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.csv").write_bytes(f"{start}path;label\n1.wav;dog\n".encode())
+    (clip,) = find_clips(tmp_path / "list.csv")
+    assert (clip.name, clip.label) == ("1.wav", "dog")
