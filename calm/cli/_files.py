@@ -97,13 +97,13 @@ def check_replaceable(path: Path, is_first_line: Callable[[str], bool]) -> None:
     Raises
     ------
     FileExistsError
-        If the file exists, is not empty and does not contain predictions.
+        If the file exists, is not empty and was not written by this command.
     OSError
         If no file can be created in its folder.
     """
     check_writable_folder(path)
     if path.exists() and not (path.is_file() and _starts_with(path, is_first_line)):
-        raise FileExistsError(f"{path} exists and does not contain predictions: remove it, or write to another file")
+        raise FileExistsError(f"{path} exists and was not written by this command: remove it, or write to another file")
 
 
 def _starts_with(path: Path, is_first_line: Callable[[str], bool]) -> bool:

@@ -64,7 +64,7 @@ def check_out_file(path: Path) -> None:
     typer.BadParameter
         If the suffix is unknown.
     FileExistsError
-        If the file exists, is not empty and does not contain predictions.
+        If the file exists, is not empty and was not written by this command.
     OSError
         If no file can be created in its folder.
     """

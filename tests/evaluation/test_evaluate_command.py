@@ -166,6 +166,6 @@ def test_only_files_of_predictions_are_replaced(content: str) -> None:
         assert evaluate("--out", "predictions.csv").exit_code == 0
     Path("manifest.csv").write_text(content)
     result = evaluate("--out", "manifest.csv")
-    assert result.exit_code == 1 and "manifest.csv exists and does not contain predictions" in result.stderr
+    assert result.exit_code == 1 and "manifest.csv exists and was not written by this command" in result.stderr
     assert Path("manifest.csv").read_text() == content
     assert "does not exist" in evaluate("--out", "nowhere/predictions.csv").stderr
