@@ -78,6 +78,15 @@ def test_plots_show_what_was_found(tmp_path: Path) -> None:
         plot_head_weights(axes[2], LinearProbeClassifier().fit(*task()))
 
 
+def test_dollar_signs_in_class_names_are_plain_text(tmp_path: Path) -> None:
+    X, y = task()
+    names = np.array(["$\\nonsense$", "5 $ and 6 $", "rain"])[np.unique(y, return_inverse=True)[1]]
+    figure, axis = new_figure(1, 6, 4)
+    plot_head_weights(axis, CALMClassifier().fit(X, names))
+    figure.savefig(tmp_path / "plot.png")  # it parses formulas
+    assert not any(label.get_parse_math() for label in axis.get_yticklabels())
+
+
 def test_intervals_of_methods_never_overlap_at_the_same_number_of_shots() -> None:
     methods = ("calm", "calm-published", "sav", "linear-probe")
     comparison = Comparison((1, 2, 5), {name: np.random.default_rng(0).uniform(0.5, 1, (3, 4)) for name in methods})

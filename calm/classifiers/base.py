@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from calm.classifiers.explanation import Explanation
 from calm.classifiers.failed_clips import (
     find_failed_clips,
+    refuse_failed_clips,
     replace_failed_clips,
     warn_of_failed_clips,
 )
@@ -236,6 +237,7 @@ class HeadClassifier(ClassifierMixin, SavedClassifier):
         (2, 2, 2)
         """
         check_is_fitted(self)
+        refuse_failed_clips(convert_lists(X), "explained")
         heads = self._validate_queries(X)
         vectors = heads.read()
         return Explanation.from_scores(

@@ -33,6 +33,13 @@ def find_failed_clips(X: Any) -> NDArray[np.bool_]:
     return failed
 
 
+def refuse_failed_clips(X: Any, action: str) -> None:
+    """Raise a ValueError if ``X`` has failed clips; ``action`` says what cannot be done with them."""
+    failed = find_failed_clips(X)
+    if failed.any():
+        raise ValueError(f"failed clips cannot be {action}: {_describe(failed)}. Leave them out of X")
+
+
 def leave_out_failed_clips(X: Any, *per_clip: Any) -> tuple[Any, ...]:
     """Return ``X`` and other values per clip, such as labels, without the failed clips.
 

@@ -66,7 +66,7 @@ def put_reject_label(labels: NDArray[Any], is_rejected: NDArray[np.bool_], rejec
     >>> put_reject_label(np.array(["dog", "rain"]), np.array([False, True]), "none of these")
     array(['dog', 'none of these'], dtype='<U13')
     """
-    if labels.dtype.kind in "bu":
+    if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     return np.where(is_rejected, np.asarray(reject_label, dtype=_reject_dtype(labels)), labels)
 

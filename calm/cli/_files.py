@@ -1,9 +1,13 @@
-"""Open the files that commands read; errors name the command that writes a missing file."""
+"""Open the files that commands read, and check the files that commands replace."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from calm.atomic_file import check_writable_folder
+from calm.cli._shared import format_count, print_line
 
 if TYPE_CHECKING:
     from calm.classifiers.base import HeadClassifier
@@ -12,6 +16,9 @@ if TYPE_CHECKING:
 #: Default names of the files that one command writes and the next one reads.
 CACHE = Path("heads.h5")
 CLASSIFIER = Path("calm.safetensors")
+
+#: Maximum length in bytes of the first line of a file of predictions. It names all classes.
+_MAX_FIRST_LINE = 2**24
 
 
 def open_cache(path: Path) -> HeadCache:
@@ -31,6 +38,19 @@ def open_cache(path: Path) -> HeadCache:
     if is_classifier_file(path):
         raise ValueError(f"{path} is a fitted classifier: this command needs a head cache, from calm extract")
     return HeadCache(path)
+
+
+def warn_of_missing_vectors(cache: HeadCache) -> None:
+    """Warn about the clips of a head cache that have no head vectors: commands leave them out."""
+    n_missing = len(cache) - len(cache.done)
+    if n_missing:
+        missing_classes = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
+        classes = f"; classes without any: {', '.join(sorted(missing_classes))}" if missing_classes else ""
+        print_line(
+            f"warning: {n_missing} of {format_count(len(cache), 'clip')} of {cache.path} have no head vectors "
+            f"(failed or not extracted yet){classes}",
+            err=True,
+        )
 
 
 def load_classifier(path: Path) -> HeadClassifier:
@@ -62,6 +82,38 @@ def may_be_safetensors(path: Path) -> bool:
     """Return whether a file starts like safetensors, which is the format of classifiers; it may be truncated."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def check_replaceable(path: Path, is_first_line: Callable[[str], bool]) -> None:
+    """Check, before any long work, that predictions can be written to a file, and that no other file is lost.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    is_first_line : callable
+        Whether a text can be the first line of a file of predictions.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists, is not empty and was not written by this command.
+    OSError
+        If no file can be created in its folder.
+    """
+    check_writable_folder(path)
+    if path.exists() and not (path.is_file() and _starts_with(path, is_first_line)):
+        raise FileExistsError(f"{path} exists and was not written by this command: remove it, or write to another file")
+
+
+def _starts_with(path: Path, is_first_line: Callable[[str], bool]) -> bool:
+    """Return whether a file is empty or has an accepted first line."""
+    with path.open("rb") as file:
+        first_line = file.readline(_MAX_FIRST_LINE)
+    try:
+        return not first_line or is_first_line(first_line.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _check_exists(path: Path, default: Path, command: str) -> None:

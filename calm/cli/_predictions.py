@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from calm.atomic_file import check_writable_folder, create_atomic_file
+from calm.atomic_file import create_atomic_file
+from calm.cli._files import check_replaceable
 from calm.cli._shared import format_count, format_percent, print_json, print_line, print_table, shorten
 
 #: First columns of a file of predictions; one column per class follows.
@@ -62,15 +64,14 @@ def check_out_file(path: Path) -> None:
     typer.BadParameter
         If the suffix is unknown.
     FileExistsError
-        If the file exists and does not contain predictions.
+        If the file exists, is not empty and was not written by this command.
     OSError
         If no file can be created in its folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{path}: predictions are written as {', '.join(SUFFIXES)}", param_hint="'--out'")
-    check_writable_folder(path)
-    if path.exists() and not (path.is_file() and _contains_predictions(path)):
-        raise FileExistsError(f"{path} exists and does not contain predictions: remove it, or write to another file")
+    delimiter = _DELIMITERS.get(path.suffix.lower())
+    check_replaceable(path, _is_json_object if delimiter is None else partial(_is_header, delimiter=delimiter))
 
 
 def show_predictions(
@@ -148,13 +149,22 @@ def _print_accuracy(predictions: Sequence[ClipPrediction], remark: str) -> None:
         )
 
 
-def _contains_predictions(path: Path) -> bool:
-    """Return whether a file is empty, or starts as :func:`_write_file` starts it."""
-    delimiter = _DELIMITERS.get(path.suffix.lower())
-    start = '{"clip": ' if delimiter is None else delimiter.join(_COLUMNS[:2]) + delimiter
-    with path.open("rb") as file:
-        first = file.read(len(start.encode()))
-    return first in (b"", start.encode())
+def _is_header(line: str, delimiter: str) -> bool:
+    """Return whether a line is the header of a table of predictions.
+
+    A manifest may also have the first columns ``clip`` and ``label``, so all fixed columns are compared.
+    """
+    names = line.rstrip("\n").split(delimiter)[: len(_COLUMNS)]
+    return [*names[:2], *names[3:]] == [*_COLUMNS[:2], *_COLUMNS[3:]]  # the third column is the name of the score
+
+
+def _is_json_object(line: str) -> bool:
+    """Return whether a line is the JSON object of a clip, as :func:`_make_json_objects` makes it."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and [*content][:1] == ["clip"] and [*content][-1] in ("ranking", "error")
 
 
 def _write_file(
@@ -202,4 +212,4 @@ def _make_rows(
 def _describe_labels(predictions: Sequence[ClipPrediction]) -> str:
     """Describe how many clips got which label, the most frequent label first."""
     counts = Counter("none of these" if prediction.label is None else prediction.label for prediction in predictions)
-    return ", ".join(f"{label} {n}" for label, n in counts.most_common())
+    return ", ".join(f"{shorten(label)} {n}" for label, n in counts.most_common())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from calm.cli._files import CACHE, CLASSIFIER, load_classifier, open_cache
+from calm.cli._files import CACHE, CLASSIFIER, check_replaceable, load_classifier, open_cache
 from calm.cli._shared import (
     format_count,
     format_interval,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from calm.evaluation.mistakes import ClipPrediction
     from calm.evaluation.scores import Evaluation
 
+#: Columns of the CSV file of predictions.
+_COLUMNS = ("clip", "label", "predicted", "probability", "correct")
 #: Number of mistakes that are printed.
 _SHOWN_MISTAKES = 20
 #: Maximum number of classes for which the confusion matrix is printed.
@@ -63,8 +65,10 @@ def evaluate(
     from calm.evaluation.mistakes import find_mistakes, list_predictions
     from calm.evaluation.scores import evaluate as score_predictions
 
-    if out is not None and out.suffix.lower() != ".csv":
-        raise typer.BadParameter(f"{str(out)!r} does not end in .csv", param_hint="'--out'")
+    if out is not None:
+        if out.suffix.lower() != ".csv":
+            raise typer.BadParameter(f"{str(out)!r} does not end in .csv", param_hint="'--out'")
+        check_replaceable(out, lambda line: line.rstrip("\r\n") == ",".join(_COLUMNS))
     fitted = load_classifier(classifier)
     with open_cache(cache) as opened:
         if everything:
@@ -109,7 +113,7 @@ def _write_predictions(predictions: list[ClipPrediction], path: Path) -> None:
 
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(["clip", "label", "predicted", "probability", "correct"])
+    table.writerow(_COLUMNS)
     for one in predictions:
         table.writerow([one.clip, one.label, one.predicted, f"{one.probability:.6g}", int(one.is_correct)])
     with create_atomic_file(path) as temporary:

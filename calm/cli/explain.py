@@ -80,6 +80,8 @@ def _explain_cache(fitted: HeadClassifier, paths: list[Path], names: list[str] |
         raise typer.BadParameter("give one head cache, or only clips", param_hint="'CLIPS'")
     with HeadCache(paths[0]) as cache:
         rows = cache[cache.done]
+        if len(rows) == 0:
+            raise ValueError(f"no clip of {paths[0]} has head vectors: there is nothing to explain")
         if names:
             missing = sorted({*names} - {*rows.names.tolist()})
             if missing:

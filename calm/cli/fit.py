@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from calm.cli._files import CACHE, CLASSIFIER, open_cache
+from calm.cli._files import CACHE, CLASSIFIER, open_cache, warn_of_missing_vectors
 from calm.cli._shared import (
     format_count,
     format_interval,
@@ -128,7 +128,7 @@ def fit(
     classifier = _make_classifier(method, parameters)
     with open_cache(cache) as opened:
         check_writable(out)
-        _warn_missing_vectors(opened)
+        warn_of_missing_vectors(opened)
         episode = draw_episode(opened, shots, seed)
         classifier.fit(episode.support, episode.support.labels)
         fitted = _fit_baselines(classifier, method, bool(parameters), episode if compare else None)
@@ -271,16 +271,3 @@ def _evaluate_all(classifiers: dict[str, HeadClassifier], episode: Episode) -> d
         return {}
     labels = episode.query.labels
     return {name: evaluate(labels, classifier.predict(episode.query)) for name, classifier in classifiers.items()}
-
-
-def _warn_missing_vectors(cache: HeadCache) -> None:
-    """Warn about clips without head vectors, which cannot be in the support set or among the queries."""
-    n_missing = len(cache) - len(cache.done)
-    if n_missing:
-        missing_classes = {*cache.labels.tolist()} - {*cache.labels[cache.done].tolist()} - {""}
-        classes = f"; classes without any: {', '.join(sorted(missing_classes))}" if missing_classes else ""
-        print_line(
-            f"warning: {n_missing} of {format_count(len(cache), 'clip')} have no head vectors (failed or not extracted "
-            f"yet){classes}",
-            err=True,
-        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier
+from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier, warn_of_missing_vectors
 from calm.cli._options import expand_option_groups
 from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, show_predictions
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures
@@ -102,7 +102,7 @@ def predict(
         accuracy_remark="; clips of the support set count too, calm evaluate leaves them out",
     )
     print_failures(failures)
-    if failures:
+    if failures or not predictions:
         raise typer.Exit(SOME_CLIPS_FAILED if predictions else 1)
 
 
@@ -153,6 +153,7 @@ def _predict_cache(fitted: HeadClassifier, path: Path, reject: float | None) -> 
     from calm.inference.prediction import supports_rejection
 
     with HeadCache(path) as cache:
+        warn_of_missing_vectors(cache)
         rows = cache[cache.done]
         notes = cache.notes
         predictions = _make_predictions(

@@ -226,7 +226,8 @@ def plot_head_weights(axis: Any, classifier: HeadClassifier) -> None:
     image = axis.imshow(weights, aspect="auto", cmap="magma", vmin=0, interpolation="nearest")
     names = [str(label) for label in classifier.classes_]
     font_size = 8 if len(names) <= 30 else 5
-    axis.set_yticks(range(len(names)), [textwrap.fill(name, _LINE) for name in names], fontsize=font_size)
+    lines = [textwrap.fill(name, _LINE) for name in names]
+    axis.set_yticks(range(len(names)), lines, fontsize=font_size, parse_math=False)  # a label may contain dollar signs
     axis.set_ylabel("class")
     _label_heads(axis, classifier)
     title = _describe_dark_heads(weights)

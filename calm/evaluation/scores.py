@@ -118,7 +118,7 @@ def evaluate(y_true: ArrayLike, y_pred: ArrayLike, *, reject_label: Any = None) 
     Raises
     ------
     ValueError
-        If there are no clips.
+        If there are no clips, or ``reject_label`` is a true label.
 
     See Also
     --------
@@ -193,4 +193,6 @@ def _find_rejected(true: NDArray[Any], predicted: NDArray[Any], reject_label: An
         reject_label = NO_NUMBER if is_numeric(predicted) else NO_CLASS
         if reject_label in true.tolist():
             return np.zeros(len(predicted), dtype=bool)
+    elif reject_label in true.tolist():
+        raise ValueError(f"reject_label {reject_label!r} is a true label: a rejected clip cannot be told from it")
     return np.asarray(predicted == reject_label, dtype=bool)

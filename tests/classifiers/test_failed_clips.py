@@ -159,3 +159,14 @@ def test_a_clip_has_failed_if_all_its_values_are_nan(values: list[float], librar
     X = np.array(values).reshape(6, 2, 2)
     expected = [all(np.isnan(value) for value in clip.ravel()) for clip in X]
     assert find_failed_clips(library(X)).tolist() == expected
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=repr)
+def test_failed_clips_are_not_explained(classifier: HeadClassifier) -> None:
+    X, y = task()
+    fitted = clone(classifier).fit(X, y)
+    X[2] = np.nan
+    with pytest.raises(
+        ValueError, match="failed clips cannot be explained: the head vectors of 1 of .* Leave them out"
+    ):
+        fitted.explain(X)

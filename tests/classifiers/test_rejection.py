@@ -123,3 +123,14 @@ def test_only_rejected_labels_change(labels: list[Any], seed: int) -> None:
     marked = put_reject_label(array, is_rejected, marker)
     assert marked[is_rejected].tolist() == [marker] * int(is_rejected.sum())
     assert marked[~is_rejected].tolist() == array[~is_rejected].tolist()
+
+
+def test_a_reject_label_may_need_a_larger_dtype_than_the_labels() -> None:
+    marked = put_reject_label(np.array([1, 2], dtype=np.int8), np.array([False, True]), 1000)
+    assert marked.tolist() == [1, 1000]
+
+
+@pytest.mark.parametrize(("labels", "reject_label"), [(["dog", "rain"], "dog"), ([0, 1], 1)])
+def test_evaluate_refuses_a_reject_label_that_is_a_true_label(labels: list[Any], reject_label: Any) -> None:
+    with pytest.raises(ValueError, match="is a true label"):
+        evaluate(labels, labels, reject_label=reject_label)

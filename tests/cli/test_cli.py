@@ -96,7 +96,7 @@ def test_bad_clips_are_listed_and_set_the_exit_code(class_folder: Maker) -> None
     assert "(4 done, 1 failed)" in calm("info").stdout
     fitted = calm("fit")  # fits on the other clips
     assert fitted.exit_code == 0
-    assert "warning: 1 of 5 clips have no head vectors (failed or not extracted yet)\n" in fitted.stderr
+    assert "warning: 1 of 5 clips of heads.h5 have no head vectors (failed or not extracted yet)\n" in fitted.stderr
 
     result = calm("predict", "data/low/bad.wav", "data/low/0.wav")
     assert result.exit_code == 3

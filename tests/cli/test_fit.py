@@ -92,7 +92,8 @@ def test_fit_says_that_the_other_class_has_only_failed_clips(class_folder: Maker
     result = calm("fit")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        "warning: 3 of 6 clips have no head vectors (failed or not extracted yet); classes without any: low",
+        "warning: 3 of 6 clips of heads.h5 have no head vectors "
+        "(failed or not extracted yet); classes without any: low",
         "error: fit needs at least two classes, but the support set has only one class, 'high'",
     ]
 

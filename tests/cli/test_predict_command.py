@@ -60,6 +60,34 @@ def test_a_cache_is_predicted_without_its_model_as_the_classifier_does(data: Pat
     assert len(both) == 9
 
 
+def test_clips_of_a_cache_that_failed_are_counted(data: Path) -> None:
+    assert "no head vectors" not in calm("predict", "heads.h5").stderr
+    (data / "low/broken.wav").write_text("not audio")
+    extract(data)
+    result = calm("predict", "heads.h5", "--out", "predictions.csv")
+    assert "wrote predictions.csv: 8 clips" in result.stdout
+    assert "warning: 1 of 9 clips of heads.h5 have no head vectors (failed or not extracted yet)\n" in result.stderr
+
+
+def test_a_cache_without_head_vectors_has_nothing_to_predict_or_explain(data: Path) -> None:
+    for file in data.glob("*/*.wav"):
+        file.write_text("not audio")
+    extract(data, "--out", "failed.h5")
+    result = calm("predict", "failed.h5")
+    assert result.exit_code == 1 and "8 of 8 clips of failed.h5 have no head vectors" in result.stderr
+    assert result.stdout == ""
+    result = calm("explain", "failed.h5")
+    assert result.exit_code == 1 and "no clip of failed.h5 has head vectors" in result.stderr
+
+
+def test_long_labels_are_shortened_in_the_summary(class_folder: Maker) -> None:
+    folder = class_folder(3)
+    (folder / "low").rename(folder / ("low" * 80))
+    assert extract(folder).exit_code == calm("fit").exit_code == 0
+    labels = calm("predict", folder, "--out", "predictions.csv").stdout.splitlines()[0]
+    assert labels.startswith("labels: ") and "…" in labels and len(labels) < 100
+
+
 def test_a_cache_of_another_extraction_is_refused(data: Path) -> None:
     extract(data, "--question", "Who speaks?", "--out", "other.h5")
     result = calm("predict", "other.h5")
@@ -97,10 +125,37 @@ def test_only_files_of_predictions_are_replaced(data: Path) -> None:
     manifest = "path,label\na.wav,dog\n"
     Path("manifest.csv").write_text(manifest)
     result = calm("predict", data / "low/0.wav", "--out", "manifest.csv")
-    assert result.exit_code == 1 and "does not contain predictions" in result.stderr
+    assert result.exit_code == 1 and "was not written by this command" in result.stderr
     assert Path("manifest.csv").read_text() == manifest
     assert calm("predict", data / "low/0.wav", "--out", "predictions.xlsx").exit_code == 2
     assert "does not exist" in calm("predict", data / "low/0.wav", "--out", "nowhere/predictions.csv").stderr
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_predictions_of_any_kind_are_replaced(data: Path, suffix: str) -> None:
+    Path("broken.wav").write_text("not audio")
+    for clip in (data / "low/0.wav", "broken.wav", data / "high/0.wav"):
+        assert calm("predict", clip, "--out", f"predictions{suffix}").exit_code == (1 if clip == "broken.wav" else 0)
+        assert str(clip) in Path(f"predictions{suffix}").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [
+        ("manifest.csv", "clip,label,fold\n{clip},low,1\n"),
+        ("manifest.csv", "clip,label\n{clip},low\n"),
+        ("manifest.tsv", "clip\tlabel\tprobability\n{clip}\tlow\t1\n"),
+        ("manifest.jsonl", '{{"clip": "{clip}", "label": "low"}}\n'),
+        ("manifest.jsonl", '{{"clip": "{clip}"}}\n'),
+        ("manifest.jsonl", '["clip", "ranking"]\n'),
+        ("manifest.jsonl", "\xff\n"),
+    ],
+)
+def test_a_manifest_is_never_replaced_by_its_predictions(data: Path, name: str, manifest: str) -> None:
+    Path(name).write_text(content := manifest.format(clip=data / "low/0.wav"), encoding="latin-1")
+    result = calm("predict", data / "low/0.wav", "--out", name)
+    assert result.exit_code == 1 and "was not written by this command" in result.stderr
+    assert Path(name).read_text(encoding="latin-1") == content
 
 
 def test_a_rejected_clip_has_no_label_in_the_file(data: Path) -> None:

@@ -157,3 +157,15 @@ def test_only_the_first_twenty_mistakes_are_printed() -> None:
     output = evaluate().stdout
     assert "mistakes, most confident first (the first 20; --out or --json gives all):" in output
     assert len(output[output.index("mistakes, most") :].splitlines()) == 22
+
+
+@pytest.mark.parametrize("content", ["clip,label\na.wav,dog\n", "clip,label,predicted,probability,correct,note\n"])
+def test_only_files_of_predictions_are_replaced(content: str) -> None:
+    fit_on([0, 1, 2])
+    for _ in range(2):  # the second run replaces what the first run wrote
+        assert evaluate("--out", "predictions.csv").exit_code == 0
+    Path("manifest.csv").write_text(content)
+    result = evaluate("--out", "manifest.csv")
+    assert result.exit_code == 1 and "manifest.csv exists and was not written by this command" in result.stderr
+    assert Path("manifest.csv").read_text() == content
+    assert "does not exist" in evaluate("--out", "nowhere/predictions.csv").stderr

@@ -55,7 +55,7 @@ def make_frame(rows: HeadRows, vectors: bool = False) -> Any:
     has_vectors = rows.cache.status[rows.rows] == DONE
     values[has_vectors] = rows[has_vectors].read()
     names = [f"l{layer}_h{head}_d{d}" for layer in range(layers) for head in range(heads) for d in range(dim)]
-    return pd.concat([frame, pd.DataFrame(values.reshape(len(rows), -1), columns=names)], axis=1)
+    return pd.concat([frame, pd.DataFrame(values.reshape(len(rows), len(names)), columns=names)], axis=1)
 
 
 def make_dataset(rows: HeadRows) -> Any:
@@ -66,6 +66,8 @@ def make_dataset(rows: HeadRows) -> Any:
         raise ImportError("a Hugging Face dataset needs datasets: pip install 'calm-audio[datasets]'") from error
     features = {name: datasets.Value(_arrow_type(name)) for name in _make_metadata(rows[:0])}
     features["heads"] = datasets.Array3D(shape=rows.shape[1:], dtype="float32")
+    if len(rows) == 0:  # a generator must yield an example
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=datasets.Features(features))
     return datasets.Dataset.from_generator(
         _yield_examples,
         features=datasets.Features(features),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from calm.extract.media.audio import Audio
 from calm.extract.media.video import VIDEO_SUFFIXES, VideoSource
@@ -136,3 +137,16 @@ def replace_surrogates(value: str) -> str:
     'd�g'
     """
     return re.sub("[\ud800-\udfff]", "�", value)
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a label or another value is None, NaN or a missing value of pandas.
+
+    Examples
+    --------
+    >>> [is_missing(value) for value in (None, float("nan"), "nan", 0)]
+    [True, True, False, False]
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas need not be installed
+        return True
+    return isinstance(value, Real) and bool(value != value)

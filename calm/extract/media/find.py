@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from calm.extract.media.audio import AudioError
-from calm.extract.media.clip import CLIP_SUFFIXES, Clip, Columns, format_clip_name
+from calm.extract.media.clip import CLIP_SUFFIXES, Clip, Columns, format_clip_name, is_missing
 from calm.extract.media.file import check_regular, describe_missing, expand_user, is_url
 from calm.extract.media.folder import check_no_columns, read_folder
 from calm.extract.media.in_memory import check_sampling_rate, list_entries, make_clip
@@ -69,7 +69,8 @@ def find_clips(
         An array of shape (n_clips, n_samples) is a sequence of clips. For a single clip, pass ``[clip]``.
         A leading ``~`` is expanded to the home folder. URLs are not downloaded.
     labels : sequence of shape (n_clips,), default=None
-        Labels of a sequence, one per clip; None for a clip without a label. They are converted to str.
+        Labels of a sequence, one per clip; None, NaN or ``pandas.NA`` for a clip without a label. They are converted to
+        str.
     columns : Columns, default=None
         Names of the manifest's columns. By default, the usual names are tried.
     root : path, default=None
@@ -140,7 +141,7 @@ def find_clips(
     if len(labels) != len(clips):
         raise ValueError(f"{len(clips)} clips, but {len(labels)} labels: give one label per clip")
     pairs = zip(clips, labels, strict=True)
-    return [clip if label is None else replace(clip, label=str(label)) for clip, label in pairs]
+    return [clip if is_missing(label) else replace(clip, label=str(label)) for clip, label in pairs]
 
 
 def find_clips_at(

@@ -97,7 +97,7 @@ def make_clip(entry: Any, index: int, sampling_rate: float | None) -> Clip:
 
 def _unpack_mapping(entry: Mapping[Any, Any]) -> Any:
     """Return the pair or the path of a dictionary with "array" and "sampling_rate", or with "path"."""
-    if "array" in entry:
+    if entry.get("array") is not None:
         return entry["array"] if entry.get("sampling_rate") is None else (entry["array"], entry["sampling_rate"])
     return entry["path"] if isinstance(entry.get("path"), str | Path) else entry
 
@@ -105,7 +105,7 @@ def _unpack_mapping(entry: Mapping[Any, Any]) -> Any:
 def _add_rate(audio: Any, sampling_rate: float | None) -> Any:
     """Convert samples to a NumPy array, paired with their sampling rate if it is known."""
     if _is_pair(audio) or (isinstance(audio, tuple) and len(audio) == 2):
-        return convert_to_array(audio[0]), audio[1]
+        return convert_to_array(audio[0]), _convert_to_number(audio[1])
     array = convert_to_array(audio)
     return array if sampling_rate is None else (array, sampling_rate)
 
@@ -121,6 +121,11 @@ def convert_to_array(samples: Any) -> Any:
         return np.asarray(samples)
     except (ValueError, TypeError):  # lists of different lengths
         return samples
+
+
+def _convert_to_number(rate: Any) -> Any:
+    """Convert a rate that is an array or tensor without dimensions, as in Hugging Face datasets, to a number."""
+    return rate.item() if getattr(rate, "ndim", None) == 0 and hasattr(rate, "item") else rate
 
 
 def warn_of_doubtful_arrays(clips: Iterable[Clip], sampling_rate: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from calm.extract.media.clip import Clip, Columns, format_clip_name, replace_surrogates
+from calm.extract.media.clip import Clip, Columns, format_clip_name, is_missing, replace_surrogates
 from calm.extract.media.file import describe_missing, expand_user, is_url, path_exists
 from calm.extract.media.repeats import drop_repeats
 from calm.extract.media.table import Row, read_rows
@@ -135,7 +135,7 @@ def _make_clip(row: Row, column_of: Mapping[str, str | None], audio_column: str,
     def get_cell(field: str) -> Any:
         column = column_of[field]
         value = None if column is None else row.get(column)
-        return None if value is None or value == "" else value
+        return None if is_missing(value) or value == "" else value
 
     def get_text(field: str) -> str | None:
         value = get_cell(field)

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -77,11 +78,14 @@ def _decode_text(binary: BinaryIO) -> io.TextIOWrapper:
 def _read_delimited(
     file: TextIO, delimiters: Sequence[str], is_header: Callable[[Sequence[str]], bool]
 ) -> list[dict[str | None, Any]]:
-    """Read delimited text with a header. Cells beyond the header are listed under None."""
-    delimiter = _guess_delimiter(file.readline(_MAX_HEADER), delimiters, is_header)
+    """Read delimited text with a header; empty lines are skipped. Cells beyond the header are listed under None."""
+    first_lines = iter(lambda: file.readline(_MAX_HEADER), "")
+    delimiter = _guess_delimiter(next(filter(str.strip, first_lines), ""), delimiters, is_header)
     file.seek(0)
     lines = _split_lines(file, delimiter)
-    header = next(lines, [])
+    header = next(filter(any, lines), [])
+    if repeated := [name for name, count in Counter(header).items() if name and count > 1]:
+        raise ValueError(f"the header has more than one column {repeated[0]!r}: rename or remove all but one")
     rows: list[dict[str | None, Any]] = []
     for cells in lines:
         if not cells:  # an empty line

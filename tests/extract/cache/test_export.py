@@ -176,3 +176,12 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, monkeypatch
     assert runner.invoke(app, ["export", "-o", "nowhere/a.csv"]).stderr == (
         "error: cannot write a.csv: folder nowhere does not exist\n"
     )
+
+
+def test_no_clips_give_an_empty_frame_and_an_empty_dataset(cache: HeadCache) -> None:
+    no_clips = cache[:0]
+    assert no_clips.to_frame(vectors=True).columns.tolist() == cache.to_frame(vectors=True).columns.tolist()
+    assert no_clips.to_numpy().X.shape == (0, *SHAPE)
+    import_or_skip("datasets")
+    dataset = no_clips.to_dataset()
+    assert len(dataset) == 0 and dataset.column_names == [*COLUMNS, "heads"]

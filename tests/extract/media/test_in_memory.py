@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -54,6 +55,9 @@ def test_entries_of_different_kinds_may_be_mixed(tmp_path: Path) -> None:
         (torch.from_numpy(wave), RATE),
         {"array": wave, "sampling_rate": RATE, "path": None},
         {"array": wave.tolist(), "sampling_rate": RATE},
+        {"array": torch.from_numpy(wave), "sampling_rate": torch.tensor(RATE)},
+        {"array": wave, "sampling_rate": np.array(RATE)},
+        {"array": None, "sampling_rate": None, "path": str(tmp_path / "a.wav")},
         {"bytes": None, "path": str(tmp_path / "a.wav")},
         wave.tolist(),
         own,
@@ -231,6 +235,12 @@ def test_floats_in_the_range_of_integers_are_warned_of_by_name(tiny: LALM) -> No
     assert "divide samples of 16-bit audio by 32768" in message
     overshooting = 2.5 * tone(440) / np.abs(tone(440)).max()
     assert extract(tiny, find_clips([overshooting], sampling_rate=RATE)) == []
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
+def test_a_missing_label_is_no_class(missing: object) -> None:
+    labels = pd.Series(["dog", missing], dtype=object)
+    assert [clip.label for clip in find_clips(["a.wav", "b.wav"], labels)] == ["dog", None]
 
 
 @pytest.mark.parametrize("shape", [(1, RATE), (2, RATE)])

@@ -129,3 +129,10 @@ def test_a_nul_in_an_option_names_its_entry(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text('[{"audio": "a.wav", "options": ["a\\u0000b"]}]')
     with pytest.raises(ValueError, match=r"m\.json, entry 1 contains a NUL character"):
         find_clips(tmp_path / "m.json")
+
+
+def test_a_label_that_is_nan_in_json_is_missing(tmp_path: Path) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.json").write_text('[{"path": "1.wav", "label": NaN, "group": NaN}]')  # as json.dump writes it
+    (clip,) = find_clips(tmp_path / "list.json")
+    assert (clip.label, clip.group) == (None, None)

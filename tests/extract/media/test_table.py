@@ -156,3 +156,25 @@ def test_audio_with_an_unusual_suffix_is_a_clip(tmp_path: Path) -> None:
 def test_a_damaged_file_with_a_usual_suffix_is_a_clip_that_fails_later(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no audio")
     assert len(find_clips(tmp_path / "a.wav")) == 1
+
+
+@pytest.mark.parametrize("header", ["path,label,label", "path,label,path", "path,label,note, note"])
+def test_columns_of_the_same_name_are_refused(tmp_path: Path, header: str) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.csv").write_text(f"{header}\n1.wav,dog,1.wav,1.wav\n")
+    with pytest.raises(ValueError, match="more than one column '(label|path|note)': rename or remove all but one"):
+        find_clips(tmp_path / "list.csv")
+
+
+def test_columns_without_a_name_may_repeat(tmp_path: Path) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.csv").write_text("path,label,,\n1.wav,dog,,\n")
+    assert find_clips(tmp_path / "list.csv")[0].label == "dog"
+
+
+@pytest.mark.parametrize("start", ["\n", "\r\n\r\n", "  \n"])
+def test_empty_lines_before_the_header_are_skipped(tmp_path: Path, start: str) -> None:
+    touch(tmp_path, "1.wav")
+    (tmp_path / "list.csv").write_bytes(f"{start}path;label\n1.wav;dog\n".encode())
+    (clip,) = find_clips(tmp_path / "list.csv")
+    assert (clip.name, clip.label) == ("1.wav", "dog")
