@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from calm.classifiers.base import cast_like
 from calm.classifiers.held_out import FOLDS, Fold, HeldOutScores, clip_folds, count_equal_clip_folds, held_out_folds
+from calm.classifiers.inputs import support_blocks
 from calm.classifiers.joint_fit import Examples, PreviousPrototypes, compute_kernels, fit_jointly, relative_head_norms
 from calm.classifiers.rejection import warn_if_nothing_is_rejected
 from calm.classifiers.reliability import ReliabilityClassifier
@@ -22,6 +23,8 @@ from calm.fit import (
     LinearVoter,
     Metric,
     SoftVoter,
+    clip_reliability,
+    cosine_similarity,
     head_weights,
     shrink_reliability,
     whitening,
@@ -39,6 +42,9 @@ _HELD_OUT_BLOCK = 64
 #: Number of heads whose metric is computed together.
 _METRIC_HEADS = 16
 
+#: Temperature τ of the published method.
+PUBLISHED_TEMPERATURE = 0.07
+
 Combination = Literal["joint", "vote"]
 
 
@@ -50,7 +56,8 @@ class CALMClassifier(ReliabilityClassifier):
     1. *Whitening.* Each head is whitened by its pooled within-class covariance. Clips are compared with class
        prototypes by cosine similarity.
     2. *Reliability.* Each head is scored on the support clips. Each clip is scored against prototypes and a whitening
-       from which it is left out.
+       from which it is left out. The reliability is multiplied by the movement of the head: in large models, many heads
+       hardly move with the input, and whitening enlarges their noise.
     3. *Combination.* With ``combine="joint"``, one ridge regression is fitted over all whitened heads, which are
        weighted by their reliability. With ``combine="vote"``, the heads cast the published weighted vote of
        ``softmax(cos / τ)``.
@@ -81,6 +88,10 @@ class CALMClassifier(ReliabilityClassifier):
     strength : float, default=None
         Strength λ of the ridge penalty. Kernel entries lie between -1 and 1. None chooses it on held-out support clips.
         Only used with ``combine="joint"``.
+    movement : float, default=2.0
+        How slowly the influence of a head's movement (see ``movement_``) on its weight falls with the number of clips
+        per class n. The reliability is multiplied by movement^(a/(a + n − 1)), where a is this number. With one clip
+        per class the exponent is 1; with many clips, reliability alone weights the heads. None leaves movement out.
     calibrate : bool, default=True
         Whether the temperature of :meth:`predict_proba` is chosen on held-out support clips. False sets it to 1.
     n_heads : int, default=None
@@ -96,6 +107,9 @@ class CALMClassifier(ReliabilityClassifier):
         they are the norms of ``directions_``, divided by their sum over heads.
     reliability_ : array of float64 of shape (n_heads, n_classes)
         Reliability of each head for each class, before shrinkage.
+    movement_ : array of float64 of shape (n_heads,)
+        How much the vectors of each head move with the class of a clip: the published margin, with clips scored without
+        whitening against prototypes that include them, as the mean over classes. Between 0 and 1.
     prototypes_ : array of shape (n_classes, n_used_heads, head_dim)
         Mean head vector of each class.
     directions_ : array of shape (n_classes, n_used_heads, head_dim) or None
@@ -128,8 +142,8 @@ class CALMClassifier(ReliabilityClassifier):
     five folds (fewer folds for many clips). If there are few clips, priors keep them close to
     λ = 0.5 and a temperature of 0.15 (of 1 with ``combine="vote"``).
 
-    With one clip per class, no clip can be left out. Heads are then centred but not whitened, and all heads have the
-    same reliability.
+    With one clip per class, no clip can be left out. Heads are then centred but not whitened, and weighted by their
+    movement only.
 
     After :meth:`partial_fit`, counts, prototypes, scatter and whitening equal those of a fit on all clips.
     ``strength_`` and ``temperature_`` do not change. Each clip contributes to the reliabilities as it was
@@ -162,6 +176,7 @@ class CALMClassifier(ReliabilityClassifier):
 
     used_heads_: Annotated[NDArray[np.int64], LearnedArray("U", "heads", ascending=True)]
     head_weights_: Annotated[NDArray[np.float64], LearnedArray("KC")]
+    class_movement_: Annotated[NDArray[np.float64] | None, LearnedArray("KC", when="_has_movement")]
     directions_: Annotated[Array, LearnedArray("CUD", when="_is_joint")]
     typical_scores_: Annotated[NDArray[np.float64], LearnedArray("n", ascending=True)]
     strength_: Positive
@@ -175,12 +190,13 @@ class CALMClassifier(ReliabilityClassifier):
         combine: Combination = "joint",
         whitening: float | Literal["oas"] | None = "oas",
         reliability: Scheme = "separation",
-        temperature: float = 0.07,
+        temperature: float = PUBLISHED_TEMPERATURE,
         weight_temperature: float = 0.5,
         shrinkage: float = 0.0,
         top_heads: int | None = None,
         cross_fit: bool = True,
         strength: float | None = None,
+        movement: float | None = 2.0,
         calibrate: bool = True,
         n_heads: int | None = None,
     ) -> None:
@@ -193,8 +209,12 @@ class CALMClassifier(ReliabilityClassifier):
         self.top_heads = top_heads
         self.cross_fit = cross_fit
         self.strength = strength
+        self.movement = movement
         self.calibrate = calibrate
         self.n_heads = n_heads
+
+    #: Values of parameters that earlier versions did not have, for files that they wrote.
+    earlier_parameters: ClassVar[dict[str, Any]] = {"movement": None}
 
     @classmethod
     def published(cls, **parameters: Any) -> Self:
@@ -231,10 +251,11 @@ class CALMClassifier(ReliabilityClassifier):
             "combine": "vote",
             "whitening": None,
             "reliability": "margin",
-            "temperature": 0.07,
+            "temperature": PUBLISHED_TEMPERATURE,
             "weight_temperature": 1.0,
             "shrinkage": 0.0,
             "cross_fit": False,
+            "movement": None,
             "calibrate": False,
         }
         return cls(**settings | parameters)
@@ -384,6 +405,8 @@ class CALMClassifier(ReliabilityClassifier):
         check_choice("combine", self.combine, ("joint", "vote"))
         check_positive("weight_temperature", self.weight_temperature)
         check_not_negative("shrinkage", self.shrinkage)
+        if self.movement is not None:
+            check_positive("movement", self.movement)
         check_flag("calibrate", self.calibrate)
         if self.whitening is not None:
             check_whitening(self.whitening)
@@ -405,6 +428,43 @@ class CALMClassifier(ReliabilityClassifier):
         scored_reliability = self.class_reliability_[:, scored]
         mean = scored_reliability.mean(axis=1, keepdims=True) if scored_reliability.size else 0.0
         return np.where(scored, self.class_reliability_, mean)
+
+    @property
+    def _has_movement(self) -> bool:
+        return self.movement is not None
+
+    @property
+    def movement_(self) -> NDArray[np.float64] | None:
+        """Movement of each head, of shape (n_heads,); None if the parameter ``movement`` is None."""
+        return None if self.class_movement_ is None else self.class_movement_.mean(axis=1)
+
+    def _init_head_results(self, support: SupportSet) -> None:
+        super()._init_head_results(support)
+        self.class_movement_ = np.zeros((support.heads.shape[1], support.n_classes)) if self._has_movement else None
+
+    def _reindex_classes(self, new_index: NDArray[np.int64]) -> None:
+        super()._reindex_classes(new_index)
+        if self.class_movement_ is not None:
+            movement = np.zeros((len(self.class_movement_), len(self.classes_)))
+            movement[:, new_index] = self.class_movement_
+            self.class_movement_ = movement
+
+    def _learn_heads(
+        self, heads: slice, X: Array, stats: ClassStatistics, support: SupportSet, previous_counts: NDArray[np.floating]
+    ) -> None:
+        """Update reliability and movement of some heads by the new clips."""
+        super()._learn_heads(heads, X, stats, support, previous_counts)
+        if self.class_movement_ is None:
+            return
+        total, counts = np.zeros((support.n_classes, X.shape[1])), support.counts
+        for clips in support_blocks(X, support.n_classes):
+            y, similarity = support.y[clips], cosine_similarity(X[clips], stats.means)
+            margins = to_numpy(clip_reliability(similarity, y, "margin", PUBLISHED_TEMPERATURE))
+            weights = 1.0 if support.weights is None else support.weights[clips, None]
+            np.add.at(total, y, margins * weights)
+        rows, n_clips = self.used_heads_[heads], previous_counts + counts
+        previous_total = self.class_movement_[rows] * previous_counts
+        self.class_movement_[rows] = (previous_total + total.T) / np.where(n_clips > 0, n_clips, 1.0)
 
     def _choose_hyperparameters(self, support: SupportSet) -> None:
         """Choose strength and temperature on held-out clips, and keep the held-out results.
@@ -539,8 +599,15 @@ class CALMClassifier(ReliabilityClassifier):
         return support
 
     def _shrunk_reliability(self) -> NDArray[np.floating]:
-        """Return the reliability of the used heads after shrinkage, ``(used heads, C)``."""
-        return shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
+        """Return the reliability of the used heads after shrinkage, times their movement, ``(used heads, C)``."""
+        reliability = shrink_reliability(self.reliability_[self.used_heads_], self.class_count_, self.shrinkage)
+        if self.movement is None or self.movement_ is None:
+            return reliability
+        # Without evidence of reliability, for example with one clip per class, movement alone weights the heads.
+        is_known = (reliability > 0).any(axis=0)
+        more_clips = max(0.0, float(self.class_count_.mean()) - 1)
+        exponent = self.movement / (self.movement + more_clips)  # 1 with one clip per class
+        return np.where(is_known, reliability, 1.0) * self.movement_[self.used_heads_, None] ** exponent
 
     def _fit_vote(self, support: SupportSet) -> None:
         """Compute the weights of the vote, and keep only the heads that have a weight."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class SavedClassifier(ValidatedInput):
     --------
     calm.classifiers.base.HeadClassifier : The classifier.
     """
+
+    #: Values of parameters that earlier versions did not have, for files that they wrote.
+    earlier_parameters: ClassVar[dict[str, Any]] = {}
 
     def save(self, path: str | Path) -> None:
         """Save the fitted classifier to a safetensors file with JSON metadata.
@@ -109,7 +112,7 @@ class SavedClassifier(ValidatedInput):
         unknown = sorted(header.parameters.keys() - cls().get_params().keys())
         if unknown:
             raise ValueError(f"a {cls.__name__} has no parameter {unknown[0]}")
-        classifier = cls(**header.parameters)
+        classifier = cls(**cls.earlier_parameters | header.parameters)
         classifier._check_parameters()
         classifier.classes_ = labels_from_json(header.classes, header.classes_dtype)
         for name, value in values_from_json(cls, header.learned).items():
