@@ -51,7 +51,7 @@ def test_an_impossible_comparison_is_refused(tmp_path: Path) -> None:
             compare(cache, methods=("magic",))
         with pytest.raises(ValueError, match="support_sets must be at least 1"):
             compare(cache, support_sets=0)
-        assert np.isnan(compare(cache, support_sets=1, methods=("sav",)).half_width("sav")).all()
+        assert np.isnan(compare(cache, 5, support_sets=1, methods=("sav",)).half_width("sav")).all()
 
 
 def test_plots_show_what_was_found(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import typer
 from numpy.typing import NDArray
 
 from calm.atomic_file import create_atomic_file
+from calm.classifiers.rejection import NO_CLASS
 from calm.cli._files import check_replaceable
 from calm.cli._shared import format_count, format_percent, print_json, print_line, print_table, shorten
 
@@ -124,7 +125,7 @@ def _print_table(predictions: Sequence[ClipPrediction], top: int, score_name: st
     rows = []
     for prediction in predictions:
         (label, score), *others = [(shorten(name), score) for name, score in list(prediction.scores.items())[:top]]
-        shown_label = f"none of these ({label}?)" if prediction.is_rejected else label
+        shown_label = f"{NO_CLASS} ({label}?)" if prediction.is_rejected else label
         runners_up = ", ".join(f"{name} {other:.3f}" for name, other in others)
         notes = "; ".join(prediction.notes)
         rows.append((prediction.clip, shown_label, prediction.truth or "", f"{score:.3f}", runners_up, notes))
@@ -211,5 +212,5 @@ def _make_rows(
 
 def _describe_labels(predictions: Sequence[ClipPrediction]) -> str:
     """Describe how many clips got which label, the most frequent label first."""
-    counts = Counter("none of these" if prediction.label is None else prediction.label for prediction in predictions)
+    counts = Counter(NO_CLASS if prediction.label is None else prediction.label for prediction in predictions)
     return ", ".join(f"{shorten(label)} {n}" for label, n in counts.most_common())

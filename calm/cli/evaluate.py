@@ -23,7 +23,7 @@ from calm.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from calm.evaluation.mistakes import ClipPrediction
+    from calm.evaluation.mistakes import LabelledPrediction
     from calm.evaluation.scores import Evaluation
 
 #: Columns of the CSV file of predictions.
@@ -101,13 +101,13 @@ def evaluate(
         print_line(f"wrote {out}")
 
 
-def _make_facts(result: Evaluation, mistakes: list[ClipPrediction]) -> dict[str, Any]:
+def _make_facts(result: Evaluation, mistakes: list[LabelledPrediction]) -> dict[str, Any]:
     """Return scores, confusion matrix and mistakes for the JSON output."""
     confusions = {"labels": [row.label for row in result.classes], "matrix": result.confusion_matrix}
     return asdict(result) | {"confusion_matrix": confusions, "mistakes": [asdict(mistake) for mistake in mistakes]}
 
 
-def _write_predictions(predictions: list[ClipPrediction], path: Path) -> None:
+def _write_predictions(predictions: list[LabelledPrediction], path: Path) -> None:
     """Write a CSV file with one row per clip; an existing file is replaced once the new one is complete."""
     from calm.atomic_file import create_atomic_file
 
@@ -134,7 +134,7 @@ def _print_confusions(result: Evaluation) -> None:
     print_table(("", *numbers), rows, numbers=range(1, len(numbers) + 1))
 
 
-def _print_mistakes(mistakes: list[ClipPrediction]) -> None:
+def _print_mistakes(mistakes: list[LabelledPrediction]) -> None:
     """Print the mistakes with the largest probabilities."""
     if not mistakes:
         return

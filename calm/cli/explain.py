@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from calm.cli._clips import MovedModel, list_clips
 from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier
 from calm.cli._options import expand_option_groups
-from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures, print_json, print_line, print_table
-from calm.cli.predict import find_all_clips
+from calm.cli._shared import (
+    SOME_CLIPS_FAILED,
+    one_line_errors,
+    print_failures,
+    print_json,
+    print_line,
+    print_notes,
+    print_table,
+)
 from calm.extract.models.placement import Placement
 from calm.options import option_values
 
@@ -36,16 +44,7 @@ def explain(
         list[str] | None,
         typer.Option(help="Name of a clip in the head cache. Can be given several times. By default all clips."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Alias, Hugging Face Hub id or local folder of the model, if it has moved. "
-            "By default that of the classifier file.",
-            rich_help_panel=Placement.panel,
-        ),
-    ] = None,
+    model: MovedModel = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip instead of text.")] = False,
 ) -> None:
     """Show which attention heads decided the label of each clip.
@@ -97,9 +96,10 @@ def _explain_audio(
     """Explain clips from audio or video; also return the reasons of failures."""
     from calm import explain_audio
 
-    found_clips = find_all_clips(paths)
+    found_clips = list_clips(paths)
     _check_number(len(found_clips))
     result = explain_audio(fitted, found_clips, model=model, **placement)
+    print_notes({clip.name: notes for clip, notes in zip(result.clips, result.notes, strict=True) if notes})
     return [clip.name for clip in result.clips], result.explanation, result.failures
 
 

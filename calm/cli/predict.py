@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from calm.cli._clips import MovedModel, list_clips
 from calm.cli._files import CLASSIFIER, is_hdf5, load_classifier, warn_of_missing_vectors
 from calm.cli._options import expand_option_groups
 from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, show_predictions
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures
-from calm.extract.media.file import describe_missing, expand_user
 from calm.extract.models.placement import Placement
 from calm.options import option_values
 
@@ -51,16 +51,7 @@ def predict(
             help="File to write all predictions to, with the probability of every class: .csv, .tsv or .jsonl.",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Alias, Hugging Face Hub id or local folder of the model, if it has moved. "
-            "By default that of the classifier file.",
-            rich_help_panel=Placement.panel,
-        ),
-    ] = None,
+    model: MovedModel = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +73,7 @@ def predict(
     if reject is not None:
         _check_can_reject(fitted, classifier, reject)
     caches = [path for path in clips if is_hdf5(path)]
-    found_clips = find_all_clips([path for path in clips if path not in caches], others=len(caches))
+    found_clips = list_clips([path for path in clips if path not in caches], allow_missing=bool(caches))
     predictions: list[ClipPrediction] = []
     failures: dict[str, str] = {}
     for cache in caches:
@@ -114,18 +105,6 @@ def _check_can_reject(fitted: HeadClassifier, file: Path, reject: float) -> None
     if not supports_rejection(fitted):
         raise ValueError(f"{file} does not support --reject: only CALM fitted on at least two clips per class does")
     warn_if_nothing_is_rejected(reject, len(getattr(fitted, "typical_scores_", ())))
-
-
-def find_all_clips(paths: list[Path], others: int = 0) -> list[Clip]:
-    """Find the clips of all paths. A missing path becomes a clip that fails, unless all paths are missing.
-
-    ``others`` is the number of paths that exist and are handled elsewhere.
-    """
-    from calm import find_clips
-
-    if paths and not others and not any(expand_user(path).exists() for path in paths):
-        raise FileNotFoundError(describe_missing(paths[0], "file or folder"))
-    return find_clips(paths)
 
 
 def _predict_clips(

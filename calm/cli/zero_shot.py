@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from calm.cli._clips import list_clips
 from calm.cli._options import expand_option_groups
 from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, show_predictions
 from calm.cli._shared import SOME_CLIPS_FAILED, one_line_errors, print_failures
-from calm.cli.predict import find_all_clips
 from calm.extract.media_options import MediaOptions
 from calm.extract.models.placement import LoadOptions, Placement
 from calm.extract.prompt import OPTIONS_TEMPLATE, Prompt
@@ -71,7 +71,7 @@ def zero_shot(
 
     if out is not None:
         check_out_file(out)
-    found_clips = find_all_clips(clips)
+    found_clips = list_clips(clips)
     labels = _choose_labels(found_clips, label or [])
     result = classify(
         load_lalm(options.model, **option_values(loading), **option_values(placement)),

@@ -230,7 +230,7 @@ class Comparison:
 
 def compare(
     cache: HeadCache,
-    shots: Sequence[int] = (5,),
+    shots: int | Sequence[int] = (5,),
     *,
     support_sets: int = 10,
     methods: Sequence[str] = tuple(TITLES),
@@ -244,7 +244,7 @@ def compare(
     ----------
     cache : HeadCache
         Head vectors of labelled clips.
-    shots : sequence of int, default=(5,)
+    shots : int or sequence of int, default=(5,)
         Numbers of support clips per class to compare.
     support_sets : int, default=10
         Number of support sets for each number of shots. They are drawn with the seeds 0, 1, 2, ...
@@ -290,6 +290,7 @@ def compare(
     >>> comparison.mean("sav").shape
     (2,)
     """
+    shots = (shots,) if isinstance(shots, int) else tuple(shots)
     if support_sets < 1 or not shots:
         raise ValueError(
             f"support_sets must be at least 1 and shots must not be empty, got support_sets={support_sets} and "
@@ -306,7 +307,7 @@ def compare(
                 for name, classifier in classifiers.items():
                     classifier.fit(episode.support, episode.support.labels)
                     accuracy[name][row, seed] = classifier.score(episode.query, episode.query.labels)
-    return Comparison(tuple(shots), accuracy)
+    return Comparison(shots, accuracy)
 
 
 def format_accuracy(mean: float, half_width: float) -> str:

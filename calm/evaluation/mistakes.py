@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
-class ClipPrediction:
+class LabelledPrediction:
     """Predicted label of one labelled clip.
 
     Attributes
@@ -38,7 +38,7 @@ class ClipPrediction:
 
 def list_predictions(
     names: Sequence[str], labels: Sequence[str], classes: ArrayLike, probabilities: ArrayLike
-) -> list[ClipPrediction]:
+) -> list[LabelledPrediction]:
     """List the most probable label of each clip.
 
     Parameters
@@ -54,34 +54,34 @@ def list_predictions(
 
     Returns
     -------
-    list of ClipPrediction
+    list of LabelledPrediction
         One prediction per clip, in the given order.
 
     Examples
     --------
     >>> list_predictions(["a.wav"], ["dog"], ["dog", "rain"], [[0.25, 0.75]])
-    [ClipPrediction(clip='a.wav', label='dog', predicted='rain', probability=0.75)]
+    [LabelledPrediction(clip='a.wav', label='dog', predicted='rain', probability=0.75)]
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     class_names = [str(label) for label in np.asarray(classes).tolist()]
     best = probabilities.argmax(axis=1)
     return [
-        ClipPrediction(str(name), str(label), class_names[k], float(row[k]))
+        LabelledPrediction(str(name), str(label), class_names[k], float(row[k]))
         for name, label, k, row in zip(names, labels, best.tolist(), probabilities, strict=True)
     ]
 
 
-def find_mistakes(predictions: Sequence[ClipPrediction]) -> list[ClipPrediction]:
+def find_mistakes(predictions: Sequence[LabelledPrediction]) -> list[LabelledPrediction]:
     """Select the wrong predictions, the most confident one first.
 
     Parameters
     ----------
-    predictions : sequence of ClipPrediction
+    predictions : sequence of LabelledPrediction
         Predictions, from :func:`list_predictions`.
 
     Returns
     -------
-    list of ClipPrediction
+    list of LabelledPrediction
         Wrong predictions by descending probability; equal ones stay in the given order.
 
     Examples

@@ -31,6 +31,8 @@ class AudioExplanation:
         Labels, votes and importance of the heads, one row for each of these clips.
     failures : dict of str to str
         Reason of each failure by name of the clip.
+    notes : tuple of tuple of str
+        What is unusual about the audio of each clip, as in :class:`calm.AudioPrediction`.
 
     See Also
     --------
@@ -51,6 +53,7 @@ class AudioExplanation:
     clips: tuple[Clip, ...]
     explanation: Explanation
     failures: dict[str, str]
+    notes: tuple[tuple[str, ...], ...] = ()
 
 
 @document_options(Placement)
@@ -129,4 +132,4 @@ def explain_audio(
     if processed.values is None:
         reasons = [f"{name}: {reason}" for name, reason in processed.failures.items()]
         raise ValueError(f"there is no clip to explain{''.join(f'; {reason}' for reason in reasons[:1])}")
-    return AudioExplanation(processed.clips, classifier.explain(processed.values), processed.failures)
+    return AudioExplanation(processed.clips, classifier.explain(processed.values), processed.failures, processed.notes)

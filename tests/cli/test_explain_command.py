@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from calm import HeadCache, load
 from tests.cli.commands import calm, extract
@@ -54,6 +56,12 @@ def test_bad_clips_are_named_and_the_others_explained(data: Path) -> None:
     assert "failed: bad.wav: not readable as audio" in result.stderr and "high, not low" in result.stdout
     result = calm("explain", "bad.wav")
     assert result.exit_code == 1 and "bad.wav: not readable as audio" in result.stderr
+
+
+def test_a_silent_clip_is_noted(data: Path) -> None:
+    soundfile.write("silence.wav", np.zeros(16000), 16000)
+    result = calm("explain", "silence.wav", data / "high/0.wav")
+    assert result.exit_code == 0 and result.stderr == "note: silence.wav: digital silence\n"
 
 
 def test_a_clip_that_is_not_in_the_cache_is_refused(data: Path) -> None:
