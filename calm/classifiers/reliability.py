@@ -82,17 +82,17 @@ class ReliabilityClassifier(PrototypeClassifier):
     ) -> None:
         """Update the mean score of each head for each class by the scores on the new clips."""
         compute_similarity = self._make_similarity(X, stats)
-        total, count = np.zeros((support.n_classes, X.shape[1])), self.judged_count_.copy()
-        for clips in support_blocks(X, support.n_classes):
+
+        def compute_scores(clips: slice) -> Array:
             y, weights = support.y[clips], None if support.weights is None else support.weights[clips]
-            similarity = compute_similarity(X[clips], y, weights)
-            scores = to_numpy(clip_reliability(similarity, y, self.reliability, self.temperature))
-            score_weights = self._find_scored_clips(y, stats.counts, weights) * (1.0 if weights is None else weights)
-            np.add.at(total, y, scores * score_weights[:, None])
-            np.add.at(count, y, score_weights)
-        rows = self.used_heads_[heads]
+            return clip_reliability(compute_similarity(X[clips], y, weights), y, self.reliability, self.temperature)
+
+        weights = np.ones(len(support.y)) if support.weights is None else support.weights
+        weights = weights * self._find_scored_clips(support.y, stats.counts, support.weights)
+        total = sum_by_class(support, X, compute_scores, weights)
+        rows, counts = self.used_heads_[heads], self.judged_count_ + np.bincount(support.y, weights, support.n_classes)
         previous_total = self.class_reliability_[rows] * self.judged_count_
-        self.class_reliability_[rows] = (previous_total + total.T) / np.where(count > 0, count, 1.0)
+        self.class_reliability_[rows] = (previous_total + total) / np.where(counts > 0, counts, 1.0)
 
     def _make_similarity(self, X: Array, stats: ClassStatistics) -> _Similarity:
         """Return a function from a block of support clips to their similarity to prototypes, ``(n, heads, C)``."""
@@ -100,3 +100,25 @@ class ReliabilityClassifier(PrototypeClassifier):
         if self.cross_fit:
             return LeaveOneOutSimilarity.from_prototypes(X, stats.means, stats.counts, metric)
         return lambda block, y, weights: cosine_similarity(block, stats.means, metric)
+
+
+def sum_by_class(
+    support: SupportSet, X: Array, score: Callable[[slice], Array], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Sum scores of heads over the clips of each class, ``(heads, C)``.
+
+    Parameters
+    ----------
+    support : SupportSet
+        Clips that are scored.
+    X : array of shape (n_clips, n_heads, head_dim)
+        Their vectors of some heads; it sets the number of clips that are scored together.
+    score : callable
+        Function from a slice of clips to the score of each head, of shape (n_clips, n_heads).
+    weights : array of shape (n_clips,)
+        Weight of each clip in the sum.
+    """
+    total = np.zeros((support.n_classes, X.shape[1]))
+    for clips in support_blocks(X, support.n_classes):
+        np.add.at(total, support.y[clips], to_numpy(score(clips)) * weights[clips, None])
+    return total.T

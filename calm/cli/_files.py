@@ -1,12 +1,10 @@
-"""Open the files that commands read, and check the files that commands replace."""
+"""Open the files that commands read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calm.atomic_file import check_writable_folder
 from calm.cli._shared import format_count, print_line
 
 if TYPE_CHECKING:
@@ -16,9 +14,6 @@ if TYPE_CHECKING:
 #: Default names of the files that one command writes and the next one reads.
 CACHE = Path("heads.h5")
 CLASSIFIER = Path("calm.safetensors")
-
-#: Maximum length in bytes of the first line of a file of predictions. It names all classes.
-_MAX_FIRST_LINE = 2**24
 
 
 def open_cache(path: Path) -> HeadCache:
@@ -82,38 +77,6 @@ def may_be_safetensors(path: Path) -> bool:
     """Return whether a file starts like safetensors, which is the format of classifiers; it may be truncated."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
-
-
-def check_replaceable(path: Path, is_first_line: Callable[[str], bool]) -> None:
-    """Check, before any long work, that predictions can be written to a file, and that no other file is lost.
-
-    Parameters
-    ----------
-    path : Path
-        File to write.
-    is_first_line : callable
-        Whether a text can be the first line of a file of predictions.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists, is not empty and was not written by this command.
-    OSError
-        If no file can be created in its folder.
-    """
-    check_writable_folder(path)
-    if path.exists() and not (path.is_file() and _starts_with(path, is_first_line)):
-        raise FileExistsError(f"{path} exists and was not written by this command: remove it, or write to another file")
-
-
-def _starts_with(path: Path, is_first_line: Callable[[str], bool]) -> bool:
-    """Return whether a file is empty or has an accepted first line."""
-    with path.open("rb") as file:
-        first_line = file.readline(_MAX_FIRST_LINE)
-    try:
-        return not first_line or is_first_line(first_line.decode())
-    except UnicodeDecodeError:
-        return False
 
 
 def _check_exists(path: Path, default: Path, command: str) -> None:

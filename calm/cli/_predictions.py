@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from calm.atomic_file import create_atomic_file
+from calm.atomic_file import check_writable_folder, create_atomic_file
 from calm.classifiers.rejection import NO_CLASS
-from calm.cli._files import check_replaceable
 from calm.cli._shared import format_count, format_percent, print_json, print_line, print_table, shorten
 
 #: First columns of a file of predictions; one column per class follows.
@@ -28,6 +26,9 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 #: Suffixes of files that predictions can be written to.
 SUFFIXES = (*_DELIMITERS, ".jsonl")
 
+#: Maximum length in bytes of the first line of a file of predictions. It names all classes.
+_MAX_FIRST_LINE = 2**24
+
 
 @dataclass(frozen=True)
 class ClipPrediction:
@@ -35,7 +36,7 @@ class ClipPrediction:
 
     clip: str  #: its name
     scores: Mapping[str, float]  #: probability, or another score, of each label; the best label first
-    truth: str | None = None  #: its label in the data, if that is one of the labels
+    truth: str | None = None  #: its label in the data; None if that is unknown or no label of the classifier
     is_rejected: bool = False  #: whether it seems to belong to no class
     typicality: float | None = None  #: None if the classifier does not compute it
     notes: tuple[str, ...] = ()  #: what to know about the clip, such as that it was cut
@@ -65,14 +66,15 @@ def check_out_file(path: Path) -> None:
     typer.BadParameter
         If the suffix is unknown.
     FileExistsError
-        If the file exists, is not empty and was not written by this command.
+        If the file exists, is not empty and does not contain predictions.
     OSError
         If no file can be created in its folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{path}: predictions are written as {', '.join(SUFFIXES)}", param_hint="'--out'")
-    delimiter = _DELIMITERS.get(path.suffix.lower())
-    check_replaceable(path, _is_json_object if delimiter is None else partial(_is_header, delimiter=delimiter))
+    check_writable_folder(path)
+    if path.exists() and not (path.is_file() and _contains_predictions(path)):
+        raise FileExistsError(f"{path} exists and does not contain predictions: remove it, or write to another file")
 
 
 def show_predictions(
@@ -88,7 +90,7 @@ def show_predictions(
 ) -> None:
     """Print predictions as JSON, or else write them to ``out`` and print a summary, or else print them as a table."""
     if out is not None:
-        _write_file(out, predictions, failures, classes, score_name)
+        write_predictions(out, predictions, failures, classes, score_name=score_name)
     if as_json:
         for content in _make_json_objects(predictions, failures, top, score_name):
             print_json(content)
@@ -150,6 +152,18 @@ def _print_accuracy(predictions: Sequence[ClipPrediction], remark: str) -> None:
         )
 
 
+def _contains_predictions(path: Path) -> bool:
+    """Return whether a file is empty or has the first line of a file of predictions."""
+    with path.open("rb") as file:
+        first_line = file.readline(_MAX_FIRST_LINE)
+    try:
+        line = first_line.decode()
+    except UnicodeDecodeError:
+        return False
+    delimiter = _DELIMITERS.get(path.suffix.lower())
+    return not line or (_is_json_object(line) if delimiter is None else _is_header(line, delimiter))
+
+
 def _is_header(line: str, delimiter: str) -> bool:
     """Return whether a line is the header of a table of predictions.
 
@@ -168,12 +182,13 @@ def _is_json_object(line: str) -> bool:
     return isinstance(content, dict) and [*content][:1] == ["clip"] and [*content][-1] in ("ranking", "error")
 
 
-def _write_file(
+def write_predictions(
     path: Path,
     predictions: Sequence[ClipPrediction],
     failures: Mapping[str, str],
     classes: Sequence[str],
-    score_name: str,
+    *,
+    score_name: str = "probability",
 ) -> None:
     """Write all predictions to a CSV, TSV or JSONL file, failed clips last; the file is complete or not written.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from calm.cli._files import CACHE, CLASSIFIER, check_replaceable, load_classifier, open_cache
+from calm.cli._files import CACHE, CLASSIFIER, load_classifier, open_cache
+from calm.cli._predictions import ClipPrediction, check_out_file, rank_labels, write_predictions
 from calm.cli._shared import (
     format_count,
     format_interval,
@@ -23,11 +22,8 @@ from calm.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from calm.evaluation.mistakes import LabelledPrediction
     from calm.evaluation.scores import Evaluation
 
-#: Columns of the CSV file of predictions.
-_COLUMNS = ("clip", "label", "predicted", "probability", "correct")
 #: Number of mistakes that are printed.
 _SHOWN_MISTAKES = 20
 #: Maximum number of classes for which the confusion matrix is printed.
@@ -52,7 +48,11 @@ def evaluate(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="CSV file to write, with the predicted label and probability of each clip."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write the predictions to, as calm predict writes them: .csv, .tsv or .jsonl.",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -62,13 +62,10 @@ def evaluate(
     its clips are used.
     """
     from calm.evaluation.episodes import held_out_rows, labelled_rows
-    from calm.evaluation.mistakes import find_mistakes, list_predictions
     from calm.evaluation.scores import evaluate as score_predictions
 
     if out is not None:
-        if out.suffix.lower() != ".csv":
-            raise typer.BadParameter(f"{str(out)!r} does not end in .csv", param_hint="'--out'")
-        check_replaceable(out, lambda line: line.rstrip("\r\n") == ",".join(_COLUMNS))
+        check_out_file(out)
     fitted = load_classifier(classifier)
     with open_cache(cache) as opened:
         if everything:
@@ -82,13 +79,16 @@ def evaluate(
             left_out = {name: getattr(held_out, name) for name in _REASONS}
         labels = rows.labels
         _check_labels(labels.tolist(), fitted.classes_.tolist(), classifier, cache)
-        predictions = list_predictions(
-            rows.names.tolist(), labels.tolist(), fitted.classes_, fitted.predict_proba(rows)
-        )
-    result = score_predictions(labels, np.array([prediction.predicted for prediction in predictions], dtype=object))
-    mistakes = find_mistakes(predictions)
+        predictions = [
+            ClipPrediction(name, rank_labels(fitted.classes_, probabilities), truth=label)
+            for name, label, probabilities in zip(
+                rows.names.tolist(), labels.tolist(), fitted.predict_proba(rows), strict=True
+            )
+        ]
+    result = score_predictions(labels, np.array([prediction.best for prediction in predictions], dtype=object))
+    mistakes = _find_mistakes(predictions)
     if out is not None:
-        _write_predictions(predictions, out)
+        write_predictions(out, predictions, {}, [str(label) for label in fitted.classes_])
     if json:
         total = sum(left_out.values())
         header = {"classifier": str(classifier), "cache": str(cache), "left_out": total, "left_out_because": left_out}
@@ -101,24 +101,20 @@ def evaluate(
         print_line(f"wrote {out}")
 
 
-def _make_facts(result: Evaluation, mistakes: list[LabelledPrediction]) -> dict[str, Any]:
+def _find_mistakes(predictions: list[ClipPrediction]) -> list[ClipPrediction]:
+    """Return the wrong predictions, the most probable first."""
+    wrong = [prediction for prediction in predictions if prediction.label != prediction.truth]
+    return sorted(wrong, key=lambda prediction: -prediction.scores[prediction.best])
+
+
+def _make_facts(result: Evaluation, mistakes: list[ClipPrediction]) -> dict[str, Any]:
     """Return scores, confusion matrix and mistakes for the JSON output."""
     confusions = {"labels": [row.label for row in result.classes], "matrix": result.confusion_matrix}
-    return asdict(result) | {"confusion_matrix": confusions, "mistakes": [asdict(mistake) for mistake in mistakes]}
-
-
-def _write_predictions(predictions: list[LabelledPrediction], path: Path) -> None:
-    """Write a CSV file with one row per clip; an existing file is replaced once the new one is complete."""
-    from calm.atomic_file import create_atomic_file
-
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(_COLUMNS)
-    for one in predictions:
-        table.writerow([one.clip, one.label, one.predicted, f"{one.probability:.6g}", int(one.is_correct)])
-    with create_atomic_file(path) as temporary:
-        temporary.file.write(text.getvalue().encode("utf-8", errors="surrogateescape"))
-        temporary.replace(path)
+    listed = [
+        {"clip": one.clip, "truth": one.truth, "label": one.label, "probability": one.scores[one.best]}
+        for one in mistakes
+    ]
+    return asdict(result) | {"confusion_matrix": confusions, "mistakes": listed}
 
 
 def _print_confusions(result: Evaluation) -> None:
@@ -134,15 +130,15 @@ def _print_confusions(result: Evaluation) -> None:
     print_table(("", *numbers), rows, numbers=range(1, len(numbers) + 1))
 
 
-def _print_mistakes(mistakes: list[LabelledPrediction]) -> None:
+def _print_mistakes(mistakes: list[ClipPrediction]) -> None:
     """Print the mistakes with the largest probabilities."""
     if not mistakes:
         return
     shown = mistakes[:_SHOWN_MISTAKES]
     more = f" (the first {len(shown)}; --out or --json gives all)" if len(shown) < len(mistakes) else ""
     print_line(f"{format_count(len(mistakes), 'mistake')}, most confident first{more}:")
-    rows = [(one.clip, one.label, one.predicted, format_percent(one.probability)) for one in shown]
-    print_table(("clip", "true label", "predicted", "probability"), rows, numbers=(3,))
+    rows = [(one.clip, one.best, one.truth or "", format_percent(one.scores[one.best])) for one in shown]
+    print_table(("clip", "label", "truth", "probability"), rows, numbers=(3,), whole=(0,))
 
 
 def _print_evaluation(result: Evaluation, left_out: dict[str, int], classifier: Path, cache: Path) -> None:

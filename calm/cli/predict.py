@@ -100,11 +100,11 @@ def predict(
 def _check_can_reject(fitted: HeadClassifier, file: Path, reject: float) -> None:
     """Raise an error if a classifier cannot compute how typical clips are, and warn if it can reject none."""
     from calm.classifiers.rejection import warn_if_nothing_is_rejected
-    from calm.inference.prediction import supports_rejection
+    from calm.classifiers.typicality import supports_rejection
 
     if not supports_rejection(fitted):
         raise ValueError(f"{file} does not support --reject: only CALM fitted on at least two clips per class does")
-    warn_if_nothing_is_rejected(reject, len(getattr(fitted, "typical_scores_", ())))
+    warn_if_nothing_is_rejected(reject, len(fitted.typical_scores_))
 
 
 def _predict_clips(
@@ -129,7 +129,7 @@ def _predict_clips(
 def _predict_cache(fitted: HeadClassifier, path: Path, reject: float | None) -> list[ClipPrediction]:
     """Predict all clips of a head cache that have head vectors."""
     from calm import HeadCache
-    from calm.inference.prediction import supports_rejection
+    from calm.classifiers.typicality import supports_rejection
 
     with HeadCache(path) as cache:
         warn_of_missing_vectors(cache)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calm.classifiers.base import HeadClassifier
+from calm.classifiers.typicality import supports_rejection
 from calm.extract import Clip, Placement, find_clips
 from calm.inference.classifier_model import process_clips
 from calm.options import document_options
@@ -156,8 +157,3 @@ def predict_audio(
         failures=processed.failures,
         notes=processed.notes,
     )
-
-
-def supports_rejection(classifier: HeadClassifier) -> bool:
-    """Return whether a fitted classifier can compute typicality: only CALM can, and only with held-out scores."""
-    return len(getattr(classifier, "typical_scores_", ())) > 0

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
 
 from calm import CALMClassifier, load
 from tests.tasks import task
@@ -89,6 +90,11 @@ def test_a_file_keeps_the_movement(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
         assert (loaded.movement_ is None) == (clf.movement is None)
         np.testing.assert_array_equal(np.array(loaded.movement_), np.array(clf.movement_))
+
+
+def test_movement_of_an_unfitted_classifier_says_so() -> None:
+    with pytest.raises(NotFittedError):
+        _ = CALMClassifier().movement_
 
 
 def test_movement_must_be_positive() -> None:

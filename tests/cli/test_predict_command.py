@@ -125,7 +125,7 @@ def test_only_files_of_predictions_are_replaced(data: Path) -> None:
     manifest = "path,label\na.wav,dog\n"
     Path("manifest.csv").write_text(manifest)
     result = calm("predict", data / "low/0.wav", "--out", "manifest.csv")
-    assert result.exit_code == 1 and "was not written by this command" in result.stderr
+    assert result.exit_code == 1 and "does not contain predictions" in result.stderr
     assert Path("manifest.csv").read_text() == manifest
     assert calm("predict", data / "low/0.wav", "--out", "predictions.xlsx").exit_code == 2
     assert "does not exist" in calm("predict", data / "low/0.wav", "--out", "nowhere/predictions.csv").stderr
@@ -154,7 +154,7 @@ def test_predictions_of_any_kind_are_replaced(data: Path, suffix: str) -> None:
 def test_a_manifest_is_never_replaced_by_its_predictions(data: Path, name: str, manifest: str) -> None:
     Path(name).write_text(content := manifest.format(clip=data / "low/0.wav"), encoding="latin-1")
     result = calm("predict", data / "low/0.wav", "--out", name)
-    assert result.exit_code == 1 and "was not written by this command" in result.stderr
+    assert result.exit_code == 1 and "does not contain predictions" in result.stderr
     assert Path(name).read_text(encoding="latin-1") == content
 
 

@@ -97,12 +97,12 @@ def test_mistakes_and_the_confusion_matrix_are_printed() -> None:
         ["3", "rooster", "·", "·", "1"],
     ]
     assert lines[start + 5] == "3 mistakes, most confident first:"
-    assert lines[start + 6].split() == ["clip", "true", "label", "predicted", "probability"]
+    assert lines[start + 6].split() == ["clip", "label", "truth", "probability"]
     rows = [line.split() for line in lines[start + 7 :]]
     assert {(row[0], row[1], row[2]) for row in rows} == {
-        ("14.wav", "dog", "rooster"),
-        ("20.wav", "dog", "rooster"),
-        ("17.wav", "rain", "rooster"),
+        ("14.wav", "rooster", "dog"),
+        ("20.wav", "rooster", "dog"),
+        ("17.wav", "rooster", "rain"),
     }
     probabilities = [float(row[3]) for row in rows]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -118,9 +118,7 @@ def test_json_has_all_mistakes_and_the_confusion_matrix() -> None:
     assert output["rejected"] == 0 and output["correct"] == 9
     assert len(output["mistakes"]) == 3
     for mistake in output["mistakes"]:
-        assert (
-            clips[mistake["clip"]] == mistake["label"] != mistake["predicted"] and 1 / 3 < mistake["probability"] <= 1
-        )
+        assert clips[mistake["clip"]] == mistake["truth"] != mistake["label"] and 1 / 3 < mistake["probability"] <= 1
 
 
 def test_without_mistakes_neither_is_printed() -> None:
@@ -137,11 +135,13 @@ def test_predictions_are_written_to_a_csv_file_and_never_over_another_kind_of_fi
     clips = fit_with_mistakes()
     assert "wrote predictions.csv" in evaluate("--out", "predictions.csv").stdout
     frame = pd.read_csv("predictions.csv")
-    assert list(zip(frame["clip"], frame["label"], strict=True)) == clips
-    assert (frame.correct == (frame.label == frame.predicted)).all() and frame.correct.sum() == 9
+    assert list(zip(frame["clip"], frame["truth"], strict=True)) == clips
+    assert (frame["label"] == frame["truth"]).sum() == 9
+    by_class = frame[[f"probability of {label}" for label in ("dog", "rain", "rooster")]]
+    assert (by_class.max(axis=1) == frame["probability"]).all()
     before = Path("heads.h5").read_bytes()
     refused = evaluate("--out", "heads.h5")
-    assert refused.exit_code == 2 and "does not end in .csv" in refused.stderr
+    assert refused.exit_code == 2 and "predictions are written" in refused.stderr
     assert Path("heads.h5").read_bytes() == before
 
 
@@ -159,13 +159,13 @@ def test_only_the_first_twenty_mistakes_are_printed() -> None:
     assert len(output[output.index("mistakes, most") :].splitlines()) == 22
 
 
-@pytest.mark.parametrize("content", ["clip,label\na.wav,dog\n", "clip,label,predicted,probability,correct,note\n"])
+@pytest.mark.parametrize("content", ["clip,label\na.wav,dog\n", "clip,label,probability,truth,note\n"])
 def test_only_files_of_predictions_are_replaced(content: str) -> None:
     fit_on([0, 1, 2])
     for _ in range(2):  # the second run replaces what the first run wrote
         assert evaluate("--out", "predictions.csv").exit_code == 0
     Path("manifest.csv").write_text(content)
     result = evaluate("--out", "manifest.csv")
-    assert result.exit_code == 1 and "manifest.csv exists and was not written by this command" in result.stderr
+    assert result.exit_code == 1 and "manifest.csv exists and does not contain predictions" in result.stderr
     assert Path("manifest.csv").read_text() == content
     assert "does not exist" in evaluate("--out", "nowhere/predictions.csv").stderr

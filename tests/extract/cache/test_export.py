@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import os
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,11 +22,6 @@ from tests.extract.cache.files import CLIPS, SHAPE, WRITERS, make_result, vector
 COLUMNS = [
     *("name", "label", "split", "group", "prompt", "status", "reason", "seconds", "decoded_seconds", "peak", "digest")
 ]
-
-
-def import_or_skip(name: str) -> Any:
-    """Import a package of the extras; without it, skip the test, but not in CI."""
-    return __import__(name) if os.environ.get("CI") == "true" else pytest.importorskip(name)
 
 
 @pytest.fixture(params=sorted(WRITERS))
@@ -76,7 +71,6 @@ def test_arrays_are_what_scikit_learn_takes(cache: HeadCache) -> None:
 def test_a_dataset_has_metadata_and_head_vectors(
     cache: HeadCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datasets = import_or_skip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     dataset = cache.to_dataset()
     assert dataset.column_names == [*COLUMNS, "heads"]
@@ -87,7 +81,6 @@ def test_a_dataset_has_metadata_and_head_vectors(
 
 
 def test_a_dataset_is_made_again_after_the_cache_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = import_or_skip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     path = write_current_version(tmp_path / "heads.h5", done=3)
     for done in (3, 4):
@@ -98,7 +91,6 @@ def test_a_dataset_is_made_again_after_the_cache_has_changed(tmp_path: Path, mon
 
 
 def test_a_parquet_file_has_metadata_and_head_vectors(cache: HeadCache, tmp_path: Path) -> None:
-    import_or_skip("pyarrow")
     export_file(cache[:], tmp_path / "heads.parquet")
     frame = pd.read_parquet(tmp_path / "heads.parquet")
     assert frame.columns.tolist() == [*COLUMNS, "heads"]
@@ -182,6 +174,5 @@ def test_no_clips_give_an_empty_frame_and_an_empty_dataset(cache: HeadCache) -> 
     no_clips = cache[:0]
     assert no_clips.to_frame(vectors=True).columns.tolist() == cache.to_frame(vectors=True).columns.tolist()
     assert no_clips.to_numpy().X.shape == (0, *SHAPE)
-    import_or_skip("datasets")
     dataset = no_clips.to_dataset()
     assert len(dataset) == 0 and dataset.column_names == [*COLUMNS, "heads"]
